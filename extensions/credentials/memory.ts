@@ -1,0 +1,71 @@
+/**
+ * What must be remembered when pi's entry is gone: which logins this pi has known, so that a logout in pi is not
+ * undone at the next start, while a new login in the owner's program is noticed.
+ */
+import { isJsonObject } from "../oauth/http.ts";
+import { needsRefresh, type Token } from "../oauth/token.ts";
+import { readSmallFile, writeFileAtomically } from "./file.ts";
+import { fingerprint } from "./fingerprint.ts";
+import type { StoredLogin } from "./store.ts";
+
+/** A login as it was last seen in a store, by the store's path; "gone" after its owner logged out. */
+export type Sighting = { readonly refresh: string; readonly issuedAt: number } | "gone";
+
+export interface Memory {
+  /** Whether pi's auth.json ever held an entry of ours. */
+  readonly seeded: boolean;
+  readonly seen: Readonly<Record<string, Sighting>>;
+}
+
+const BLANK: Memory = { seeded: false, seen: {} };
+
+/** Reads the memory; a file that is absent or damaged counts as blank. Never throws. */
+export async function recall(path: string): Promise<Memory> {
+  const file = await readSmallFile(path);
+  if (file.state !== "read") return BLANK;
+  try {
+    return parseMemory(JSON.parse(file.text));
+  } catch {
+    return BLANK;
+  }
+}
+
+export function parseMemory(value: unknown): Memory {
+  if (!isJsonObject(value) || !isJsonObject(value.seen)) return BLANK;
+  const seen: Record<string, Sighting> = {};
+  for (const [path, sighting] of Object.entries(value.seen)) {
+    if (sighting === "gone") seen[path] = sighting;
+    else if (isJsonObject(sighting)) {
+      const { refresh, issuedAt } = sighting;
+      if (typeof refresh === "string" && typeof issuedAt === "number") seen[path] = { refresh, issuedAt };
+    }
+  }
+  return { seeded: value.seeded === true, seen };
+}
+
+/** Writes the memory (0600, atomic). A disk that refuses costs nothing but the memory. */
+export async function remember(path: string, memory: Memory): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(memory, null, 2)}\n`, {
+    mode: 0o600,
+    directoryMode: 0o700,
+  });
+}
+
+export function sighting(token: Token): Sighting {
+  return { refresh: fingerprint(token.refreshToken), issuedAt: token.expiresAt - token.lifetime };
+}
+
+/**
+ * Whether what stands in a store is another login than the one last seen there, and not its rotation: there was none
+ * in between, or it was issued before anybody had a reason to refresh the one we saw. A login made later than that
+ * over a living one looks like a rotation, and then counts as one: a logout must not undo itself.
+ */
+export function isNewLogin(before: Sighting | undefined, found: StoredLogin): boolean {
+  if (found.state !== "present" || before === undefined) return false;
+  if (before === "gone") return true;
+  const now = sighting(found.token);
+  if (now === "gone" || now.refresh === before.refresh) return false;
+  const { lifetime } = found.token;
+  const seen: Token = { ...found.token, expiresAt: before.issuedAt + lifetime };
+  return !needsRefresh(seen, now.issuedAt);
+}

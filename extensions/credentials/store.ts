@@ -1,0 +1,66 @@
+/**
+ * What a credential store is: the one file in which a login's current token is kept by the program that owns it.
+ * A chain of rotating refresh tokens belongs to exactly one store; pi's auth.json is only a mirror of it.
+ */
+import type { Token } from "../oauth/token.ts";
+
+/** The programs whose logins we share. */
+export type Owner = "kimi-cli" | "kimi-code" | "opencode-kimi-auth" | "opencode-kimi-full";
+
+/** What a look at the file found; each needs another sentence for the user. */
+export type StoredLogin =
+  | { readonly state: "present"; readonly token: Token }
+  | { readonly state: "absent" }
+  /** The owner wrote empty tokens: logged out on purpose. Never refreshed, never adopted. */
+  | { readonly state: "signed-out" }
+  /** `code` is the system's (EACCES, EISDIR, …). */
+  | { readonly state: "unreadable"; readonly code: string }
+  /** `reason` completes the sentence "the file …", without anything that stands in the file. */
+  | { readonly state: "malformed"; readonly reason: string };
+
+export type WriteOutcome =
+  | { readonly state: "written" }
+  /** The file no longer holds `replaces`: its owner rotated, logged out or logged in meanwhile. Nothing was written. */
+  | { readonly state: "superseded"; readonly found: StoredLogin }
+  /** The old file is whole. */
+  | { readonly state: "failed"; readonly code: string };
+
+/** Lets go of a lock; never throws, and may be called twice. */
+export type Release = () => Promise<void>;
+
+export type LockOutcome =
+  | { readonly state: "held"; readonly release: Release }
+  /** Somebody else holds it and did not let go within the time given. */
+  | { readonly state: "busy" }
+  /** The lock cannot be taken here at all (read-only directory, say); `code` is the system's. */
+  | { readonly state: "failed"; readonly code: string };
+
+export interface CredentialStore {
+  readonly owner: Owner;
+  /** The file, for sentences shown to the user and for `auth.json`'s memory of where the login came from. */
+  readonly path: string;
+  /** Reads and parses the file. Bounded in size and time; never throws. */
+  read(): Promise<StoredLogin>;
+  /**
+   * Puts `token` in the place of the login whose refresh token is `replaces`, keeping unknown fields.
+   * Atomic: temporary file in the same directory, 0600, fsync, rename, through symlinks. Never throws.
+   */
+  replace(replaces: string, token: Token): Promise<WriteOutcome>;
+  /**
+   * Excludes every other pi process for as long as a refresh takes (tens of seconds at worst; a heartbeat keeps it
+   * fresh and a crashed holder frees it). Waits up to `timeout` ms.
+   */
+  lockAmongPi(timeout: number): Promise<LockOutcome>;
+  /**
+   * Takes the owner's own lock as the owner takes it, waiting up to `timeout` ms. Taken inside `lockAmongPi`.
+   * `limit` is how long, in ms, the owner tolerates it being held; undefined = as long as needed.
+   */
+  lockOfOwner(timeout: number): Promise<LockOutcome>;
+  readonly ownerLockLimit: number | undefined;
+}
+
+/** A store into which a login made in pi may be written (kimi-cli's). */
+export interface LoginStore extends CredentialStore {
+  /** Saves a new login over whatever is there, creating file (0600) and directory (as the owner does) when absent. */
+  save(token: Token): Promise<WriteOutcome>;
+}
