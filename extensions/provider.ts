@@ -1,0 +1,111 @@
+/** The provider `kimi-coder` as pi registers it: models, login, refresh, key. */
+import type { OAuthCredentials } from "@mariozechner/pi-ai";
+import type { ProviderConfig } from "@mariozechner/pi-coding-agent";
+import { API_KEY_VARIABLE, type Configuration } from "./configuration.ts";
+import type { Access, SharedCredential } from "./credentials/shared-credential.ts";
+import type { CredentialStore } from "./credentials/store.ts";
+import { login } from "./login.ts";
+import { documentedModels, wireModel } from "./models.ts";
+import type { Clock } from "./oauth/clock.ts";
+import type { AuthorizationServer } from "./oauth/http.ts";
+import type { Token } from "./oauth/token.ts";
+import { shapeRequest } from "./request/shape.ts";
+import { sayUnavailable } from "./sentences.ts";
+import { API, type Bearer, createStream } from "./stream.ts";
+
+export interface ProviderParts {
+  readonly configuration: Configuration;
+  readonly credential: SharedCredential;
+  readonly loginStore: CredentialStore;
+  readonly server: AuthorizationServer;
+  readonly clock: Clock;
+  /** The key from the environment or pi's settings, read when asked. */
+  readonly configuredKey: () => string | undefined;
+  /** `keep`: files may be written for it (the device id). */
+  readonly identity: (keep: boolean) => Promise<Record<string, string>>;
+}
+
+/** How many of pi's own copies of access tokens are remembered as ours; two would do, a compaction may hold an old one. */
+const REMEMBERED = 16;
+
+export function kimiCoder(parts: ProviderParts): ProviderConfig {
+  const { configuration, credential, loginStore, server, clock, configuredKey } = parts;
+  /** Access tokens pi took from its own entry; any other key it passes was given by hand. */
+  const fromEntry = new Set<string>();
+
+  function noteFromEntry(accessToken: string): string {
+    fromEntry.delete(accessToken);
+    fromEntry.add(accessToken);
+    for (const oldest of fromEntry) {
+      if (fromEntry.size <= REMEMBERED) break;
+      fromEntry.delete(oldest);
+    }
+    return accessToken;
+  }
+
+  async function bearer(key: string | undefined): Promise<Bearer> {
+    if (configuration.refusal) return { state: "none", message: configuration.refusal };
+    const known = key !== undefined && fromEntry.has(key);
+    // pi passes the variable's name where it has nothing (0.73 looks the name up itself, its successor does not).
+    if (key && !known && key !== API_KEY_VARIABLE) return { state: "key", key };
+    const configured = configuredKey();
+    return configured ? { state: "key", key: configured } : toBearer(await credential.current(known));
+  }
+
+  return {
+    name: "Kimi Coder",
+    baseUrl: configuration.baseUrl,
+    api: API,
+    apiKey: API_KEY_VARIABLE,
+    models: documentedModels(),
+    streamSimple: createStream({
+      bearer,
+      renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
+      identity: ({ state }) => parts.identity(state === "token"),
+      shape: (payload, model, options) =>
+        shapeRequest(payload, {
+          model: { ...wireModel(model.id), contextWindow: model.contextWindow, maxTokens: model.maxTokens },
+          thinkingLevel: options?.reasoning,
+          sessionId: options?.sessionId,
+          maxTokens: options?.maxTokens,
+        }),
+    }),
+    oauth: {
+      name: "Kimi Coder (Kimi coding plan)",
+      login: async (callbacks) => {
+        if (configuration.refusal) throw new Error(configuration.refusal);
+        const save = credential.saveLogin;
+        return toCredentials(
+          await login({ server, clock, save, savePath: loginStore.path }, callbacks),
+          loginStore,
+        );
+      },
+      // pi calls this while it holds auth.json's lock, so nothing here may wait for that lock.
+      refreshToken: async (credentials) => {
+        if (configuration.refusal || configuredKey()) return credentials;
+        const access = await credential.current(true);
+        if (access.state === "ready") return toCredentials(access.token, access.store, credentials);
+        throw new Error(sayUnavailable(access.reason));
+      },
+      getApiKey: (credentials) => noteFromEntry(credentials.access),
+    },
+  };
+}
+
+function toBearer(access: Access): Bearer {
+  return access.state === "ready"
+    ? { state: "token", accessToken: access.token.accessToken }
+    : { state: "none", message: sayUnavailable(access.reason) };
+}
+
+/** The entry of auth.json for a token; fields of `before` that we do not know are kept. */
+function toCredentials(token: Token, store: CredentialStore, before?: OAuthCredentials): OAuthCredentials {
+  return {
+    ...before,
+    access: token.accessToken,
+    refresh: token.refreshToken,
+    expires: token.expiresAt,
+    owner: store.owner,
+    source: store.path,
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * What went wrong, in one sentence that names the next action. Nothing that came from a server or stands in a file
+ * gets in here, so nothing secret can come out.
+ */
+
+import type { RenewalFailure } from "./credentials/renewal.ts";
+import type { Problem } from "./credentials/selection.ts";
+import type { CredentialEvent, Unavailable } from "./credentials/shared-credential.ts";
+import type { Owner } from "./credentials/store.ts";
+import type { FailureCause } from "./oauth/token-endpoint.ts";
+
+const NAME: Record<Owner, string> = {
+  "kimi-cli": "kimi-cli",
+  "kimi-code": "kimi-code",
+  "opencode-kimi-auth": "opencode-kimi-auth",
+  "opencode-kimi-full": "opencode",
+};
+
+export function ownerName(owner: Owner): string {
+  return NAME[owner];
+}
+
+/** The sentence for a request that cannot be made, or a session that starts without a login. */
+export function sayUnavailable(reason: Unavailable): string {
+  switch (reason.kind) {
+    case "no-login":
+      return "Kimi Coder: no login found; type /login kimi-coder, log in with kimi-cli, or set KIMI_CODER_API_KEY.";
+    case "own-key":
+      return "Kimi Coder: auth.json holds an API key for kimi-coder; remove it with /logout kimi-coder to use a login.";
+    case "logged-out":
+      return "Kimi Coder: you logged out here; type /login kimi-coder, log in with kimi-cli again, or set KIMI_CODER_API_KEY.";
+    case "problem":
+      return sayProblem(reason.problem);
+    case "refused":
+      return `Kimi Coder: the login of ${NAME[reason.store.owner]} has ended; type /login kimi-coder to log in again.`;
+    case "failed":
+      return sayRenewalFailure(reason.cause, reason.store.path);
+  }
+}
+
+export function sayProblem({ store, found }: Problem): string {
+  const { path } = store;
+  const owner = NAME[store.owner];
+  switch (found.state) {
+    case "absent":
+    case "signed-out":
+      return `Kimi Coder: ${owner} has logged out; type /login kimi-coder, log in with ${owner} again, or set KIMI_CODER_API_KEY.`;
+    case "unreadable":
+      return `Kimi Coder: ${path} cannot be read (${found.code}); make it readable for you, or type /login kimi-coder.`;
+    case "malformed":
+      return `Kimi Coder: ${path} ${found.reason}; log in with ${owner} again, or type /login kimi-coder.`;
+  }
+}
+
+function sayRenewalFailure(cause: RenewalFailure, path: string): string {
+  switch (cause.kind) {
+    case "busy":
+      return "Kimi Coder: another program is renewing the login and does not finish; try again in a minute.";
+    case "lock":
+      return `Kimi Coder: the login in ${path} cannot be renewed because its folder cannot be locked (${cause.code}); make the folder writable.`;
+    default:
+      return `Kimi Coder: the login could not be renewed because ${sayFailure(cause)}; try again.`;
+  }
+}
+
+/** Completes "… because". */
+export function sayFailure(cause: FailureCause): string {
+  switch (cause.kind) {
+    case "network":
+      return `of a network error (${cause.code})`;
+    case "status":
+      return `the authorization server answered ${cause.status}`;
+    case "unreadable":
+      return "the authorization server's answer could not be understood";
+  }
+}
+
+/** The warning for a renewed login that is not yet where it belongs. */
+export function sayUnsaved(event: Exclude<CredentialEvent, { kind: "mirrored" }>, authPath: string): string {
+  return event.kind === "unsaved"
+    ? `Kimi Coder: the renewed login cannot be written to ${event.path} (${event.code}); free the disk or make it writable and leave pi running until then.`
+    : `Kimi Coder: ${authPath} cannot be updated (${event.code}); repair it or make it writable.`;
+}

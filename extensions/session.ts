@@ -1,0 +1,99 @@
+/**
+ * What happens while a session lives: pi's entry is seeded and kept in line, the login is kept alive, the user hears
+ * of it once, and nothing that must not be cut off is cut off at the end.
+ */
+import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
+import type { createBackgroundRefresh } from "./background-refresh.ts";
+import { type Configuration, PROVIDER } from "./configuration.ts";
+import type { CredentialEvent, SharedCredential } from "./credentials/shared-credential.ts";
+import { ownerName, sayUnavailable, sayUnsaved } from "./sentences.ts";
+
+export interface SessionParts {
+  readonly configuration: Configuration;
+  readonly credential: SharedCredential;
+  readonly refresh: ReturnType<typeof createBackgroundRefresh>;
+  /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
+  readonly hasKey: () => boolean;
+  readonly keyArgument: boolean;
+  readonly authPath: string;
+}
+
+/** How long a process that ends waits for a refresh it has sent, ms. */
+const FAREWELL = 15_000;
+
+/** How the two hosts are told that auth.json has changed: 0.73 holds it in memory, its successor asks its registry. */
+interface Registry {
+  readonly authStorage?: { reload(): void };
+  refresh(options?: { allowNetwork: boolean; providers: string[] }): unknown;
+}
+
+function reloadEntry(registry: Registry): void {
+  if (registry.authStorage) registry.authStorage.reload();
+  else registry.refresh({ allowNetwork: false, providers: [PROVIDER] });
+}
+
+export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
+  const { configuration, credential, refresh } = parts;
+  let context: ExtensionContext | undefined;
+  const said = new Set<string>();
+
+  /** Says a thing once per process: in a session with a screen there, else on stderr when it matters. */
+  function say(text: string, type: "info" | "warning"): void {
+    if (!context || said.has(text)) return;
+    said.add(text);
+    try {
+      if (context.hasUI) context.ui.notify(text, type);
+      else if (type === "warning") console.error(text);
+    } catch {
+      // The session was replaced while we were about to speak; the next one is told what it needs to know.
+    }
+  }
+
+  const ownKey = () => parts.hasKey() || (parts.keyArgument && context?.model?.provider === PROVIDER);
+  const active = () => configuration.refusal === undefined && !ownKey();
+  const chosen = () => context?.model?.provider === PROVIDER;
+
+  async function welcome(): Promise<void> {
+    const access = await credential.renewal();
+    if (access.state === "ready") {
+      say(`Kimi Coder: using ${ownerName(access.store.owner)} credentials`, "info");
+      return;
+    }
+    const { reason } = access;
+    // Nobody who does not use Kimi wants to hear that there is no login, and what failed in passing is tried again.
+    const worthSaying =
+      reason.kind === "problem" || (chosen() && reason.kind !== "failed" && reason.kind !== "own-key");
+    if (context?.hasUI && worthSaying) say(sayUnavailable(reason), "warning");
+  }
+
+  pi.on("session_start", (_event, ctx) => {
+    context = ctx;
+    if (configuration.refusal && ctx.hasUI) say(configuration.refusal, "warning");
+    if (!active() || !(ctx.hasUI || chosen())) return;
+    refresh.start();
+  });
+
+  // Just before pi chooses the key for a request: pi's own refresh, which holds auth.json's lock over the network,
+  // must find nothing left to do.
+  const beforeRequest = async (_event: unknown, ctx: ExtensionContext) => {
+    context = ctx;
+    if (chosen() && active()) await credential.current(true);
+  };
+  pi.on("context", beforeRequest);
+  pi.on("session_before_compact", beforeRequest);
+  pi.on("session_before_tree", beforeRequest);
+
+  pi.on("session_shutdown", async () => {
+    refresh.stop();
+    await credential.settle(FAREWELL);
+  });
+
+  return {
+    check: () => void welcome(),
+    /** For the credential's listener. */
+    hear(event: CredentialEvent): void {
+      if (event.kind !== "mirrored") say(sayUnsaved(event, parts.authPath), "warning");
+      else if (context) reloadEntry(context.modelRegistry);
+    },
+  };
+}
