@@ -1,0 +1,129 @@
+/** Device authorization (RFC 8628): the codes handed out, and what each poll is told. */
+import { randomBytes, randomInt } from "node:crypto";
+import { type Answer, oauthError, ok } from "./answers.ts";
+import type { Logins } from "./logins.ts";
+import { withoutExpiry } from "./token-response.ts";
+import type { DeviceOutcome, KimiServiceOptions } from "./types.ts";
+
+interface Authorization {
+  expiresAt: number;
+  /** ms; grows with each slow_down. */
+  interval: number;
+  polledAt: number | undefined;
+  /** Set once the user has decided. */
+  end: "approved" | "denied" | "expired" | undefined;
+}
+
+export interface DeviceFlow {
+  authorize(): Answer;
+  poll(deviceCode: string): Answer;
+  script(outcomes: readonly DeviceOutcome[]): void;
+  patch(fields: Readonly<Record<string, unknown>>): void;
+  secrets(): string[];
+}
+
+/** Where the user would decide; here a page that says nothing. */
+export const VERIFICATION_PATH = "/device";
+
+const DEFAULT_INTERVAL = 5;
+const SLOW_DOWN = 5000;
+/** A client that slept the whole interval by its own timer may seem this much early on ours (ms). */
+const TOLERANCE = 100;
+
+const answers = {
+  pending: () => oauthError("authorization_pending", "The authorization request is still pending", false),
+  slowDown: (rule: boolean) => oauthError("slow_down", "You are polling too quickly", rule),
+  expired: () => oauthError("expired_token", "The device code has expired", false),
+  denied: () => oauthError("access_denied", "The user denied the request", false),
+};
+
+export function createDeviceFlow(
+  origin: string,
+  now: () => number,
+  logins: Logins,
+  options: KimiServiceOptions,
+): DeviceFlow {
+  const authorizations = new Map<string, Authorization>();
+  const outcomes: DeviceOutcome[] = [];
+  let patch: Readonly<Record<string, unknown>> = {};
+
+  const approve = (authorization: Authorization, account?: string): Answer => {
+    authorization.end = "approved";
+    const issued = logins.issue(account);
+    return { ...ok(withoutExpiry(issued)), issued };
+  };
+
+  const tell = (authorization: Authorization, outcome: DeviceOutcome): Answer => {
+    switch (outcome) {
+      case "pending":
+        return answers.pending();
+      case "slow_down":
+        authorization.interval += SLOW_DOWN;
+        return answers.slowDown(false);
+      case "expired":
+        authorization.end = "expired";
+        return answers.expired();
+      case "denied":
+        authorization.end = "denied";
+        return answers.denied();
+      case "approved":
+        return approve(authorization);
+      default:
+        return "approved" in outcome ? approve(authorization, outcome.approved) : outcome;
+    }
+  };
+
+  return {
+    authorize() {
+      const userCode = Array.from({ length: 8 }, () => "BCDFGHJKLMNPQRSTVWXZ"[randomInt(20)]).join("");
+      const user_code = `${userCode.slice(0, 4)}-${userCode.slice(4)}`;
+      const body: Record<string, unknown> = {
+        user_code,
+        device_code: `device-${randomBytes(24).toString("base64url")}`,
+        verification_uri: `${origin}${VERIFICATION_PATH}`,
+        verification_uri_complete: `${origin}${VERIFICATION_PATH}?user_code=${user_code}`,
+        expires_in: 1800,
+        interval: DEFAULT_INTERVAL,
+        ...patch,
+      };
+      if (typeof body.device_code === "string") {
+        authorizations.set(body.device_code, {
+          expiresAt: now() + seconds(body.expires_in, 1800) * 1000,
+          interval: seconds(body.interval, DEFAULT_INTERVAL) * 1000,
+          polledAt: undefined,
+          end: undefined,
+        });
+      }
+      return ok(body);
+    },
+    poll(deviceCode) {
+      const authorization = authorizations.get(deviceCode);
+      if (!authorization || authorization.end === "approved") {
+        return oauthError("invalid_grant", "The device code is unknown or was used");
+      }
+      if (authorization.end === "denied") return answers.denied();
+      if (authorization.end === "expired" || now() >= authorization.expiresAt) return answers.expired();
+      const since = now() - (authorization.polledAt ?? Number.NEGATIVE_INFINITY);
+      authorization.polledAt = now();
+      const patient = authorization.interval < 1000 || since >= authorization.interval - TOLERANCE;
+      if (!patient && options.strictPolling !== false) {
+        authorization.interval += SLOW_DOWN;
+        return answers.slowDown(true);
+      }
+      return tell(authorization, outcomes.shift() ?? "approved");
+    },
+    script(more) {
+      outcomes.push(...more);
+    },
+    patch(fields) {
+      patch = fields;
+    },
+    secrets: () => [...authorizations.keys()],
+  };
+}
+
+/** A number or decimal string of seconds, or what stands in for it (RFC 8628 §3.2). */
+function seconds(value: unknown, otherwise: number): number {
+  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) && number >= 0 ? number : otherwise;
+}

@@ -1,0 +1,44 @@
+/** Faults that a test ordered: which request is hit next, and by what. */
+import type { FaultAction, FaultPath, FaultRule, LogEntry, RequestKind } from "./types.ts";
+
+export interface Faults {
+  add(rule: FaultRule): () => void;
+  /** The fault for this request, used up by asking. */
+  take(entry: LogEntry): FaultAction | undefined;
+}
+
+export function createFaults(): Faults {
+  const rules = new Set<{ readonly rule: FaultRule; left: number }>();
+  return {
+    add(rule) {
+      const pending = { rule, left: rule.times ?? 1 };
+      rules.add(pending);
+      return () => {
+        rules.delete(pending);
+      };
+    },
+    take(entry) {
+      for (const pending of rules) {
+        const { rule } = pending;
+        if (!isAimedAt(rule, entry.kind) || (rule.when && !rule.when(entry))) continue;
+        pending.left -= 1;
+        if (pending.left <= 0) rules.delete(pending);
+        return rule.do;
+      }
+      return undefined;
+    },
+  };
+}
+
+function isAimedAt(rule: FaultRule, kind: RequestKind): boolean {
+  const kinds: Record<FaultPath, readonly RequestKind[]> = {
+    token: ["refresh", "device_poll", "token"],
+    device_authorization: ["device_authorization"],
+    chat: ["chat"],
+    models: ["models"],
+    usages: ["usages"],
+    me: ["me"],
+  };
+  const grant = { refresh_token: "refresh", device_code: "device_poll" } as const;
+  return kinds[rule.path].includes(kind) && (rule.grant === undefined || grant[rule.grant] === kind);
+}

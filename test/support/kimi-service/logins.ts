@@ -1,0 +1,107 @@
+/** The logins the authorization server knows: each a chain of refresh tokens that are good for one use. */
+import { randomBytes } from "node:crypto";
+import type { IssuedToken, KimiServiceOptions } from "./types.ts";
+
+interface Login {
+  readonly account: string;
+  tokens: IssuedToken;
+  /** When the unused refresh token ends, ms. */
+  refreshableUntil: number;
+  revoked: boolean;
+}
+
+interface AccessToken {
+  readonly login: Login;
+  readonly expiresAt: number;
+  revoked: boolean;
+}
+
+export type RotationOutcome =
+  | { readonly state: "rotated"; readonly tokens: IssuedToken }
+  | { readonly state: "reused" | "dead" | "unknown" };
+
+export interface Logins {
+  issue(account?: string): IssuedToken;
+  /** The refresh grant: gives new tokens for a refresh token that was not used yet. */
+  rotate(refreshToken: string): RotationOutcome;
+  /** The account a bearer token stands for, while it is good. */
+  accountOf(accessToken: string): string | undefined;
+  revokeAccess(which: "all" | "current" | { readonly token: string }): void;
+  revoke(refreshToken?: string): void;
+  isAlive(refreshToken: string): boolean;
+  current(refreshToken: string): IssuedToken | undefined;
+  secrets(): string[];
+}
+
+const MONTH = 30 * 86_400;
+
+export function createLogins(now: () => number, options: KimiServiceOptions): Logins {
+  const lifetime = options.accessTokenLifetime ?? 900;
+  const refreshLifetime = options.refreshTokenLifetime ?? MONTH;
+  const byRefreshToken = new Map<string, Login>();
+  const accessTokens = new Map<string, AccessToken>();
+
+  const mint = (kind: string) => `${kind}-${randomBytes(24).toString("base64url")}`;
+  const mintTokens = (): IssuedToken => ({
+    access_token: mint("access"),
+    refresh_token: mint("refresh"),
+    expires_in: lifetime,
+    scope: "kimi-code",
+    token_type: "Bearer",
+    expires_at: now() / 1000 + lifetime,
+  });
+  const record = (login: Login) => {
+    byRefreshToken.set(login.tokens.refresh_token, login);
+    const expiresAt = now() + lifetime * 1000;
+    accessTokens.set(login.tokens.access_token, { login, expiresAt, revoked: false });
+    login.refreshableUntil = now() + refreshLifetime * 1000;
+  };
+  const works = (login: Login) => !login.revoked && now() < login.refreshableUntil;
+
+  return {
+    issue(account = "someone") {
+      const login = { account, tokens: mintTokens(), refreshableUntil: 0, revoked: false };
+      record(login);
+      return login.tokens;
+    },
+    rotate(refreshToken) {
+      const login = byRefreshToken.get(refreshToken);
+      if (!login) return { state: "unknown" };
+      if (login.tokens.refresh_token !== refreshToken) {
+        if (options.reusePolicy !== "refuse") login.revoked = true;
+        return { state: "reused" };
+      }
+      if (!works(login)) return { state: "dead" };
+      login.tokens = mintTokens();
+      record(login);
+      return { state: "rotated", tokens: login.tokens };
+    },
+    accountOf(accessToken) {
+      const access = accessTokens.get(accessToken);
+      const good = access && !access.revoked && !access.login.revoked && now() < access.expiresAt;
+      return good ? access.login.account : undefined;
+    },
+    revokeAccess(which) {
+      for (const [token, access] of accessTokens) {
+        const meant =
+          which === "all" ||
+          (which === "current" ? access.login.tokens.access_token === token : which.token === token);
+        if (meant) access.revoked = true;
+      }
+    },
+    revoke(refreshToken) {
+      for (const [token, login] of byRefreshToken) {
+        if (refreshToken === undefined || refreshToken === token) login.revoked = true;
+      }
+    },
+    isAlive(refreshToken) {
+      const login = byRefreshToken.get(refreshToken);
+      return login !== undefined && works(login);
+    },
+    current(refreshToken) {
+      const login = byRefreshToken.get(refreshToken);
+      return login && works(login) ? login.tokens : undefined;
+    },
+    secrets: () => [...byRefreshToken.keys(), ...accessTokens.keys()],
+  };
+}
