@@ -81,6 +81,7 @@ async function events(response: Response): Promise<(Chunk | undefined)[]> {
 }
 
 interface Chunk {
+  readonly model: string;
   readonly choices: readonly {
     readonly delta: {
       readonly content?: string;
@@ -155,12 +156,15 @@ describe("refresh tokens", () => {
   });
 
   it("that are unknown or revoked are refused without counting as reused", async () => {
-    const login = service.issueLogin();
+    const [login, other] = [service.issueLogin(), service.issueLogin()];
     service.revokeLogin(login.refresh_token);
+    expect(service.isLoginAlive(other.refresh_token)).toBe(true);
     expect((await refresh(login.refresh_token)).status).toBe(400);
     expect((await refresh("never-issued")).status).toBe(400);
     expect(service.reusedRefreshTokens()).toBe(0);
     expect((await get("/models", login.access_token)).status).toBe(401);
+    service.revokeLogin();
+    expect(service.isLoginAlive(other.refresh_token)).toBe(false);
   });
 
   it("end after 30 days without use, and live on with it", async () => {
@@ -308,6 +312,16 @@ describe("device authorization", () => {
     service.advance(5000);
     expect(await errorOf(device_code)).toBe("slow_down");
     service.advance(11_000);
+    expect(await errorOf(device_code)).toBe("authorization_pending");
+  });
+
+  it.each([undefined, "soon", "", -1, null])("takes an interval of %j for 5 s", async (interval) => {
+    service.scriptDevice(["pending", "pending"]);
+    const { device_code } = await begin({ interval });
+    await poll(device_code);
+    service.advance(4500);
+    expect(await errorOf(device_code)).toBe("slow_down");
+    service.advance(10_000);
     expect(await errorOf(device_code)).toBe("authorization_pending");
   });
 
@@ -642,6 +656,19 @@ describe("chat requests", () => {
       { tools: [tool("a", { type: "object", properties: { x: {} } })] },
       /is not a valid moonshot flavored json schema, details: <At path 'properties.x': type is not defined>$/,
     ],
+    ["a tool that is none", { tools: [null] }, /tool type must be function/],
+    ["a tool of another type", { tools: [{ ...tool("a"), type: "builtin" }] }, /tool type must be function/],
+    ["a tool without function", { tools: [{ type: "function" }] }, /tool type must be function/],
+    [
+      "a call of another type",
+      { messages: [user, called({ ...call("a"), type: "custom" }), result("a")] },
+      /tool call type must be function/,
+    ],
+    [
+      "a call without function",
+      { messages: [user, called({ id: "a", type: "function" }), result("a")] },
+      /tool call type must be function/,
+    ],
     ["an unknown model", { model: "gpt-5" }, /Not found the model gpt-5/],
     ["a cap of nothing", { max_tokens: 0 }, /positive/],
     ["a cap below nothing", { max_completion_tokens: -1 }, /positive/],
@@ -832,8 +859,18 @@ describe("streams", () => {
     };
     expect(await said(hello)).toEqual({ thought: true, text: "You said: hello", finish: "stop" });
     expect(await said({ ...hello, ...off })).toMatchObject({ thought: false });
+    const seeing = { ...hello, messages: [image("data:image/png;base64,AAAA")] };
+    expect(await said(seeing)).toMatchObject({ text: "You said: look [attachment]" });
     service.reply({ thinking: "hidden", text: "one", finishReason: "length" });
     expect(await said({ ...hello, ...off })).toEqual({ thought: false, text: "one", finish: "length" });
+  });
+
+  it("name the model that was asked", async () => {
+    for (const { id } of defaultModels) {
+      const chunks = await events(await chat({ ...hello, model: id }));
+      expect(chunks.map((chunk) => chunk?.model ?? id)).toEqual(chunks.map(() => id));
+      expect(chunks[0]?.model).toBe(id);
+    }
   });
 
   it("say what was cached in the details or at the top", async () => {
@@ -975,13 +1012,13 @@ describe("faults", () => {
   it("delay an answer that was committed on arrival, or later", async () => {
     const [early, late] = [service.issueLogin(), service.issueLogin()];
     service.fault({ path: "token", do: { delay: 50 } });
+    const begun = performance.now();
     const first = refresh(early.refresh_token);
     await service.waitFor(({ kind, status }) => kind === "refresh" && status === 200);
     expect(newest().finished).toBe(false);
     expect(service.currentTokens(early.refresh_token)).not.toEqual(early);
-    const begun = performance.now();
     expect((await first).status).toBe(200);
-    expect(performance.now() - begun).toBeGreaterThan(20);
+    expect(performance.now() - begun).toBeGreaterThan(45);
     service.fault({ path: "token", do: { delay: 50, commit: "late" } });
     const second = refresh(late.refresh_token);
     await service.waitFor(({ refreshToken }) => refreshToken === late.refresh_token);
@@ -994,7 +1031,7 @@ describe("faults", () => {
     for (const commit of [false, true]) {
       const login = service.issueLogin();
       service.fault({ path: "token", do: { hang: true, commit } });
-      const given = AbortSignal.timeout(30);
+      const leaving = new AbortController();
       const hanging = fetch(`${service.oauthHost}/api/oauth/token`, {
         method: "POST",
         body: new URLSearchParams({
@@ -1002,12 +1039,14 @@ describe("faults", () => {
           grant_type: "refresh_token",
           refresh_token: login.refresh_token,
         }),
-        signal: given,
+        signal: leaving.signal,
       });
-      await expect(hanging).rejects.toThrow();
-      const entry = await service.waitFor(
-        ({ refreshToken, finished }) => refreshToken === login.refresh_token && finished,
-      );
+      const left = expect(hanging).rejects.toThrow();
+      const ours = ({ refreshToken }: LogEntry) => refreshToken === login.refresh_token;
+      await service.waitFor((entry) => ours(entry) && entry.fault !== undefined);
+      leaving.abort();
+      await left;
+      const entry = await service.waitFor((one) => ours(one) && one.finished);
       expect(entry.status).toBe(commit ? 200 : 0);
       expect(service.currentTokens(login.refresh_token) === login).toBe(!commit);
     }

@@ -79,7 +79,7 @@ export function createDeviceFlow(
       const user_code = `${userCode.slice(0, 4)}-${userCode.slice(4)}`;
       const body: Record<string, unknown> = {
         user_code,
-        device_code: `device-${randomBytes(24).toString("base64url")}`,
+        device_code: `dc-sim-${randomBytes(24).toString("base64url")}`,
         verification_uri: `${origin}${VERIFICATION_PATH}`,
         verification_uri_complete: `${origin}${VERIFICATION_PATH}?user_code=${user_code}`,
         expires_in: 1800,

@@ -43,8 +43,8 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
 
   const mint = (kind: string) => `${kind}-${randomBytes(24).toString("base64url")}`;
   const mintTokens = (): IssuedToken => ({
-    access_token: mint("access"),
-    refresh_token: mint("refresh"),
+    access_token: mint("at-sim"),
+    refresh_token: mint("rt-sim"),
     expires_in: lifetime,
     scope: "kimi-code",
     token_type: "Bearer",

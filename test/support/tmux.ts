@@ -1,0 +1,141 @@
+/** The real pi in a real terminal: a tmux server of its own, whose socket lies in the test's home. */
+import { spawnSync } from "node:child_process";
+import { describe } from "vitest";
+import type { Home } from "./home.ts";
+import type { PiHost } from "./hosts.ts";
+import { type PiOptions, piArguments, piSurroundings } from "./pi.ts";
+import { run } from "./processes.ts";
+import { keepTrace } from "./secrets.ts";
+import { eventually } from "./waiting.ts";
+
+export interface TmuxPi {
+  /** Waits until pi lists its extensions: before that the newer host takes keys but no Enter. */
+  ready(timeoutMs?: number): Promise<string>;
+  /** Types a line and presses Enter. */
+  submit(line: string): Promise<void>;
+  /** Types text, without Enter. */
+  type(text: string): Promise<void>;
+  /** Presses a key by tmux's name: `Enter`, `Escape`, `Tab`, `Up`, `C-c`, … */
+  key(...names: string[]): Promise<void>;
+  /** What is on the screen now. */
+  screen(): Promise<string>;
+  /** The screen and everything that scrolled off it. */
+  history(): Promise<string>;
+  /** Waits until the screen has it; gives the screen. Throws with the screen after `timeoutMs` (default 20 s). */
+  waitFor(wanted: string | RegExp | ((screen: string) => boolean), timeoutMs?: number): Promise<string>;
+  /** Waits until pi has ended; gives its exit status. */
+  ended(timeoutMs?: number): Promise<number>;
+  /** Ends the server and with it pi. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface TmuxOptions extends Omit<PiOptions, "stdin" | "timeoutMs"> {
+  /** Default 110 × 40. */
+  readonly width?: number;
+  readonly height?: number;
+}
+
+/** ms */
+const PATIENCE = 20_000;
+
+const missing = spawnSync("tmux", ["-V"]).status !== 0;
+
+/** `describe`, or, where there is no tmux, a skip that says so aloud. */
+export const describeInTmux = missing ? announceSkip() : describe;
+
+function announceSkip() {
+  console.warn("tmux is not installed: the tests of pi's terminal are SKIPPED. Install tmux to run them.");
+  return describe.skip;
+}
+
+/** Starts pi in a terminal of its own. */
+export async function startTmux(
+  host: PiHost,
+  home: Home,
+  args: readonly string[],
+  options: TmuxOptions = {},
+): Promise<TmuxPi> {
+  const { width = 110, height = 40 } = options;
+  const surroundings = piSurroundings(home, options);
+  const socket = `${home.path}/tmux`;
+  const tmux = async (...words: string[]): Promise<string> => {
+    const { stdout, stderr, exitCode } = await run("tmux", ["-S", socket, "-f", "/dev/null", ...words], {
+      ...surroundings,
+      timeoutMs: 10_000,
+      traced: false,
+    });
+    if (exitCode !== 0) throw new Error(`tmux ${words[0]}: ${stderr.trim()}`);
+    return stdout;
+  };
+  let shown = "";
+  const capture = async (...more: string[]) => {
+    const screen = await tmux("capture-pane", "-p", ...more);
+    if (screen !== shown) keepTrace("screen", screen);
+    shown = screen;
+    return screen;
+  };
+
+  const command = [host.node, ...piArguments(host, args, options.extension)];
+  keepTrace("argv", command.join("\n"));
+  keepTrace("environment", JSON.stringify(surroundings.env));
+  home.atRemoval(() => spawnSync("tmux", ["-S", socket, "kill-server"]));
+  await tmux(
+    ...["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"],
+    ...["set-option", "-g", "status", "off", ";", "set-option", "-g", "history-limit", "5000", ";"],
+    ...["new-session", "-d", "-x", String(width), "-y", String(height), "-c", surroundings.cwd, "--"],
+    ...command,
+  );
+
+  const type = async (text: string) => {
+    await tmux("send-keys", "-l", "--", text);
+  };
+  const key = async (...names: string[]) => {
+    await tmux("send-keys", "--", ...names);
+  };
+  const waitFor: TmuxPi["waitFor"] = (wanted, timeoutMs = PATIENCE) => {
+    let last = "";
+    const found = (screen: string) => {
+      if (typeof wanted === "string") return screen.includes(wanted);
+      return wanted instanceof RegExp ? wanted.test(screen) : wanted(screen);
+    };
+    return eventually(
+      async () => {
+        last = await capture();
+        return found(last) ? last : undefined;
+      },
+      () => `the screen never had ${String(wanted)}:\n${last}`,
+      timeoutMs,
+    );
+  };
+
+  let closed = false;
+  return {
+    type,
+    key,
+    async submit(line) {
+      await type(line);
+      await key("Enter");
+    },
+    ready: (timeoutMs) => waitFor("[Extensions]", timeoutMs),
+    waitFor,
+    screen: () => capture(),
+    history: () => capture("-S", "-"),
+    ended: (timeoutMs = PATIENCE) =>
+      eventually(
+        async () => {
+          const [dead, status] = (await tmux("list-panes", "-F", "#{pane_dead} #{pane_dead_status}"))
+            .trim()
+            .split(" ");
+          return dead === "1" ? Number(status) : undefined;
+        },
+        async () => `pi goes on:\n${await capture()}`,
+        timeoutMs,
+      ),
+    async close() {
+      if (closed) return;
+      closed = true;
+      await capture("-S", "-");
+      await tmux("kill-server");
+    },
+  };
+}
