@@ -1,8 +1,8 @@
 /**
  * What the environment and pi's settings say about this extension, parsed once: hosts, folders, an API key.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readSmallFileSync } from "./credentials/file.ts";
 import { isJsonObject } from "./oauth/http.ts";
 
 export const PROVIDER = "kimi-coder";
@@ -79,21 +79,30 @@ function expandHome(path: string, home: string): string {
 }
 
 /**
- * The key a person configured by hand: the variable, else `apiKeys.KIMI_CODER_API_KEY` in pi's settings.json.
- * Never throws; a settings file that cannot be read is pi's to report.
+ * The key a person configured by hand: the variable, else `apiKeys.KIMI_CODER_API_KEY` in pi's settings.json, also
+ * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names.
+ * Never throws; files that cannot be read are pi's to report.
  */
 export function readConfiguredKey(env: Environment, agentDir: string): string | undefined {
-  return usableKey(env[API_KEY_VARIABLE]) ?? usableKey(readSettingsKey(join(agentDir, "settings.json")));
+  return (
+    usableKey(env[API_KEY_VARIABLE]) ??
+    usableKey(member(readObject(join(agentDir, "settings.json")), "apiKeys", API_KEY_VARIABLE)) ??
+    usableKey(member(readObject(join(agentDir, "auth.json")), API_KEY_VARIABLE, "key"))
+  );
 }
 
-function readSettingsKey(path: string): unknown {
+function readObject(path: string): unknown {
+  const file = readSmallFileSync(path);
+  if (file.state !== "read") return undefined;
   try {
-    const settings: unknown = JSON.parse(readFileSync(path, "utf8"));
-    const keys = isJsonObject(settings) ? settings.apiKeys : undefined;
-    return isJsonObject(keys) ? keys[API_KEY_VARIABLE] : undefined;
+    return JSON.parse(file.text);
   } catch {
     return undefined;
   }
+}
+
+function member(value: unknown, ...path: string[]): unknown {
+  return path.reduce<unknown>((at, key) => (isJsonObject(at) ? at[key] : undefined), value);
 }
 
 /** A key must fit into a header: printable ASCII. */

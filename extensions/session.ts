@@ -6,11 +6,13 @@ import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-age
 import type { createBackgroundRefresh } from "./background-refresh.ts";
 import { type Configuration, PROVIDER } from "./configuration.ts";
 import type { CredentialEvent, SharedCredential } from "./credentials/shared-credential.ts";
+import type { Catalogue } from "./models/catalogue.ts";
 import { ownerName, sayUnavailable, sayUnsaved } from "./sentences.ts";
 
 export interface SessionParts {
   readonly configuration: Configuration;
   readonly credential: SharedCredential;
+  readonly catalogue: Catalogue;
   readonly refresh: ReturnType<typeof createBackgroundRefresh>;
   /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
   readonly hasKey: () => boolean;
@@ -20,6 +22,8 @@ export interface SessionParts {
 
 /** How long a process that ends waits for a refresh it has sent, ms. */
 const FAREWELL = 15_000;
+/** … and for the list of models, which the next process can ask for as well, ms. */
+const MODELS_FAREWELL = 1_000;
 
 /** How the two hosts are told that auth.json has changed: 0.73 holds it in memory, its successor asks its registry. */
 interface Registry {
@@ -33,9 +37,11 @@ function reloadEntry(registry: Registry): void {
 }
 
 export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
-  const { configuration, credential, refresh } = parts;
+  const { configuration, credential, catalogue, refresh } = parts;
   let context: ExtensionContext | undefined;
   const said = new Set<string>();
+  /** Whether the process has just begun: the successor of pi 0.73 builds the extension anew for /new and /reload. */
+  let isNew = false;
 
   /** Says a thing once per process: in a session with a screen there, else on stderr when it matters. */
   function say(text: string, type: "info" | "warning"): void {
@@ -56,7 +62,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   async function welcome(): Promise<void> {
     const access = await credential.renewal();
     if (access.state === "ready") {
-      say(`Kimi Coder: using ${ownerName(access.store.owner)} credentials`, "info");
+      catalogue.keepUp(access.token.accessToken, access.store);
+      if (isNew) say(`Kimi Coder: using ${ownerName(access.store.owner)} credentials`, "info");
       return;
     }
     const { reason } = access;
@@ -66,8 +73,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
     if (context?.hasUI && worthSaying) say(sayUnavailable(reason), "warning");
   }
 
-  pi.on("session_start", (_event, ctx) => {
+  pi.on("session_start", (event, ctx) => {
     context = ctx;
+    isNew = event.reason === "startup";
     if (configuration.refusal && ctx.hasUI) say(configuration.refusal, "warning");
     if (!active() || !(ctx.hasUI || chosen())) return;
     refresh.start();
@@ -85,7 +93,7 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
 
   pi.on("session_shutdown", async () => {
     refresh.stop();
-    await credential.settle(FAREWELL);
+    await Promise.all([credential.settle(FAREWELL), catalogue.settle(MODELS_FAREWELL)]);
   });
 
   return {

@@ -1,0 +1,306 @@
+/** The main job in the real pi: one command, the login that is there already, an answer. */
+import { chmodSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { hosts, olderHost } from "../support/hosts.ts";
+import { jsonPi, printPi, runPi, streamed } from "../support/pi.ts";
+import { startRpc } from "../support/rpc.ts";
+import { createWorld } from "../support/world.ts";
+
+const PIXEL = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+describe.each(hosts)("pi $name with kimi-cli's login", (host) => {
+  test("answers, and mirrors the login into auth.json beside what stands there", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    const token = logInToKimiCli();
+    const before = '{\n "anthropic": {"type":"api_key",   "key":"k", "odd": 1e2}\n}';
+    home.write(".pi/agent/auth.json", before);
+
+    const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], env());
+
+    expect({ stdout, stderr, exitCode }).toEqual({ stdout: "You said: hello\n", stderr: "", exitCode: 0 });
+    expect(service.log.map(({ kind, status }) => `${kind} ${status}`)).toContain("chat 200");
+    expect(service.refreshes()).toHaveLength(0);
+    expect(home.readAuth()?.["kimi-coder"]).toEqual({
+      type: "oauth",
+      access: token.access_token,
+      refresh: token.refresh_token,
+      expires: Math.floor(token.expires_at * 1000),
+      owner: "kimi-cli",
+      source: home.kimiCliPath,
+    });
+    expect(readFileSync(home.authPath, "utf8")).toContain('{"type":"api_key",   "key":"k", "odd": 1e2}');
+    const files = home.files();
+    expect(files[".pi/agent/auth.json"]).toBe("600");
+    expect(files[".kimi/device_id"]).toBe("600");
+    expect(Object.keys(files).filter((name) => /\.lock|\.\d+$/.test(name))).toEqual([]);
+  });
+
+  test("refreshes an expired login exactly once, and both stores hold the new pair", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    const old = logInToKimiCli("expired");
+
+    const { stdout, exitCode } = await printPi(host, home, ["hello"], env());
+
+    expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(service.refreshes()).toHaveLength(1);
+    const current = service.currentTokens(old.refresh_token);
+    expect(current).toBeDefined();
+    expect(home.readKimiCli()).toMatchObject({
+      access_token: current?.access_token,
+      refresh_token: current?.refresh_token,
+    });
+    expect(home.readAuth()?.["kimi-coder"]).toMatchObject({
+      access: current?.access_token,
+      refresh: current?.refresh_token,
+    });
+  });
+
+  test("goes through a symlinked auth.json and other folders than the usual", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    const share = join(home.path, "share");
+    renameSync(join(home.path, ".kimi"), share);
+    const agentDir = join(home.path, "agent");
+    const real = join(home.path, "dotfiles", "auth.json");
+    home.write("dotfiles/auth.json", '{"openai":{"type":"api_key","key":"k"}}');
+    mkdirSync(agentDir);
+    symlinkSync(real, join(agentDir, "auth.json"));
+
+    const surroundings = env({ KIMI_SHARE_DIR: share, PI_CODING_AGENT_DIR: agentDir });
+    const { stdout, exitCode } = await printPi(host, home, ["hello"], surroundings);
+
+    expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(JSON.parse(readFileSync(real, "utf8"))).toMatchObject({
+      openai: { type: "api_key", key: "k" },
+      "kimi-coder": { type: "oauth", owner: "kimi-cli" },
+    });
+    expect(home.files()["agent/auth.json@"]).toBe("777");
+    expect(home.files()[".kimi/"]).toBeUndefined();
+  });
+
+  test("thinks when asked to, and streams what it thinks", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    service.reply({ thinking: "Deep thought.", text: "42" }, { text: "No thought." });
+
+    const thinking = await jsonPi(host, home, ["--thinking", "high", "why?"], env());
+    const plain = await jsonPi(host, home, ["--thinking", "off", "why?"], env());
+
+    expect(streamed(thinking.events, "thinking")).toBe("Deep thought.");
+    expect(streamed(thinking.events, "text")).toBe("42");
+    expect(streamed(plain.events, "thinking")).toBe("");
+    const bodies = service.chats().map(({ body }) => body);
+    expect(bodies[0]).toMatchObject({ thinking: { type: "enabled" } });
+    expect(bodies[1]).toMatchObject({ thinking: { type: "disabled" } });
+    expect(JSON.stringify(bodies)).not.toMatch(/enable_thinking|reasoning_effort/);
+  });
+
+  test("takes images, piped text and tools over several turns", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    writeFileSync(join(home.work, "pixel.png"), PIXEL);
+    writeFileSync(join(home.work, "note.txt"), "the word is swordfish");
+    service.reply(
+      { thinking: "I must read.", toolCalls: [{ name: "read", arguments: { path: "note.txt" } }] },
+      { text: "Again.", toolCalls: [{ name: "bash", arguments: { command: "echo $((6*7))" } }] },
+      { text: "swordfish, 42" },
+    );
+
+    const run = await printPi(host, home, ["@pixel.png", "--thinking", "high", "look"], {
+      ...env(),
+      stdin: "from the pipe",
+    });
+
+    expect(run).toMatchObject({ stdout: "swordfish, 42\n", exitCode: 0 });
+    expect(service.refused()).toEqual([]);
+    const last = JSON.stringify(service.chats()[2]?.body);
+    for (const part of ["image_url", "from the pipe", "swordfish", "42", "I must read."])
+      expect(last).toContain(part);
+  });
+
+  test("works in JSON and RPC mode, and says in a session whose login it uses", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+
+    const { events, exitCode } = await jsonPi(host, home, ["hello"], env());
+    expect(exitCode).toBe(0);
+    expect(streamed(events, "text")).toBe("You said: hello");
+
+    const rpc = startRpc(host, home, ["--provider", "kimi-coder", "--model", "kimi-for-coding"], env());
+    await rpc.waitFor((event) => JSON.stringify(event).includes("Kimi Coder: using kimi-cli credentials"));
+    expect(streamed(await rpc.prompt("hello"), "text")).toBe("You said: hello");
+    await rpc.request({ type: "new_session" });
+    expect(streamed(await rpc.prompt("again"), "text")).toBe("You said: again");
+    const { stdout } = await rpc.close();
+    expect(stdout.split("using kimi-cli credentials")).toHaveLength(2);
+  });
+});
+
+describe.each(hosts)("pi $name with a key", (host) => {
+  const key = "sk-test-key";
+
+  test.each([
+    ["KIMI_CODER_API_KEY", { KIMI_CODER_API_KEY: key }, []],
+    ["--api-key", {}, ["--api-key", key]],
+  ])("from %s sends it and writes nothing anywhere", async (_name, variables, args) => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli("expired");
+    service.apiKeys.add(key);
+    const before = home.files();
+    const kimiCli = home.readKimiCli();
+
+    const { stdout, exitCode } = await printPi(host, home, [...args, "hello"], env(variables));
+
+    expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key]);
+    expect(service.log.filter(({ kind }) => kind !== "chat")).toEqual([]);
+    expect(home.readKimiCli()).toEqual(kimiCli);
+    // What pi itself leaves in an empty home is not ours.
+    const added = Object.keys(home.files()).filter(
+      (name) => !(name in before) && !name.startsWith(".pi/agent/sessions"),
+    );
+    expect(added.filter((name) => name.includes("kimi") || name.endsWith("device_id"))).toEqual([]);
+    expect(home.readAuth() ?? {}).toEqual({});
+  });
+
+  test("from settings.json or auth.json sends it", async () => {
+    const { service, home, env } = await createWorld();
+    service.apiKeys.add(key);
+    home.write(".pi/agent/settings.json", JSON.stringify({ apiKeys: { KIMI_CODER_API_KEY: key } }));
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject({
+      stdout: "You said: hello\n",
+      exitCode: 0,
+    });
+
+    home.write(".pi/agent/settings.json", "{}");
+    const auth = { "kimi-coder": { type: "api_key", key } };
+    home.writeAuth(auth);
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject({
+      stdout: "You said: hello\n",
+      exitCode: 0,
+    });
+    expect(home.readAuth()).toEqual(auth);
+    expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key, key]);
+  });
+
+  test("that the service refuses is not renewed", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+
+    const { stderr, exitCode } = await printPi(
+      host,
+      home,
+      ["hello"],
+      env({ KIMI_CODER_API_KEY: "sk-wrong" }),
+    );
+
+    expect(exitCode).toBe(1);
+    expect(stderr).not.toContain("sk-wrong");
+    expect(service.refreshes()).toEqual([]);
+    expect(service.chats()).toHaveLength(1);
+  });
+});
+
+describe.each(hosts)("pi $name", (host) => {
+  test("without a login sends nothing and names the three ways to get one", async () => {
+    const { service, home, env } = await createWorld();
+    const { stderr, stdout, exitCode } = await printPi(host, home, ["hello"], env());
+    expect({ stdout, exitCode }).toEqual({ stdout: "", exitCode: 1 });
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    for (const way of ["/login kimi-coder", "kimi-cli", "KIMI_CODER_API_KEY"]) expect(stderr).toContain(way);
+    expect(service.log).toEqual([]);
+  });
+
+  test("takes hosts with trailing slashes, and refuses what is no URL with one sentence", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli("expired");
+    const slashes = env({
+      KIMI_CODE_BASE_URL: `${service.baseUrl}//`,
+      KIMI_CODE_OAUTH_HOST: "",
+      KIMI_OAUTH_HOST: `${service.oauthHost}/`,
+    });
+    expect(await printPi(host, home, ["hello"], slashes)).toMatchObject({ exitCode: 0 });
+    const requests = service.log.length;
+
+    for (const variable of ["KIMI_CODE_BASE_URL", "KIMI_CODE_OAUTH_HOST"]) {
+      const { stderr, exitCode } = await printPi(host, home, ["hello"], env({ [variable]: "ftp://kimi" }));
+      expect(exitCode).toBe(1);
+      expect(stderr.trim()).toBe(
+        `Kimi Coder: ${variable} is no http(s) URL; correct or unset it and start pi again.`,
+      );
+    }
+    expect(service.log).toHaveLength(requests);
+  });
+
+  test("lists the models without a request and without a refresh", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli("expired");
+    const { stdout, stderr, exitCode } = await runPi(host, home, ["--list-models", "kimi-coder"], env());
+    expect(exitCode).toBe(0);
+    for (const model of ["kimi-for-coding", "kimi-k2.6", "kimi-k2-thinking"]) {
+      expect(stdout + stderr).toContain(model); // 0.73 prints lists on stderr when stdout is no terminal
+    }
+    expect(service.log).toEqual([]);
+  });
+
+  const damaged: [string, string | Buffer, RegExp][] = [
+    ["torn", '{"access_token": "at-sim-x", "refr', /is not a JSON object/],
+    ["empty", "", /is empty/],
+    ["huge", Buffer.alloc(3_000_000, "x"), /far too large/],
+    ["not JSON", "hello", /is not a JSON object/],
+    ["wrongly typed", '{"access_token":1,"refresh_token":[],"expires_at":"soon"}', /holds no access token/],
+    ["a tombstone", '{"access_token":"","refresh_token":"","expires_at":0}', /kimi-cli has logged out/],
+  ];
+
+  test.each(damaged)(
+    "says of a login file that is %s what is wrong and what to do, and leaves it",
+    async (_, text, said) => {
+      const { service, home, env } = await createWorld();
+      home.write(".kimi/credentials/kimi-code.json", text.toString());
+
+      const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+
+      expect(exitCode).toBe(1);
+      expect(stderr.trim().split("\n")).toHaveLength(1);
+      expect(stderr).toMatch(said);
+      expect(stderr).toContain("/login kimi-coder");
+      expect(service.log).toEqual([]);
+      expect(readFileSync(home.kimiCliPath, "utf8")).toBe(text.toString());
+    },
+  );
+
+  test("says of a directory in the file's place what to do", async () => {
+    const { home, env } = await createWorld();
+    mkdirSync(home.kimiCliPath, { recursive: true });
+    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^Kimi Coder: .*cannot be read \(EISDIR\).*\/login kimi-coder\.\n$/);
+  });
+
+  test("leaves a damaged auth.json byte for byte, and says so", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    home.write(".pi/agent/auth.json", '{"anthropic": {"type"');
+    const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], env());
+    expect(stderr).toMatch(
+      /^Kimi Coder: .*auth\.json cannot be updated \(EBADMSG\); repair it or make it writable\.$/m,
+    );
+    expect(home.read(".pi/agent/auth.json")).toBe('{"anthropic": {"type"');
+    // The newer pi reads auth.json itself before each request and ends with its own error.
+    if (host === olderHost)
+      expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+  });
+
+  test("answers from a home that nothing can be written to", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    chmodSync(home.kimiCliPath, 0o400);
+    chmodSync(join(home.path, ".kimi", "credentials"), 0o500);
+    const { stdout, exitCode } = await printPi(host, home, ["hello"], env());
+    expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+  });
+});
