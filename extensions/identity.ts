@@ -2,9 +2,11 @@
  * Who is calling: the User-Agent and the `X-Msh-*` headers, in the shapes of kimi-cli.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { copyFile, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, version as osVersion, release } from "node:os";
 import { dirname, join } from "node:path";
+import { readSmallFile } from "./credentials/file.ts";
 
 /** The version of kimi-cli's protocol that we follow. */
 const KIMI_CLI_VERSION = "1.5";
@@ -88,10 +90,11 @@ export function createIdentity(
   versions: Versions,
 ): (keep: boolean) => Promise<Record<string, string>> {
   let machine: Promise<Machine> | undefined;
+  const fresh = newId();
   const ids = new Map<boolean, Promise<string>>();
   return async (keep) => {
     machine ??= thisMachine();
-    const id = ids.get(keep) ?? readDeviceId(kimiShare, keep);
+    const id = ids.get(keep) ?? readDeviceId(kimiShare, keep, fresh);
     ids.set(keep, id);
     return identityHeaders(await machine, await id, versions);
   };
@@ -120,31 +123,35 @@ async function readMacVersion(): Promise<string | undefined> {
 
 /**
  * The id kimi-cli gave this machine (`device_id` in its folder, 32 hex digits), shared and never regenerated.
- * When there is none, `create` makes and keeps one as kimi-cli does (0600); otherwise, or where that fails, the id
- * lives as long as the process. Never throws.
+ * When there is none, `create` makes and keeps one as kimi-cli does (0600); otherwise, or where that fails, or where
+ * the file holds nothing that fits into a header, `fresh` is the id for as long as the process lives. Never throws.
  */
-export async function readDeviceId(kimiShare: string, create: boolean): Promise<string> {
+export async function readDeviceId(kimiShare: string, create: boolean, fresh = newId()): Promise<string> {
   const path = join(kimiShare, "device_id");
-  const fresh = randomBytes(16).toString("hex");
-  try {
-    return (await readFile(path, "utf8")).trim() || fresh;
-  } catch (error) {
-    if (!create || !(error instanceof Error && "code" in error && error.code === "ENOENT")) return fresh;
+  const file = await readSmallFile(path);
+  if (file.state === "absent" && create) {
+    await keepDeviceId(path, fresh);
+    return readDeviceId(kimiShare, false, fresh); // another process may have been first
   }
+  const id = file.state === "read" ? file.text.trim() : "";
+  return /^[\x21-\x7e]{1,128}$/.test(id) ? id : fresh;
+}
+
+function newId(): string {
+  return randomBytes(16).toString("hex");
+}
+
+/** Puts `id` there unless something is there already: by a link, so that nobody ever finds the file half-written. */
+async function keepDeviceId(path: string, id: string): Promise<void> {
+  const temporary = `${path}.${id}.tmp`;
   try {
     await mkdir(dirname(path), { recursive: true });
-    const file = await open(path, "wx", 0o600);
-    try {
-      await file.writeFile(fresh);
-    } finally {
-      await file.close();
-    }
-    return fresh;
+    await writeFile(temporary, id, { flag: "wx", mode: 0o600 });
+    // Some file systems have no links.
+    await link(temporary, path).catch(() => copyFile(temporary, path, constants.COPYFILE_EXCL));
   } catch {
     // Another process was first, or the folder cannot be written.
-    return readFile(path, "utf8").then(
-      (id) => id.trim() || fresh,
-      () => fresh,
-    );
+  } finally {
+    await rm(temporary, { force: true }).catch(() => {});
   }
 }

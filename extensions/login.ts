@@ -49,8 +49,9 @@ export async function login(
 ): Promise<Token> {
   const { signal } = callbacks;
   const deadline = clock.now() + DEADLINE;
-  while (clock.now() < deadline) {
+  for (let expired = false; clock.now() < deadline; expired = true) {
     const authorization = await authorize(server, clock, signal);
+    if (expired) callbacks.onProgress?.("The code has expired; here is a new one.");
     show(callbacks, authorization, clock.now());
     const limited = { ...authorization, expiresAt: Math.min(authorization.expiresAt, deadline) };
     const ask = (stop?: AbortSignal) => poll(server, authorization.deviceCode, clock.now, stop);
@@ -74,7 +75,7 @@ export async function login(
           `the login failed because ${sayFailure(decision.cause)}; type /login kimi-coder to try again.`,
         );
       case "expired":
-        callbacks.onProgress?.("The code has expired; here is a new one.");
+        continue;
     }
   }
   throw new Error("the login was not confirmed in time; type /login kimi-coder to try again.");

@@ -77,7 +77,7 @@ export function parseDeviceAuthorization(body: JsonObject, now: number): DeviceA
 
 /**
  * An http(s) URL without user info, in ASCII: nothing in it can steer a terminal. What a shell would act upon is
- * percent-encoded too, because pi 0.73 opens the browser through one.
+ * percent-encoded too, because pi 0.73 opens the browser through one (on Windows one that replaces `%NAME%`).
  */
 export function readWebUri(value: unknown): string | undefined {
   if (typeof value !== "string" || value.length > 2048 || /[\p{C}\s]/u.test(value) || !URL.canParse(value)) {
@@ -86,7 +86,10 @@ export function readWebUri(value: unknown): string | undefined {
   const url = new URL(value);
   const web = url.protocol === "https:" || url.protocol === "http:";
   return web && url.username === "" && url.password === ""
-    ? url.href.replace(/[^\w\-.~:/?#[\]@&+,;=%]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+    ? url.href.replace(
+        /[^\w\-.~:/?#[\]@&+,;=%]|%(?![\da-f]{2})/gi,
+        (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
+      )
     : undefined;
 }
 
@@ -134,6 +137,7 @@ export type Decision =
 
 /** Polls in a row that may fail before we believe the failure (RFC 8628 §3.5 asks to back off and go on). */
 const PATIENCE = 5;
+/** Backing off ends here, ms; only the server itself may ask for more. */
 const LONGEST_PAUSE = 60_000;
 
 /**
@@ -148,8 +152,12 @@ export async function awaitDecision(
 ): Promise<Decision> {
   let { interval } = authorization;
   let failures = 0;
-  while (clock.now() < authorization.expiresAt) {
-    await clock.sleep(Math.min(interval * 2 ** failures, LONGEST_PAUSE), signal);
+  for (;;) {
+    const left = authorization.expiresAt - clock.now();
+    if (left <= 0) return { state: "expired" };
+    const pause = Math.max(interval, Math.min(interval * 2 ** failures, LONGEST_PAUSE));
+    // An interval that is absurd must not outlive the code; a usual one is kept to the end.
+    await clock.sleep(Math.min(pause, Math.max(left, LONGEST_PAUSE)), signal);
     if (signal?.aborted) return { state: "cancelled" };
     const outcome = await ask(signal);
     // An approval that arrived together with Esc is kept: the server has made a login of it.
@@ -170,7 +178,6 @@ export async function awaitDecision(
         return outcome;
     }
   }
-  return { state: "expired" };
 }
 
 /** A 4xx other than "too many" will not change by asking again. */

@@ -76,20 +76,25 @@ export function readRefreshAnswer(answer: FormAnswer, now: number): RefreshOutco
   return {
     state: "failed",
     cause: { kind: "status", status },
-    committed: status >= 500 ? "unknown" : "no",
+    committed: mayHaveCommitted(status) ? "unknown" : "no",
     ...wait,
   };
 }
 
+/** A 2xx that is not the answer we know, a 5xx, and a gateway's 408 may all come after the server has rotated. */
+function mayHaveCommitted(status: number): boolean {
+  return (status >= 200 && status < 300) || status === 408 || status >= 500;
+}
+
 /**
  * A token response (RFC 6749 §5.1) as a token, or undefined where a required part is missing or absurd.
- * `now` in ms; `expires_in` may be a number or a decimal string of seconds, and stands for 15 minutes when absent.
+ * `now` in ms; `expires_in` (a number or a decimal string of seconds) is only recommended: where it is absent or
+ * absurd it stands for 15 minutes, because the refresh token beside it is the login and must not be thrown away.
  */
 export function parseToken(body: JsonObject, now: number): Token | undefined {
   const { access_token, refresh_token, scope, token_type } = body;
   if (!isTokenText(access_token) || !isTokenText(refresh_token)) return undefined;
-  const lifetime = body.expires_in === undefined ? USUAL_LIFETIME : readSeconds(body.expires_in);
-  if (lifetime === undefined) return undefined;
+  const lifetime = readSeconds(body.expires_in) ?? USUAL_LIFETIME;
   return {
     accessToken: access_token,
     refreshToken: refresh_token,
@@ -105,10 +110,13 @@ function isTokenText(value: unknown): value is string {
   return typeof value === "string" && value.length <= 16_384 && /^[\x21-\x7e]+$/.test(value);
 }
 
+const SHORTEST = 0.001;
 const LONGEST = 366 * 86_400;
 
-/** A positive, finite number of seconds, given as number or decimal string, in ms. */
+/** A number of seconds between a millisecond and a year, given as number or decimal string, in ms. */
 export function readSeconds(value: unknown): number | undefined {
   const seconds = typeof value === "string" && /^\d{1,9}(\.\d+)?$/.test(value) ? Number(value) : value;
-  return typeof seconds === "number" && seconds > 0 && seconds <= LONGEST ? seconds * 1000 : undefined;
+  return typeof seconds === "number" && seconds >= SHORTEST && seconds <= LONGEST
+    ? seconds * 1000
+    : undefined;
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import { createHome, type Home } from "./home.ts";
 import { hosts } from "./hosts.ts";
 import { startKimiService } from "./kimi-service/index.ts";
 import { parseEvents, runPi, streamed } from "./pi.ts";
-import { run } from "./processes.ts";
+import { run, start } from "./processes.ts";
 import { startRpc } from "./rpc.ts";
 import { findSecrets, searchTraces } from "./secrets.ts";
 import { describeInTmux, startTmux } from "./tmux.ts";
@@ -119,6 +119,14 @@ describe("a home", () => {
       ".pi/agent/auth.json": "600",
     });
     await service.close();
+  });
+
+  it("takes what still runs in it along when it is removed, unreadable files too", async () => {
+    const program = start("sh", ["-c", "sleep 60"], { cwd: home.work, env: home.env(), owner: home });
+    mkdirSync(join(home.path, "locked"), { mode: 0o000 });
+    home.remove();
+    expect(await program.finished).toMatchObject({ signal: "SIGKILL" });
+    expect(existsSync(home.path)).toBe(false);
   });
 
   it("keeps a browser from opening and says on what", async () => {

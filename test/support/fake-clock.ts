@@ -63,7 +63,9 @@ export function createFakeClock(start = Date.UTC(2026, 10, 20)): FakeClock {
     sleeps,
     sleeping: () => sleepers.size,
     next: () =>
-      sleepers.size === 0 ? undefined : Math.max(0, Math.min(...[...sleepers].map((one) => one.until)) - time),
+      sleepers.size === 0
+        ? undefined
+        : Math.max(0, Math.min(...[...sleepers].map((one) => one.until)) - time),
     asleep: (count = 1) =>
       new Promise((resolve) => {
         const look = () => {

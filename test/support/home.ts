@@ -55,7 +55,7 @@ export interface Home {
   files(): Record<string, string>;
   /** Has something ended before the home is removed: what still runs in it. */
   atRemoval(task: () => void): void;
-  /** Ends what runs in it and removes it, after keeping what programs logged there. */
+  /** Ends what runs in it and removes it, after keeping what programs logged there. May be called twice. */
   remove(): void;
 }
 
@@ -138,6 +138,7 @@ export function createHome(): Home {
     },
     remove() {
       for (const end of endings) end();
+      if (!existsSync(path)) return;
       spawnSync("chmod", ["-R", "u+rwX", path]); // a test may have made something unreadable
       for (const file of list(path)) {
         if (!stores.test(file) && !/[/@]$/.test(file)) keepFile(path, file);

@@ -1,0 +1,239 @@
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  API_KEY_VARIABLE,
+  type Environment,
+  readConfiguration,
+  readConfiguredKey,
+} from "../extensions/configuration.ts";
+
+const HOME = join("/", "home", "someone");
+const DEFAULTS = { oauthHost: "https://auth.kimi.com", baseUrl: "https://api.kimi.com/coding/v1" };
+
+describe("readConfiguration", () => {
+  it("needs no configuration", () => {
+    expect(readConfiguration({}, HOME)).toEqual({
+      ...DEFAULTS,
+      refusal: undefined,
+      home: HOME,
+      kimiShare: join(HOME, ".kimi"),
+      kimiCodeHome: join(HOME, ".kimi-code"),
+      dataHome: join(HOME, ".local", "share"),
+      agentDir: join(HOME, ".pi", "agent"),
+    });
+  });
+
+  it.each([
+    ["https://auth.example", "https://auth.example"],
+    ["https://auth.example/", "https://auth.example"],
+    ["https://auth.example///", "https://auth.example"],
+    [" https://auth.example/ ", "https://auth.example"],
+    ["http://127.0.0.1:8080", "http://127.0.0.1:8080"],
+    ["http://[::1]:8080/", "http://[::1]:8080"],
+    ["https://auth.example:443/", "https://auth.example"],
+    ["HTTPS://AUTH.EXAMPLE/Path/", "https://auth.example/Path"],
+    ["https://auth.example/a/b//", "https://auth.example/a/b"],
+  ])("takes %j for either host as %s", (value, url) => {
+    expect(readConfiguration({ KIMI_CODE_OAUTH_HOST: value }, HOME)).toMatchObject({
+      ...DEFAULTS,
+      oauthHost: url,
+      refusal: undefined,
+    });
+    expect(readConfiguration({ KIMI_CODE_BASE_URL: value }, HOME)).toMatchObject({
+      ...DEFAULTS,
+      baseUrl: url,
+      refusal: undefined,
+    });
+  });
+
+  it.each([
+    "auth.example",
+    "localhost:8080",
+    "//auth.example",
+    "ftp://auth.example",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "https://",
+    "https://someone@auth.example",
+    "https://someone:s3cret@auth.example",
+    "https://:s3cret@auth.example",
+    "https://auth.example/?key=s3cret",
+    "https://auth.example/#s3cret",
+    "https://auth.example:99999",
+    "\u001b]0;s3cret\u0007",
+  ])("refuses %j in one sentence that does not repeat it", (value) => {
+    for (const name of ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL"]) {
+      expect(readConfiguration({ [name]: value }, HOME)).toMatchObject({
+        ...DEFAULTS,
+        refusal: `Kimi Coder: ${name} is no http(s) URL; correct or unset it and start pi again.`,
+      });
+    }
+  });
+
+  it("names both variables where both are wrong", () => {
+    const { refusal } = readConfiguration({ KIMI_OAUTH_HOST: "x", KIMI_CODE_BASE_URL: "y" }, HOME);
+    expect(refusal).toContain("KIMI_OAUTH_HOST is no http(s) URL and KIMI_CODE_BASE_URL is no http(s) URL");
+  });
+
+  it.each(["", " ", undefined])("takes %j for not set", (value) => {
+    const env = { KIMI_CODE_OAUTH_HOST: value, KIMI_OAUTH_HOST: value, KIMI_CODE_BASE_URL: value };
+    expect(readConfiguration(env, HOME)).toMatchObject({ ...DEFAULTS, refusal: undefined });
+  });
+
+  it.each<[string, Environment, string]>([
+    [
+      "the newer name",
+      { KIMI_CODE_OAUTH_HOST: "https://a.example", KIMI_OAUTH_HOST: "https://b.example" },
+      "a",
+    ],
+    ["the older name alone", { KIMI_OAUTH_HOST: "https://b.example" }, "b"],
+    [
+      "the older name beside an empty newer one",
+      { KIMI_CODE_OAUTH_HOST: " ", KIMI_OAUTH_HOST: "https://b.example" },
+      "b",
+    ],
+  ])("follows %s", (_name, env, host) => {
+    expect(readConfiguration(env, HOME).oauthHost).toBe(`https://${host}.example`);
+  });
+
+  it("does not fall back to the older name where the newer one is wrong", () => {
+    const env = { KIMI_CODE_OAUTH_HOST: "x", KIMI_OAUTH_HOST: "https://b.example" };
+    expect(readConfiguration(env, HOME)).toMatchObject({
+      refusal: expect.stringContaining("KIMI_CODE_OAUTH_HOST"),
+    });
+  });
+
+  it.each([
+    ["KIMI_SHARE_DIR", "kimiShare", join(HOME, ".kimi")],
+    ["KIMI_CODE_HOME", "kimiCodeHome", join(HOME, ".kimi-code")],
+    ["XDG_DATA_HOME", "dataHome", join(HOME, ".local", "share")],
+    ["PI_CODING_AGENT_DIR", "agentDir", join(HOME, ".pi", "agent")],
+  ] as const)("%s replaces %s", (name, folder, otherwise) => {
+    expect(readConfiguration({ [name]: "/elsewhere" }, HOME)[folder]).toBe("/elsewhere");
+    expect(readConfiguration({ [name]: "~" }, HOME)[folder]).toBe(HOME);
+    expect(readConfiguration({ [name]: "~/a" }, HOME)[folder]).toBe(join(HOME, "a"));
+    expect(readConfiguration({ [name]: "~other/a" }, HOME)[folder]).toBe("~other/a");
+    expect(readConfiguration({ [name]: "" }, HOME)[folder]).toBe(otherwise);
+  });
+
+  it("gives plain http(s) hosts whatever the environment says", () => {
+    const value = fc.oneof(
+      fc.webUrl({ withQueryParameters: true, withFragments: true }),
+      fc.string({ unit: "binary" }),
+      fc.constant(undefined),
+    );
+    const names = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL", "KIMI_SHARE_DIR"];
+    fc.assert(
+      fc.property(fc.record(Object.fromEntries(names.map((name) => [name, value]))), (env) => {
+        const { oauthHost, baseUrl, refusal } = readConfiguration(env, HOME);
+        for (const host of [oauthHost, baseUrl]) {
+          expect(host).toMatch(/^https?:\/\/[^/@]/);
+          expect(host).not.toMatch(/\/$|[?#\s]/);
+          expect(`${new URL(host)}`.replace(/\/$/, "")).toBe(host);
+        }
+        expect(refusal ?? "Kimi Coder: x.").toMatch(/^Kimi Coder: [\x20-\x7e]+\.$/);
+      }),
+    );
+  });
+});
+
+describe("readConfiguredKey", () => {
+  let agentDir: string;
+  beforeEach(async () => {
+    agentDir = await mkdtemp(join(tmpdir(), "kimi-configuration-"));
+  });
+  afterEach(() => rm(agentDir, { recursive: true, force: true }));
+
+  const settings = (text: string) => writeFile(join(agentDir, "settings.json"), text);
+  const withKey = (key: unknown) => settings(JSON.stringify({ apiKeys: { [API_KEY_VARIABLE]: key } }));
+
+  it("finds none where there is none", () => {
+    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+    expect(readConfiguredKey({}, join(agentDir, "nowhere"))).toBeUndefined();
+  });
+
+  it("prefers the variable", async () => {
+    await withKey("from-settings");
+    expect(readConfiguredKey({ [API_KEY_VARIABLE]: "from-env" }, agentDir)).toBe("from-env");
+    expect(readConfiguredKey({}, agentDir)).toBe("from-settings");
+  });
+
+  it.each([
+    ["sk-kimi", "sk-kimi"],
+    [" sk-kimi\n", "sk-kimi"],
+    ["", undefined],
+    ["  ", undefined],
+    ["sk kimi", undefined],
+    ["sk\r\nX-Evil: 1", undefined],
+    ["sk-\u001b[31m", undefined],
+    ["schlüssel", undefined],
+  ])("takes a key only where it fits into a header: %j", async (value, key) => {
+    expect(readConfiguredKey({ [API_KEY_VARIABLE]: value }, agentDir)).toBe(key);
+    await withKey(value);
+    expect(readConfiguredKey({}, agentDir)).toBe(key);
+  });
+
+  it("looks into the settings where the variable is unusable", async () => {
+    await withKey("from-settings");
+    expect(readConfiguredKey({ [API_KEY_VARIABLE]: " " }, agentDir)).toBe("from-settings");
+  });
+
+  it.each([1, true, null, ["sk"], { key: "sk" }])("does not take %j for a key", async (key) => {
+    await withKey(key);
+    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+  });
+
+  it.each([
+    ["empty", ""],
+    ["torn", `{"apiKeys": {"${API_KEY_VARIABLE}": "sk`],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["without keys", "{}"],
+    ["a list of keys", `{"apiKeys": ["${API_KEY_VARIABLE}"]}`],
+    ["a string of keys", `{"apiKeys": "${API_KEY_VARIABLE}"}`],
+    ["for somebody else", '{"apiKeys": {"OPENAI_API_KEY": "sk"}}'],
+  ])("does without settings that are %s", async (_name, text) => {
+    await settings(text);
+    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+  });
+
+  it("takes the key that stands in auth.json under the variable's name, after all others", async () => {
+    const auth = (entry: unknown) =>
+      writeFile(join(agentDir, "auth.json"), JSON.stringify({ [API_KEY_VARIABLE]: entry }));
+    await auth({ type: "api_key", key: "from-auth" });
+    expect(readConfiguredKey({}, agentDir)).toBe("from-auth");
+    await withKey("from-settings");
+    expect(readConfiguredKey({}, agentDir)).toBe("from-settings");
+    await settings("{}");
+    for (const entry of ["from-auth", null, [], { key: 1 }, { key: "two words" }]) {
+      await auth(entry);
+      expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+    }
+  });
+
+  it("does without settings that are a directory", async () => {
+    await mkdir(join(agentDir, "settings.json"));
+    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+  });
+
+  it("does not wait for a FIFO in the place of the settings", async () => {
+    execFileSync("mkfifo", [join(agentDir, "settings.json")]);
+    const module = new URL("../extensions/configuration.ts", import.meta.url).href;
+    // In a process of its own: a read that waits could not be ended from inside this one.
+    const script = join(agentDir, "read.mjs");
+    const call = `readConfiguredKey({}, ${JSON.stringify(agentDir)})`;
+    await writeFile(
+      script,
+      `import { readConfiguredKey } from ${JSON.stringify(module)}; console.log(${call});`,
+    );
+    const jiti = fileURLToPath(new URL("../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
+    const said = execFileSync(process.execPath, [jiti, script], { encoding: "utf8", timeout: 20_000 });
+    expect(said).toBe("undefined\n");
+  });
+});

@@ -1,0 +1,273 @@
+import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { WriteOutcome } from "../extensions/credentials/store.ts";
+import { login } from "../extensions/login.ts";
+import type { AuthorizationServer } from "../extensions/oauth/http.ts";
+import type { Token } from "../extensions/oauth/token.ts";
+import { createFakeClock, type FakeClock } from "./support/fake-clock.ts";
+import {
+  CLIENT_ID,
+  type DeviceOutcome,
+  type KimiService,
+  startKimiService,
+} from "./support/kimi-service/index.ts";
+
+let clock: FakeClock;
+let service: KimiService;
+let server: AuthorizationServer;
+/** What happened, in order. */
+let trace: string[];
+let saved: Token[];
+let writing: WriteOutcome;
+let stop: AbortController;
+
+beforeEach(async () => {
+  clock = createFakeClock();
+  clock.autoAdvance();
+  service = await startKimiService({ now: clock.now });
+  server = { host: service.url, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
+  trace = [];
+  saved = [];
+  writing = { state: "written" };
+  stop = new AbortController();
+});
+afterEach(() => service.close());
+
+const save = async (token: Token) => {
+  trace.push("save");
+  saved.push(token);
+  return writing;
+};
+
+/** pi 0.73's callbacks. */
+const callbacks = (): OAuthLoginCallbacks => ({
+  onAuth: ({ url, instructions }) => trace.push(`auth ${url.replace(service.url, "")} ${instructions}`),
+  onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
+  onProgress: (message) => trace.push(`progress ${message}`),
+  signal: stop.signal,
+});
+const run = (to: Parameters<typeof login>[1] = callbacks()) =>
+  login({ server, clock, save, savePath: "/home/someone/.kimi/credentials/kimi-code.json" }, to);
+const polls = () => service.log.filter(({ kind }) => kind === "device_poll");
+const codes = () => trace.filter((line) => line.startsWith("auth "));
+
+describe("a login", () => {
+  it("shows address and code, waits for the user, saves, and gives pi the token", async () => {
+    service.scriptDevice(["pending", "pending", { approved: "someone" }]);
+    const token = await run();
+    expect(trace).toEqual([
+      expect.stringMatching(/^auth \/device\?user_code=(\w{4}-\w{4}) Code: \1$/),
+      "progress Open the address in any browser and confirm the code; pi goes on by itself. Esc cancels.",
+      "save",
+    ]);
+    expect(saved).toEqual([token]);
+    expect(service.currentTokens(token.refreshToken)?.access_token).toBe(token.accessToken);
+    expect(clock.sleeps).toEqual([5_000, 5_000, 5_000]);
+    expect(service.refused()).toEqual([]);
+  });
+
+  it("always starts a new device flow, so that one can change account", async () => {
+    const [one, other] = [await run(), await run()];
+    expect(new Set(codes()).size).toBe(2);
+    expect(other.refreshToken).not.toBe(one.refreshToken);
+    expect(service.refreshes()).toEqual([]);
+  });
+
+  it("obeys the server's interval and slow_down", async () => {
+    service.deviceResponse({ interval: "7" });
+    service.scriptDevice(["pending", "slow_down", "pending", "approved"]);
+    await run();
+    expect(clock.sleeps).toEqual([7_000, 7_000, 12_000, 12_000]);
+    expect(service.refused()).toEqual([]);
+  });
+
+  it("waits five seconds where the server names no interval", async () => {
+    service.deviceResponse({ interval: undefined });
+    service.scriptDevice(["pending", "approved"]);
+    await run();
+    expect(clock.sleeps).toEqual([5_000, 5_000]);
+  });
+
+  it("shows a fresh code when one has expired", async () => {
+    service.scriptDevice(["pending", "expired", "approved"]);
+    const token = await run();
+    expect(new Set(codes()).size).toBe(2);
+    expect(trace).toContain("progress The code has expired; here is a new one.");
+    expect(trace.indexOf("progress The code has expired; here is a new one.")).toBeLessThan(
+      trace.lastIndexOf(codes()[1] ?? ""),
+    );
+    expect(saved).toEqual([token]);
+  });
+
+  it("shows a fresh code when one has outlived its time without the server saying so", async () => {
+    service.deviceResponse({ expires_in: 12 });
+    service.scriptDevice(["pending", "pending", "approved"]);
+    await run();
+    expect(codes()).toHaveLength(2);
+  });
+
+  it("gives up after an hour, and promises no code it will not show", async () => {
+    service.deviceResponse({ interval: 50, expires_in: 1_700 });
+    service.scriptDevice(Array<DeviceOutcome>(200).fill("pending"));
+    const start = clock.now();
+    await expect(run()).rejects.toThrow(
+      "the login was not confirmed in time; type /login kimi-coder to try again.",
+    );
+    expect(clock.now() - start).toBeGreaterThanOrEqual(3_600_000);
+    expect(clock.now() - start).toBeLessThan(3_660_000);
+    expect(trace.filter((line) => line.startsWith("progress The code has"))).toHaveLength(codes().length - 1);
+    expect(saved).toEqual([]);
+  });
+
+  it("stops when the user declines", async () => {
+    service.scriptDevice(["pending", "denied"]);
+    await expect(run()).rejects.toThrow(
+      "the login was declined in the browser; type /login kimi-coder to try again.",
+    );
+    expect(polls()).toHaveLength(2);
+    expect(saved).toEqual([]);
+  });
+
+  it("survives a network that comes and goes", async () => {
+    service.fault({ path: "token", do: { drop: "before" } });
+    service.fault({ path: "token", do: { status: 502, body: "<html>" } });
+    service.fault({ path: "token", times: 2, do: { status: 429, body: {} } });
+    await run();
+    expect(clock.sleeps).toEqual([5_000, 10_000, 20_000, 40_000, 60_000]);
+  });
+
+  it("ends after five failures in a row, with the reason", async () => {
+    service.fault({ path: "token", times: 9, do: { status: 502, body: "<html>" } });
+    await expect(run()).rejects.toThrow(
+      "the login failed because the authorization server answered 502; type /login kimi-coder to try again.",
+    );
+    expect(polls()).toHaveLength(5);
+  });
+
+  it("says where it could not be saved, and does not go on as if it were", async () => {
+    writing = { state: "failed", code: "EACCES" };
+    await expect(run()).rejects.toThrow(
+      "the login could not be saved in /home/someone/.kimi/credentials/kimi-code.json (EACCES); make it writable and log in again.",
+    );
+  });
+
+  it.each([
+    ["nobody listens", async () => service.close(), /network error \(ECONNREFUSED\)/],
+    [
+      "a page comes",
+      () => service.fault({ path: "device_authorization", do: { status: 200, body: "<html>" } }),
+      /could not be understood/,
+    ],
+    [
+      "an error comes",
+      () => service.fault({ path: "device_authorization", do: { status: 500, body: {} } }),
+      /answered 500/,
+    ],
+    [
+      "a script comes for an address",
+      () =>
+        service.deviceResponse({ verification_uri: "", verification_uri_complete: "javascript:alert(1)" }),
+      /could not be understood/,
+    ],
+    [
+      "an escape comes in the code",
+      () => service.deviceResponse({ user_code: "\u001b]0;x\u0007" }),
+      /could not be understood/,
+    ],
+  ] as const)("shows nothing and says why when %s", async (_name, prepare, reason) => {
+    await prepare();
+    const failure = await run().catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(Error);
+    expect(String(failure)).toMatch(reason);
+    expect(String(failure)).toMatch(/type \/login kimi-coder again\.$/);
+    expect(trace).toEqual([]);
+  });
+
+  it("never has a secret in an error", async () => {
+    const outcomes: DeviceOutcome[] = [
+      "denied",
+      { status: 400, body: { error: "x", error_description: "leak" } },
+    ];
+    const failures: string[] = [];
+    for (const outcome of outcomes) {
+      service.scriptDevice([outcome]);
+      failures.push(String(await run().catch((error: unknown) => error)));
+    }
+    writing = { state: "failed", code: "ENOSPC" };
+    failures.push(String(await run().catch((error: unknown) => error)));
+    expect(failures).toHaveLength(3);
+    const said = [...failures, ...trace].join("\n");
+    for (const secret of [...service.secrets(), "leak"]) expect(said).not.toContain(secret);
+  });
+
+  it("gives the successor of pi 0.73 the code in its own callback, in seconds", async () => {
+    const shown: object[] = [];
+    await run({ ...callbacks(), onDeviceCode: (info) => shown.push(info) });
+    expect(shown).toEqual([
+      {
+        userCode: expect.stringMatching(/^\w{4}-\w{4}$/),
+        verificationUri: expect.stringContaining(`${service.url}/device?user_code=`),
+        intervalSeconds: 5,
+        expiresInSeconds: 1800,
+      },
+    ]);
+    expect(codes()).toEqual([]);
+  });
+
+  it("does without the callbacks that are optional", async () => {
+    const { onAuth, onPrompt } = callbacks();
+    service.scriptDevice(["expired", "approved"]);
+    expect(await run({ onAuth, onPrompt })).toEqual(saved[0]);
+  });
+});
+
+describe("Esc", () => {
+  const cancelled = "Login cancelled";
+
+  it("stops before anything was asked", async () => {
+    stop.abort();
+    await expect(run()).rejects.toThrow(new Error(cancelled));
+    expect(service.log).toEqual([]);
+  });
+
+  it("stops while the code is being asked for", async () => {
+    service.fault({ path: "device_authorization", do: { hang: true } });
+    const outcome = expect(run()).rejects.toThrow(new Error(cancelled));
+    await service.waitFor(({ kind }) => kind === "device_authorization");
+    stop.abort();
+    await outcome;
+    expect(trace).toEqual([]);
+  });
+
+  it("stops at once between two polls", async () => {
+    clock.autoAdvance(false);
+    const outcome = expect(run()).rejects.toThrow(new Error(cancelled));
+    await clock.asleep();
+    stop.abort();
+    await outcome;
+    expect(polls()).toEqual([]);
+    expect(saved).toEqual([]);
+  });
+
+  it("stops at once while a poll hangs", async () => {
+    service.fault({ path: "token", do: { hang: true } });
+    const outcome = expect(run()).rejects.toThrow(new Error(cancelled));
+    await service.waitFor(({ kind }) => kind === "device_poll");
+    stop.abort();
+    await outcome;
+    expect(saved).toEqual([]);
+  });
+
+  it("comes too late when the approval is there: the login is kept", async () => {
+    const late: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      const text = await response.text();
+      if (String(input).endsWith("/token")) stop.abort();
+      return new Response(text, response);
+    };
+    server = { ...server, fetch: late };
+    const token = await run();
+    expect(saved).toEqual([token]);
+    expect(stop.signal.aborted).toBe(true);
+  });
+});

@@ -1,0 +1,498 @@
+import { execFileSync } from "node:child_process";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  awaitDecision,
+  type Decision,
+  type DeviceAuthorization,
+  type PollOutcome,
+  parseDeviceAuthorization,
+  poll,
+  readPollAnswer,
+  readWebUri,
+  requestDeviceAuthorization,
+} from "../../extensions/oauth/device-authorization.ts";
+import type { AuthorizationServer, FormAnswer, JsonObject } from "../../extensions/oauth/http.ts";
+import type { Token } from "../../extensions/oauth/token.ts";
+import { createFakeClock, type FakeClock } from "../support/fake-clock.ts";
+import { CLIENT_ID, type KimiService, startKimiService } from "../support/kimi-service/index.ts";
+import { anyAnswer, anyDeviceBody, anyUri, expectToken } from "./arbitraries.ts";
+
+const NOW = Date.UTC(2026, 10, 20);
+const BODY = {
+  device_code: "device",
+  user_code: "ABCD-EFGH",
+  verification_uri: "https://kimi.com/device",
+  verification_uri_complete: "https://kimi.com/device?user_code=ABCD-EFGH",
+  expires_in: 1800,
+  interval: 5,
+};
+const AUTHORIZATION: DeviceAuthorization = {
+  deviceCode: "device",
+  userCode: "ABCD-EFGH",
+  verificationUri: "https://kimi.com/device?user_code=ABCD-EFGH",
+  expiresAt: NOW + 1_800_000,
+  interval: 5_000,
+};
+const TOKEN: Token = {
+  accessToken: "access",
+  refreshToken: "refresh",
+  expiresAt: NOW + 900_000,
+  lifetime: 900_000,
+  scope: undefined,
+  tokenType: undefined,
+};
+
+/** What pi 0.73 puts between double quotes into a shell command, and what pi prints. */
+const HARMLESS = /^https?:\/\/[\w\-.~:/?#[\]@&+,;=%]+$/;
+
+describe("readWebUri", () => {
+  it.each([
+    ["https://kimi.com/device?user_code=A-B", "https://kimi.com/device?user_code=A-B"],
+    ["http://127.0.0.1:8080/device", "http://127.0.0.1:8080/device"],
+    ["https://[::1]:8080/", "https://[::1]:8080/"],
+    ["HTTPS://KIMI.COM", "https://kimi.com/"],
+    ["https://kimi.com/a?b=c&d=e;f#g", "https://kimi.com/a?b=c&d=e;f#g"],
+    ["https://kimi.com/%E6%97%A5", "https://kimi.com/%E6%97%A5"],
+    ["https://日本.example/é?é#é", "https://xn--wgv71a.example/%C3%A9?%C3%A9#%C3%A9"],
+    ["https://kimi.com/$(touch$IFS/x)", "https://kimi.com/%24%28touch%24IFS/x%29"],
+    ["https://kimi.com/`id`", "https://kimi.com/%60id%60"],
+    ['https://kimi.com/";id;"', "https://kimi.com/%22;id;%22"],
+    ["https://kimi.com/?';id;'", "https://kimi.com/?%27;id;%27"],
+    ["https://kimi.com/?a\\b|c>d<e{f}^g!*", "https://kimi.com/?a%5Cb%7Cc%3Ed%3Ce%7Bf%7D%5Eg%21%2A"],
+    ["https://a$(id)b.example/", "https://a%24%28id%29b.example/"],
+    ["https://kimi.com/?%PATH%&%2", "https://kimi.com/?%25PATH%25&%252"],
+  ])("%s becomes %s", (value, uri) => {
+    expect(readWebUri(value)).toBe(uri);
+  });
+
+  it.each([
+    ["a script", "javascript:alert(1)"],
+    ["a script in disguise", "JaVaScRiPt://kimi.com/%0aalert(1)"],
+    ["a file", "file:///etc/passwd"],
+    ["data", "data:text/html,<script>alert(1)</script>"],
+    ["another program", "vscode://file/etc/passwd"],
+    ["a user name", "https://kimi.com@evil.example/"],
+    ["a password", "https://:secret@evil.example/"],
+    ["a relative address", "/device"],
+    ["no scheme", "//kimi.com/device"],
+    ["an option", "--help"],
+    ["a line break", "https://kimi.com/\nX"],
+    ["a tab inside the scheme", "java\tscript:alert(1)"],
+    ["a space", "https://kimi.com/a b"],
+    ["a leading space", " https://kimi.com/"],
+    ["a terminal escape", "https://kimi.com/\u001b[2J"],
+    ["a C1 control", "https://kimi.com/\u009b2J"],
+    ["a text direction override", "https://kimi.com/\u202egro.live"],
+    ["an invisible character", "https://kimi.com/\u200b"],
+    ["half a surrogate", "https://kimi.com/\ud800"],
+    ["more than 2048 characters", `https://kimi.com/${"a".repeat(2048)}`],
+    ["no host", "https://"],
+    ["nothing", ""],
+    ["a number", 1],
+    ["an object", { href: "https://kimi.com" }],
+    ["null", null],
+  ])("refuses %s", (_name, value) => {
+    expect(readWebUri(value)).toBeUndefined();
+  });
+
+  it("gives nothing that a shell or a terminal acts upon, whatever comes", () => {
+    fc.assert(
+      fc.property(fc.oneof(anyUri, fc.jsonValue()), (value) => {
+        const uri = readWebUri(value);
+        if (uri === undefined) return;
+        expect(uri).toMatch(HARMLESS);
+        expect(uri).not.toMatch(/%(?![0-9A-Fa-f]{2})/);
+        const { protocol, username, password } = new URL(uri);
+        expect(["http:", "https:"]).toContain(protocol);
+        expect(username + password).toBe("");
+        expect(readWebUri(uri) ?? uri, "stays what it is").toBe(uri);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("reaches the browser's command as one word", () => {
+    const uri = readWebUri("https://kimi.com/$(echo)`echo`\"';echo;$HOME|&\\?*!~{a,b}");
+    expect(execFileSync("/bin/sh", ["-c", `printf '[%s]' "${uri}"`], { encoding: "utf8" })).toBe(`[${uri}]`);
+  });
+});
+
+describe("parseDeviceAuthorization", () => {
+  it("reads the answer of RFC 8628 §3.2", () => {
+    expect(parseDeviceAuthorization(BODY, NOW)).toEqual(AUTHORIZATION);
+  });
+
+  it.each<[string, JsonObject, Partial<DeviceAuthorization>]>([
+    [
+      "numbers as strings",
+      { interval: "7", expires_in: "600" },
+      { interval: 7_000, expiresAt: NOW + 600_000 },
+    ],
+    ["no interval: 5 s", { interval: undefined }, { interval: 5_000 }],
+    ["interval null: 5 s", { interval: null }, { interval: 5_000 }],
+    ["interval 0: 5 s", { interval: 0 }, { interval: 5_000 }],
+    ["a negative interval: 5 s", { interval: -1 }, { interval: 5_000 }],
+    ["an interval that is no number: 5 s", { interval: "NaN" }, { interval: 5_000 }],
+    ["a huge interval: 5 s", { interval: 1e300 }, { interval: 5_000 }],
+    ["no expires_in: half an hour", { expires_in: undefined }, { expiresAt: NOW + 1_800_000 }],
+    ["a negative expires_in: half an hour", { expires_in: -1 }, { expiresAt: NOW + 1_800_000 }],
+    ["a huge expires_in: half an hour", { expires_in: 1e300 }, { expiresAt: NOW + 1_800_000 }],
+    [
+      "only the plain address",
+      { verification_uri_complete: undefined },
+      { verificationUri: BODY.verification_uri },
+    ],
+    ["only the complete address", { verification_uri: "" }, {}],
+    [
+      "the plain address where the complete one is no web address",
+      { verification_uri_complete: "javascript:alert(1)" },
+      { verificationUri: BODY.verification_uri },
+    ],
+  ])("%s", (_name, patch, expected) => {
+    expect(parseDeviceAuthorization({ ...BODY, ...patch }, NOW)).toEqual({ ...AUTHORIZATION, ...expected });
+  });
+
+  it.each<[string, JsonObject]>([
+    ["no device code", { device_code: undefined }],
+    ["an empty device code", { device_code: "" }],
+    ["a number for a device code", { device_code: 1 }],
+    ["a huge device code", { device_code: "a".repeat(4097) }],
+    ["no user code", { user_code: undefined }],
+    ["an empty user code", { user_code: "" }],
+    ["a number for a user code", { user_code: 1234 }],
+    ["a huge user code", { user_code: "A".repeat(65) }],
+    ["a colour in the user code", { user_code: "\u001b[31mABCD" }],
+    ["a new window title in the user code", { user_code: "\u001b]0;pwned\u0007" }],
+    ["an 8-bit escape in the user code", { user_code: "\u009b31mABCD" }],
+    ["a line break in the user code", { user_code: "ABCD\nEFGH" }],
+    ["a last line break in the user code", { user_code: "ABCD\n" }],
+    ["a backspace in the user code", { user_code: "ABCD\bX" }],
+    ["a text direction override in the user code", { user_code: "\u202eABCD" }],
+    ["no address", { verification_uri: undefined, verification_uri_complete: undefined }],
+    ["no web address", { verification_uri: "file:///etc/passwd", verification_uri_complete: "data:," }],
+  ])("refuses %s", (_name, patch) => {
+    expect(parseDeviceAuthorization({ ...BODY, ...patch }, NOW)).toBeUndefined();
+  });
+
+  it("turns any body into something safe to show, or nothing", () => {
+    fc.assert(
+      fc.property(anyDeviceBody, (body) => {
+        const authorization = parseDeviceAuthorization(body, NOW);
+        if (!authorization) return;
+        expect(authorization.userCode).toMatch(/^[\x21-\x7e]{1,64}$/);
+        expect(authorization.verificationUri).toMatch(HARMLESS);
+        expect(authorization.deviceCode).not.toBe("");
+        expect(authorization.interval).toBeGreaterThan(0);
+        expect(authorization.expiresAt).toBeGreaterThan(NOW);
+        expect(Number.isFinite(authorization.interval + authorization.expiresAt)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe("readPollAnswer", () => {
+  const answered = (status: number, error?: unknown): FormAnswer => ({
+    state: "answered",
+    status,
+    body: { error },
+  });
+  const failed = (status: number) => ({ state: "failed", cause: { kind: "status", status } });
+  const body = { access_token: "access", refresh_token: "refresh", expires_in: 900 };
+
+  it.each<[string, FormAnswer, object]>([
+    ["a token", { state: "answered", status: 200, body }, { state: "approved", token: TOKEN }],
+    ["pending", answered(400, "authorization_pending"), { state: "pending" }],
+    ["slow down", answered(400, "slow_down"), { state: "slow-down" }],
+    ["slow down with 429", answered(429, "slow_down"), { state: "slow-down" }],
+    ["expired", answered(400, "expired_token"), { state: "expired" }],
+    ["denied", answered(403, "access_denied"), { state: "denied" }],
+    ["200 without a token", answered(200), { state: "failed", cause: { kind: "unreadable", status: 200 } }],
+    [
+      "200 with a page",
+      { state: "not-json", status: 200 },
+      { state: "failed", cause: { kind: "unreadable", status: 200 } },
+    ],
+    ["a 5xx that says denied", answered(502, "access_denied"), failed(502)],
+    ["an unknown error", answered(400, "invalid_client"), failed(400)],
+    ["an error that is no string", answered(400, ["access_denied"]), failed(400)],
+    ["a page", { state: "not-json", status: 403 }, failed(403)],
+    [
+      "a lost connection",
+      { state: "lost", sent: true, code: "ECONNRESET" },
+      { state: "failed", cause: { kind: "network", code: "ECONNRESET" } },
+    ],
+  ])("%s", (_name, answer, outcome) => {
+    expect(readPollAnswer(answer, NOW)).toEqual(outcome);
+  });
+
+  it("understands any answer, and approves only with a whole token", () => {
+    fc.assert(
+      fc.property(anyAnswer, (answer) => {
+        const outcome = readPollAnswer(answer, NOW);
+        if (outcome.state === "approved") {
+          expect(answer).toMatchObject({ state: "answered", status: 200 });
+          return expectToken(outcome.token, NOW);
+        }
+        expect(["pending", "slow-down", "expired", "denied", "failed"]).toContain(outcome.state);
+        if (outcome.state === "failed" && outcome.cause.kind !== "network") {
+          expect(Object.keys(outcome.cause).sort()).toEqual(["kind", "status"]);
+        }
+      }),
+    );
+  });
+});
+
+describe("over the wire", () => {
+  let clock: FakeClock;
+  let service: KimiService;
+  let server: AuthorizationServer;
+
+  beforeEach(async () => {
+    clock = createFakeClock(NOW);
+    service = await startKimiService({ now: clock.now });
+    server = { host: service.url, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
+  });
+  afterEach(() => service.close());
+
+  const start = (signal?: AbortSignal) => requestDeviceAuthorization(server, clock.now, signal);
+
+  it("asks for a device code with the client id alone", async () => {
+    expect(await start()).toMatchObject({
+      state: "granted",
+      authorization: {
+        interval: 5_000,
+        expiresAt: NOW + 1_800_000,
+        verificationUri: expect.stringMatching(/^http:\/\/127/),
+      },
+    });
+    expect(service.log[0]?.form).toEqual({ client_id: CLIENT_ID });
+  });
+
+  it.each([
+    ["a page", { status: 200, body: "<html>" }, { kind: "unreadable", status: 200 }],
+    ["an object that is none", { status: 200, body: {} }, { kind: "unreadable", status: 200 }],
+    ["an error", { status: 503, body: "<html>" }, { kind: "status", status: 503 }],
+    ["a redirect", { status: 307, body: "", headers: { location: "/" } }, { kind: "status", status: 307 }],
+    ["nothing", { drop: "before" }, { kind: "network", code: "UND_ERR_SOCKET" }],
+  ] as const)("says why when the server gives %s", async (_name, fault, cause) => {
+    service.fault({ path: "device_authorization", do: fault });
+    expect(await start()).toEqual({ state: "failed", cause });
+  });
+
+  it("stops asking when the signal fires", async () => {
+    service.fault({ path: "device_authorization", do: { hang: true } });
+    const stop = new AbortController();
+    const asked = start(stop.signal);
+    await service.waitFor(({ kind }) => kind === "device_authorization");
+    stop.abort();
+    expect(await asked).toEqual({ state: "failed", cause: { kind: "network", code: "ABORT_ERR" } });
+  });
+
+  it("polls with what RFC 8628 §3.4 names", async () => {
+    const granted = await start();
+    if (granted.state !== "granted") throw new Error("no device code");
+    const { deviceCode } = granted.authorization;
+    expect(await poll(server, deviceCode, clock.now)).toMatchObject({ state: "approved" });
+    expect(Object.entries(service.log[1]?.form ?? {})).toEqual([
+      ["client_id", CLIENT_ID],
+      ["device_code", deviceCode],
+      ["grant_type", "urn:ietf:params:oauth:grant-type:device_code"],
+    ]);
+    expect(service.refused()).toEqual([]);
+  });
+});
+
+describe("awaitDecision", () => {
+  const pending: PollOutcome = { state: "pending" };
+  const slowDown: PollOutcome = { state: "slow-down" };
+  const approved: PollOutcome = { state: "approved", token: TOKEN };
+  const failed = (status: number): PollOutcome => ({ state: "failed", cause: { kind: "status", status } });
+  const lost: PollOutcome = { state: "failed", cause: { kind: "network", code: "ECONNRESET" } };
+
+  let clock: FakeClock;
+  beforeEach(() => {
+    clock = createFakeClock(NOW);
+    clock.autoAdvance();
+  });
+
+  /** Answers with `outcomes`, the last one for ever; says when (ms after the start) it was asked. */
+  async function run(outcomes: readonly PollOutcome[], { interval = 5_000, life = 1_800_000 } = {}) {
+    const polls: number[] = [];
+    const left = [...outcomes];
+    let last: PollOutcome = pending;
+    const ask = async () => {
+      polls.push(clock.now() - NOW);
+      last = left.shift() ?? last;
+      return last;
+    };
+    const decision: Decision = await awaitDecision(ask, { interval, expiresAt: NOW + life }, clock);
+    return { decision, polls };
+  }
+
+  it("waits the interval before every poll, the first too", async () => {
+    const { decision, polls } = await run([pending, pending, approved]);
+    expect(decision).toEqual(approved);
+    expect(polls).toEqual([5_000, 10_000, 15_000]);
+  });
+
+  it("adds five seconds for each slow_down, for all later polls", async () => {
+    const { polls } = await run([slowDown, pending, slowDown, pending, approved]);
+    expect(polls).toEqual([5_000, 15_000, 25_000, 40_000, 55_000]);
+  });
+
+  it("never polls faster than the server wants, however slow that is", async () => {
+    expect((await run([pending, approved], { interval: 90_000 })).polls).toEqual([90_000, 180_000]);
+  });
+
+  it("goes on being slower than a minute when the server keeps asking for it", async () => {
+    const { polls } = await run([...Array<PollOutcome>(12).fill(slowDown), approved], { interval: 5_000 });
+    expect(polls.map((at, index) => at - (polls[index - 1] ?? 0))).toEqual(
+      Array.from({ length: 13 }, (_, index) => 5_000 + index * 5_000),
+    );
+  });
+
+  it.each<[string, PollOutcome]>([
+    ["denied", { state: "denied" }],
+    ["expired", { state: "expired" }],
+  ])("ends at once with %s", async (_name, outcome) => {
+    const { decision, polls } = await run([outcome, approved]);
+    expect(decision).toEqual(outcome);
+    expect(polls).toHaveLength(1);
+  });
+
+  it("backs off while the server cannot be reached, and goes on at the old pace afterwards", async () => {
+    const { decision, polls } = await run([lost, failed(503), lost, failed(429), pending, approved]);
+    expect(decision).toEqual(approved);
+    expect(polls).toEqual([5_000, 15_000, 35_000, 75_000, 135_000, 140_000]);
+  });
+
+  it("counts failures in a row, not altogether", async () => {
+    const outcomes = Array.from({ length: 5 }, () => [lost, lost, lost, lost, pending]).flat();
+    expect((await run([...outcomes, approved])).decision).toEqual(approved);
+    expect(
+      (await run([lost, lost, lost, lost, slowDown, lost, lost, lost, lost, approved])).decision,
+    ).toEqual(approved);
+  });
+
+  it("believes five failures in a row", async () => {
+    const { decision, polls } = await run([lost, lost, lost, lost, lost, approved]);
+    expect(decision).toEqual(lost);
+    expect(polls).toHaveLength(5);
+  });
+
+  it.each([
+    [400, 1],
+    [401, 1],
+    [403, 1],
+    [404, 1],
+    [499, 1],
+    [408, 5],
+    [429, 5],
+    [307, 5],
+    [500, 5],
+    [503, 5],
+  ])("asks again only where that may help: %i after %i polls", async (status, count) => {
+    const { decision, polls } = await run([failed(status)]);
+    expect(decision).toEqual(failed(status));
+    expect(polls).toHaveLength(count);
+  });
+
+  it("ends with the code's life when nobody decides", async () => {
+    const { decision, polls } = await run([pending], { life: 60_000 });
+    expect(decision).toEqual({ state: "expired" });
+    expect(polls).toHaveLength(12);
+    expect(clock.now()).toBe(NOW + 60_000);
+  });
+
+  it("does not outlive the code by an absurd interval", async () => {
+    const { decision } = await run([pending], { interval: 30_000_000, life: 600_000 });
+    expect(decision).toEqual({ state: "expired" });
+    expect(clock.now()).toBe(NOW + 600_000);
+  });
+
+  it("does not poll for a code that has expired before", async () => {
+    expect(await run([approved], { life: 0 })).toEqual({ decision: { state: "expired" }, polls: [] });
+  });
+
+  it("always waits at least the interval and always ends, whatever the server answers", async () => {
+    const outcome = fc.constantFrom(pending, slowDown, approved, lost, failed(503), failed(429), failed(400));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(outcome, { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: 1_000, max: 200_000 }),
+        fc.integer({ min: 1_000, max: 1_800_000 }),
+        async (outcomes, interval, life) => {
+          clock = createFakeClock(NOW);
+          clock.autoAdvance();
+          const { decision, polls } = await run([...outcomes, pending], { interval, life });
+          expect(decision.state).not.toBe("cancelled");
+          const pauses = polls.map((at, index) => at - (polls[index - 1] ?? 0));
+          // Only a poll that ends the code's life may come before an interval of more than a minute is over.
+          expect(pauses.filter((pause, index) => pause < interval && (polls[index] ?? 0) < life)).toEqual([]);
+          expect(pauses.filter((pause) => pause < Math.min(interval, 60_000))).toEqual([]);
+          expect(Math.max(...polls)).toBeLessThan(life + 60_000);
+        },
+      ),
+    );
+  });
+
+  describe("when the user cancels", () => {
+    const authorization = { interval: 5_000, expiresAt: NOW + 1_800_000 };
+    beforeEach(() => clock.autoAdvance(false));
+
+    it("stops at once while it sleeps", async () => {
+      const stop = new AbortController();
+      const polls: number[] = [];
+      const ask = async () => {
+        polls.push(clock.now());
+        return pending;
+      };
+      const decision = awaitDecision(ask, authorization, clock, stop.signal);
+      await clock.asleep();
+      stop.abort();
+      expect(await decision).toEqual({ state: "cancelled" });
+      expect(polls).toEqual([]);
+      expect(clock.sleeping()).toBe(0);
+    });
+
+    it("does not even start when that was before", async () => {
+      const ask = () => Promise.reject(new Error("asked"));
+      expect(await awaitDecision(ask, authorization, clock, AbortSignal.abort())).toEqual({
+        state: "cancelled",
+      });
+    });
+
+    it.each<[string, PollOutcome, object]>([
+      ["keeps an approval that arrives together with it", approved, approved],
+      ["forgets a refusal that arrives together with it", { state: "denied" }, { state: "cancelled" }],
+      ["forgets a failure that arrives together with it", failed(400), { state: "cancelled" }],
+      ["asks no more when nothing is decided", pending, { state: "cancelled" }],
+    ])("%s", async (_name, outcome, expected) => {
+      clock.autoAdvance();
+      const stop = new AbortController();
+      const ask = async () => {
+        stop.abort();
+        return outcome;
+      };
+      expect(await awaitDecision(ask, authorization, clock, stop.signal)).toEqual(expected);
+    });
+
+    it("stops at once while a poll hangs", async () => {
+      clock.autoAdvance();
+      const service = await startKimiService({ now: clock.now });
+      try {
+        service.fault({ path: "token", do: { hang: true } });
+        const server = { host: service.url, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
+        const stop = new AbortController();
+        const ask = (signal?: AbortSignal) => poll(server, "device", clock.now, signal);
+        const decision = awaitDecision(ask, authorization, clock, stop.signal);
+        await service.waitFor(({ kind }) => kind === "device_poll");
+        stop.abort();
+        expect(await decision).toEqual({ state: "cancelled" });
+      } finally {
+        await service.close();
+      }
+    });
+  });
+});
