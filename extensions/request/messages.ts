@@ -73,7 +73,7 @@ function answered(entry: JsonObject, reasoning: boolean, names: ToolNames): Mess
   const same =
     entry.content === content &&
     entry.reasoning_content === thought &&
-    (entry.tool_calls === undefined ? calls.length === 0 : entry.tool_calls === calls) &&
+    entry.tool_calls === (calls.length > 0 ? calls : undefined) &&
     isInOrder(entry, ASSISTANT_KEYS);
   if (same) return { role: "assistant", sent: entry, calls };
   const sent: JsonObject = { role: "assistant", content };
@@ -105,10 +105,16 @@ function result(entry: JsonObject): Message {
 function paired(messages: readonly Message[]): readonly unknown[] {
   const sent: unknown[] = [];
   const taken = new Set<string>();
-  for (const [index, message] of messages.entries()) {
-    if (message.role === "tool") continue;
+  for (let index = 0; index < messages.length; index++) {
+    const message = messages[index];
+    if (message === undefined || message.role === "tool") continue;
     if (message.role !== "assistant" || message.calls.length === 0) {
       sent.push(message.sent);
+      continue;
+    }
+    const simple = onlyResult(messages, index, message.calls, taken);
+    if (simple !== undefined) {
+      sent.push(message.sent, simple);
       continue;
     }
     const ids = message.calls.map((call) => freeId(canonicalId(call.id), taken));
@@ -123,6 +129,24 @@ function paired(messages: readonly Message[]): readonly unknown[] {
     for (const call of open) sent.push({ role: "tool", content: NO_RESULT, tool_call_id: call.id });
   }
   return sent;
+}
+
+/** The usual turn, without a look around: one call, then its one result, and the next answer or nothing. */
+function onlyResult(
+  messages: readonly Message[],
+  index: number,
+  calls: readonly ToolCall[],
+  taken: Set<string>,
+): JsonObject | undefined {
+  const [call] = calls;
+  const next = messages[index + 1];
+  const after = messages[index + 2];
+  if (call === undefined || calls.length > 1 || next?.role !== "tool" || next.callId !== call.id)
+    return undefined;
+  if (after !== undefined && after.role !== "assistant") return undefined;
+  if (taken.has(call.id) || canonicalId(call.id) !== call.id) return undefined;
+  taken.add(call.id);
+  return resultFor(next.sent, call.id, 1, false);
 }
 
 function freeId(id: string, taken: Set<string>): string {

@@ -48,7 +48,7 @@ export function shapeRequest(payload: unknown, options: RequestOptions): ShapedR
     return { body: payload, toolNames: toolNames([]) };
   const { model, thinkingLevel, sessionId } = options;
   const given = Array.isArray(payload.tools) ? payload.tools : [];
-  const names = toolNames([...declaredNames(given), ...calledNames(payload.messages)]);
+  const names = toolNames(new Set([...declaredNames(given), ...calledNames(payload.messages)]));
   const tools = canonicalTools(given, names);
   const thinking = thinkingFor(model, thinkingLevel);
   const messages = canonicalMessages(payload.messages, thinking?.type === "enabled", names);
@@ -67,12 +67,15 @@ export function shapeRequest(payload: unknown, options: RequestOptions): ShapedR
 }
 
 /** The names in the history: tools that are gone by now were called by names that Kimi may refuse. */
-function* calledNames(messages: readonly unknown[]): Generator<string> {
+function calledNames(messages: readonly unknown[]): ReadonlySet<string> {
+  const names = new Set<string>();
   for (const message of messages) {
     if (!isObject(message) || !Array.isArray(message.tool_calls)) continue;
     for (const call of message.tool_calls) {
-      if (isObject(call) && isObject(call.function) && typeof call.function.name === "string")
-        yield call.function.name;
+      if (isObject(call) && isObject(call.function) && typeof call.function.name === "string") {
+        names.add(call.function.name);
+      }
     }
   }
+  return names;
 }

@@ -23,7 +23,7 @@ const RESPONSES_CALL = /^(call_[A-Za-z0-9]{24})_[A-Za-z0-9_]+$/;
 /** The id both hosts' forms of the same call come down to. Kimi's own ids are left alone: the model continues them. */
 export function canonicalId(id: string): string {
   if (isBlank(id)) return "call";
-  return RESPONSES_CALL.exec(id)?.[1] ?? id;
+  return id.startsWith("call_") ? (RESPONSES_CALL.exec(id)?.[1] ?? id) : id;
 }
 
 /** The calls in canonical form, the same array when it already is; calls that name no tool are left out. */

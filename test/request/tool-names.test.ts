@@ -1,0 +1,75 @@
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { shapeRequest } from "../../extensions/request/shape.ts";
+import { toolNames } from "../../extensions/request/tool-names.ts";
+
+const ACCEPTED = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+
+test("names that Kimi takes stay", () => {
+  const names = toolNames(["bash", "a", "Read-File_2", "x".repeat(64)]);
+  expect(names.toKimi("Read-File_2")).toBe("Read-File_2");
+  expect(names.toPi("Read-File_2")).toBe("Read-File_2");
+});
+
+test("a mapped name can be read, and does not depend on the other tools", () => {
+  const alone = toolNames(["mcp.server/tool"]).toKimi("mcp.server/tool");
+  expect(alone).toMatch(/^mcp_server_tool_[0-9a-f]{8}$/);
+  expect(toolNames(["9", "bash", "mcp.server/tool"]).toKimi("mcp.server/tool")).toBe(alone);
+});
+
+test("a name made up by somebody else for itself is not given to another", () => {
+  const made = toolNames(["a.b"]).toKimi("a.b");
+  const names = toolNames(["a.b", made]);
+  expect(names.toKimi(made)).toBe(made);
+  expect(names.toKimi("a.b")).toBe(`a_b_${createHash("sha256").update("a.b").digest("hex").slice(0, 12)}`);
+  expect(names.toPi(names.toKimi("a.b"))).toBe("a.b");
+});
+
+describe("any names", () => {
+  const name = fc.oneof(
+    fc.string({ maxLength: 100 }),
+    fc.string({ unit: "binary", maxLength: 80 }),
+    fc.constantFrom("a.b", "a/b", "a_b", "-a"),
+  );
+  test("are mapped to accepted ones, each to its own, and back", () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(name), (all) => {
+        const names = toolNames(all);
+        const mapped = all.map((one) => names.toKimi(one));
+        for (const one of mapped) expect(one).toMatch(ACCEPTED);
+        expect(new Set(mapped).size).toBe(all.length);
+        expect(mapped.map((one) => names.toPi(one))).toEqual(all);
+        expect([...all].reverse().map((one) => toolNames([...all].reverse()).toKimi(one))).toEqual(
+          [...mapped].reverse(),
+        );
+      }),
+    );
+  });
+});
+
+test("tools and the calls of the history are sent under the same name", () => {
+  const { body, toolNames: names } = shapeRequest(
+    {
+      messages: [
+        { role: "user", content: "hi" },
+        {
+          role: "assistant",
+          content: null,
+          tool_calls: [{ id: "1", type: "function", function: { name: "a.b", arguments: "{}" } }],
+        },
+        { role: "tool", content: "ok", tool_call_id: "1" },
+      ],
+      tools: [{ type: "function", function: { name: "a.b", parameters: { type: "object" } } }],
+    },
+    {
+      model: { id: "m", contextWindow: 1_000_000, maxTokens: 100, thinking: "none" },
+      thinkingLevel: undefined,
+      sessionId: undefined,
+    },
+  );
+  const sent = names.toKimi("a.b");
+  expect(sent).toMatch(ACCEPTED);
+  expect(JSON.stringify(body).split(`"name":"${sent}"`)).toHaveLength(3);
+  expect(names.toPi(sent)).toBe("a.b");
+});
