@@ -1,0 +1,186 @@
+/** Logging in from the real pi's screen: typed, and through pi's own selector. */
+import { expect, test } from "vitest";
+import { hosts, olderHost, type PiHost } from "../support/hosts.ts";
+import { ourModel, printPi } from "../support/pi.ts";
+import { startRpc } from "../support/rpc.ts";
+import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+/** Types a line and presses Enter until pi has taken it: the newer pi refuses while its start-up goes on. */
+async function enter(pi: TmuxPi, text: string): Promise<void> {
+  await pi.waitFor(/0\.0%|no-model|no model/i);
+  await pi.type(text);
+  await pi.waitFor((screen) => editor(screen).includes(text));
+  for (let tries = 0; editor(await pi.screen()).includes(text) && tries < 40; tries++) {
+    await pi.key("Enter");
+    await pi.waitFor((screen) => !editor(screen).includes(text), 500).catch(() => undefined);
+  }
+}
+
+/** Types the command; the newer pi then asks whether to sign in with an account, which it proposes, or a key. */
+async function enterLogin(pi: TmuxPi, host: PiHost): Promise<void> {
+  await enter(pi, "/login kimi-coder");
+  if (host === olderHost) return;
+  await pi.waitFor("→ Sign in with an account");
+  await pi.key("Enter");
+}
+
+/** What stands between the last two rules of the screen. */
+function editor(screen: string): string {
+  return screen.split(/─{20,}/).at(-2) ?? "";
+}
+
+/** Both stores hold the login that the service issued last. */
+function expectLogin({ service, home }: World): void {
+  const issued = service.log.findLast(({ kind, status }) => kind === "device_poll" && status === 200)?.issued;
+  expect(issued).toBeDefined();
+  expect(home.readKimiCli()).toMatchObject({
+    access_token: issued?.access_token,
+    refresh_token: issued?.refresh_token,
+  });
+  expect(home.readAuth()?.["kimi-coder"]).toMatchObject({
+    type: "oauth",
+    access: issued?.access_token,
+    refresh: issued?.refresh_token,
+    owner: "kimi-cli",
+    source: home.kimiCliPath,
+  });
+}
+
+describeInTmux.each(hosts)("/login on pi $name", (host) => {
+  test("typed as /login kimi-coder shows address and code, saves for pi and kimi-cli, and pi answers", async () => {
+    const world = await createWorld();
+    const { service, home, env } = world;
+    service.deviceResponse({ interval: 0.5 });
+    service.scriptDevice(["pending", "pending", "approved"]);
+    const pi = await startTmux(host, home, [], env());
+    try {
+      await enterLogin(pi, host);
+      const screen = await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
+      expect(screen).toContain(`${service.url}/device`);
+      await pi.waitFor(/logged in/i);
+      expectLogin(world);
+      expect(home.files()[".kimi/credentials/kimi-code.json"]).toBe("600");
+      await enter(pi, "hello");
+      await pi.waitFor("You said: hello");
+      if (host === olderHost) {
+        expect(home.openedUrls()).toHaveLength(1);
+        expect(home.openedUrls()[0]).toContain("/device?user_code=");
+      }
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("again starts a new device flow, so that one can change account", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    const before = logInToKimiCli();
+    service.deviceResponse({ interval: 0.5 });
+    service.scriptDevice([{ approved: "somebody else" }]);
+    const pi = await startTmux(host, home, [...ourModel], env());
+    try {
+      await pi.waitFor("using kimi-cli credentials");
+      await enterLogin(pi, host);
+      await pi.waitFor(/logged in/i);
+      expectLogin(world);
+      expect(home.readKimiCli()).not.toMatchObject({ refresh_token: before.refresh_token });
+      await enter(pi, "hello");
+      await pi.waitFor("You said: hello");
+      expect(service.chats().at(-1)?.accessToken).toBe(home.readKimiCli()?.access_token);
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("stops at once on Esc, says no more, and leaves everything as it was", async () => {
+    const { service, home, env } = await createWorld();
+    service.deviceResponse({ interval: 0.5 });
+    service.scriptDevice(Array.from({ length: 1000 }, () => "pending" as const));
+    const pi = await startTmux(host, home, [], env());
+    try {
+      await enterLogin(pi, host);
+      await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
+      await service.waitFor(({ kind, finished }) => kind === "device_poll" && finished);
+      await pi.key("Escape");
+      const screen = await pi.waitFor((text) => !/[A-Z]{4}-[A-Z]{4}/.test(text));
+      // The newer pi reports an Esc in any device flow with an error of its own.
+      expect(screen).not.toMatch(host === olderHost ? /cancel|fail|abort/i : /cancel/i);
+      const polls = service.log.length;
+      await pi.type("still here");
+      await pi.waitFor("still here");
+      expect(service.log.length - polls).toBeLessThanOrEqual(1);
+      expect(home.readKimiCli()).toBeUndefined();
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("shows a fresh code when one has expired, and says when the user declined", async () => {
+    const { service, home, env } = await createWorld();
+    service.deviceResponse({ interval: 1 });
+    service.scriptDevice(["expired", "pending", "pending", "denied"]);
+    const pi = await startTmux(host, home, [], env());
+    try {
+      await enterLogin(pi, host);
+      const first = /[A-Z]{4}-[A-Z]{4}/.exec(await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/))?.[0];
+      await pi.waitFor((text) => {
+        const codes = text.match(/[A-Z]{4}-[A-Z]{4}/g) ?? [];
+        return codes.some((code) => code !== first);
+      });
+      await pi.waitFor(/declined in the browser; type \/login kimi-coder/);
+      expect(home.readKimiCli()).toBeUndefined();
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("never shows a hostile address or code", async () => {
+    const { service, home, env } = await createWorld();
+    service.deviceResponse({
+      user_code: "AB\u001b]0;owned\u0007CD",
+      verification_uri: "javascript:alert(1)",
+      verification_uri_complete: "file:///etc/passwd",
+    });
+    const pi = await startTmux(host, home, [], env());
+    try {
+      await enterLogin(pi, host);
+      const screen = await pi.waitFor(/could not be started/);
+      expect(screen).not.toMatch(/javascript|passwd|owned/);
+      expect(home.openedUrls()).toEqual([]);
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("through pi's selector does the same", async () => {
+    const world = await createWorld();
+    const { service, home, env } = world;
+    service.deviceResponse({ interval: 0.5 });
+    const pi = await startTmux(host, home, [], env());
+    try {
+      await enter(pi, "/login");
+      await pi.waitFor(/→ (Use a subscription|Sign in with an account)/);
+      await pi.key("Enter");
+      await pi.type("kimi");
+      await pi.waitFor(/Kimi Coder/);
+      await pi.key("Enter");
+      await pi.waitFor(/logged in|login (is )?saved|credentials saved/i);
+      expectLogin(world);
+    } finally {
+      await pi.close();
+    }
+  });
+});
+
+test.each(hosts)("on pi $name /login kimi-coder asks nobody where nobody is there", async (host) => {
+  const { service, home, env } = await createWorld();
+  const print = await printPi(host, home, ["/login kimi-coder"], env());
+  expect(print.stderr).toContain("start pi in a terminal and type /login kimi-coder");
+  const rpc = startRpc(host, home, [...ourModel], env());
+  await rpc.request({ type: "prompt", message: "/login kimi-coder" });
+  await rpc.waitFor((event) => JSON.stringify(event).includes("start pi in a terminal"));
+  await rpc.close();
+  expect(service.log).toEqual([]);
+  expect(home.openedUrls()).toEqual([]);
+});
