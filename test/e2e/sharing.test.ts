@@ -1,0 +1,240 @@
+/** One login, many processes: pi on both hosts, kimi-cli's protocol, the real kimi-code. */
+import { describe, expect, test } from "vitest";
+import { hosts, newerHost, olderHost } from "../support/hosts.ts";
+import type { LogEntry } from "../support/kimi-service/index.ts";
+import {
+  configureKimiCode,
+  holdKimiCliLock,
+  isKimiCliLocked,
+  runKimiCli,
+  runKimiCode,
+} from "../support/peers.ts";
+import { ourModel, printPi } from "../support/pi.ts";
+import type { Finished } from "../support/processes.ts";
+import { startRpc } from "../support/rpc.ts";
+import { eventually } from "../support/waiting.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+function times<T>(count: number, make: (index: number) => T): T[] {
+  return Array.from({ length: count }, (_, index) => make(index));
+}
+
+const answered = ({ stdout, exitCode }: Finished) => exitCode === 0 && stdout.includes("You said:");
+
+function expectOneChain({ service, home }: World, refreshToken: string): void {
+  expect(service.reusedRefreshTokens()).toBe(0);
+  const current = service.currentTokens(refreshToken);
+  expect(current).toBeDefined();
+  expect(home.readKimiCli()).toMatchObject({ refresh_token: current?.refresh_token });
+  expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ refresh: current?.refresh_token });
+}
+
+const isCommitted = ({ kind, status }: LogEntry) => kind === "refresh" && status === 200;
+
+describe("16 pi processes with one expired login", () => {
+  test.each([0, 800, 4000])("refresh it once when the token endpoint takes %i ms", async (delay) => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    const { refresh_token } = logInToKimiCli("expired");
+    if (delay > 0) service.fault({ path: "token", times: Infinity, do: { delay } });
+
+    const runs = await Promise.all(
+      times(16, (index) =>
+        printPi(index % 2 ? olderHost : newerHost, home, [`prompt ${index}`], {
+          ...env(),
+          timeoutMs: 80_000,
+        }),
+      ),
+    );
+
+    expect(runs.filter((run) => !answered(run))).toEqual([]);
+    expect(service.refreshes()).toHaveLength(1);
+    expectOneChain(world, refresh_token);
+  });
+});
+
+describe("beside the official clients", () => {
+  test("pi and kimi-cli's protocol share ~/.kimi: one refresh, no token twice", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    const { refresh_token } = logInToKimiCli("expired");
+    service.fault({ path: "token", times: Infinity, do: { delay: 500 } });
+
+    const [runs, peers] = await Promise.all([
+      Promise.all(times(8, (index) => printPi(index % 2 ? olderHost : newerHost, home, ["hello"], env()))),
+      Promise.all(times(8, () => runKimiCli(home, service))),
+    ]);
+
+    expect(runs.filter((run) => !answered(run))).toEqual([]);
+    expect(peers.filter(({ outcome }) => !["adopted", "refreshed", "not-due"].includes(outcome))).toEqual([]);
+    expect(service.refreshes()).toHaveLength(1);
+    expectOneChain(world, refresh_token);
+  });
+
+  test("pi waits for the lock while kimi-cli holds it, and kimi-cli finds it held while pi refreshes", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    const { refresh_token } = logInToKimiCli("expired");
+
+    const release = await holdKimiCliLock(home);
+    const waiting = printPi(newerHost, home, ["hello"], env());
+    const peer = runKimiCli(home, service, { force: true });
+    expect(service.refreshes()).toHaveLength(0);
+    await release();
+    expect(answered(await waiting)).toBe(true);
+    await peer;
+    expect(service.reusedRefreshTokens()).toBe(0);
+
+    service.expireAccessTokens();
+    service.fault({ path: "token", do: { delay: 1500 } });
+    const refreshes = service.refreshes().length;
+    const running = printPi(newerHost, home, ["hello"], env());
+    await service.waitFor((entry) => entry.kind === "refresh" && service.refreshes().length > refreshes);
+    expect(await isKimiCliLocked(home)).toBe(true);
+    expect(answered(await running)).toBe(true);
+    expectOneChain(world, refresh_token);
+  });
+
+  test("kimi-cli's lock is given back within 5 s although the token endpoint takes 7 s", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    const { refresh_token } = logInToKimiCli("expired");
+    service.fault({ path: "token", do: { delay: 7000 } });
+
+    const running = printPi(newerHost, home, ["hello"], env());
+    await service.waitFor(({ kind }) => kind === "refresh");
+    const free = async () => !(await isKimiCliLocked(home)) || undefined;
+    await eventually(free, () => "the lock is still held", 5000);
+    expect(service.log.find(isCommitted)?.finished).toBe(false);
+    expect(answered(await running)).toBe(true);
+    expectOneChain(world, refresh_token);
+  });
+
+  test("pi and the real kimi-code share ~/.kimi-code: one refresh, no token twice", async () => {
+    const { service, home, env } = await createWorld();
+    const token = service.issueLogin();
+    service.expireAccessTokens();
+    home.writeKimiCode({ ...token, expires_at: service.now() / 1000 - 60 }, service);
+    configureKimiCode(home, service);
+    service.fault({ path: "token", times: Infinity, do: { delay: 500 } });
+
+    const [runs, peers] = await Promise.all([
+      Promise.all(times(4, (index) => printPi(index % 2 ? olderHost : newerHost, home, ["hello"], env()))),
+      Promise.all(times(3, () => runKimiCode(home, service, "hello"))),
+    ]);
+
+    expect(runs.filter((run) => !answered(run))).toEqual([]);
+    expect(peers.filter(({ exitCode }) => exitCode !== 0)).toEqual([]);
+    expect(service.refreshes()).toHaveLength(1);
+    expect(service.reusedRefreshTokens()).toBe(0);
+    const current = service.currentTokens(token.refresh_token);
+    expect(home.readKimiCode(service)).toMatchObject({ refresh_token: current?.refresh_token });
+    expect(home.readAuth()?.["kimi-coder"]).toMatchObject({
+      refresh: current?.refresh_token,
+      owner: "kimi-code",
+      source: home.kimiCodePath(service),
+    });
+    expect(home.readKimiCli()).toBeUndefined();
+  });
+});
+
+describe.each(hosts)("pi $name", (host) => {
+  test("repeats a request whose token was revoked, in every mode and for compaction", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    home.write(".pi/agent/settings.json", JSON.stringify({ compaction: { keepRecentTokens: 1 } }));
+    const rpc = startRpc(host, home, ourModel, env());
+    await rpc.prompt("one");
+    service.revokeAccessToken();
+    const events = JSON.stringify(await rpc.prompt("two"));
+    expect(events).toContain("You said: two");
+    expect(events).not.toMatch(/"stopReason":"error"|auto_retry/);
+    expect(service.refreshes()).toHaveLength(1);
+
+    service.revokeAccessToken();
+    await rpc.request({ type: "compact" }, 30_000);
+    expect(service.refreshes()).toHaveLength(2);
+    await rpc.close();
+
+    service.revokeAccessToken();
+    expect(answered(await printPi(host, home, ["three"], env()))).toBe(true);
+    expect(service.refreshes()).toHaveLength(3);
+    expect(service.reusedRefreshTokens()).toBe(0);
+  });
+
+  test("says once that the login has ended, after one token call", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli("expired");
+    service.revokeLogin();
+    const before = home.readKimiCli();
+    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(
+      "Kimi Coder: the login of kimi-cli has ended; type /login kimi-coder to log in again.\n",
+    );
+    expect(service.refreshes()).toHaveLength(1);
+    expect(home.readKimiCli()).toEqual(before);
+  });
+
+  test("answers with a valid token while the token endpoint is down", async () => {
+    const { service, home, env } = await createWorld();
+    const token = service.issueLogin();
+    home.writeKimiCli({ ...token, expires_at: service.now() / 1000 + 200 });
+    service.fault({ path: "token", times: Infinity, do: { status: 503 } });
+    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
+  });
+
+  test("does not wait for a refresh that is only due, and does not lose it at exit", async () => {
+    const world = await createWorld();
+    const { service, home, env } = world;
+    const token = service.issueLogin();
+    home.writeKimiCli({ ...token, expires_at: service.now() / 1000 + 200 });
+    service.fault({ path: "token", do: { delay: 2000 } });
+    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
+    const refresh = service.log.find(isCommitted);
+    expect(service.chats()[0]?.accessToken).toBe(token.access_token);
+    expect(refresh).toBeDefined();
+    expectOneChain(world, token.refresh_token);
+  });
+
+  test("stays logged out after a logout in pi, until a new login", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
+    const chats = service.chats().length;
+
+    home.writeAuth({}); // what /logout leaves
+    for (let start = 0; start < 2; start++) {
+      const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain("you logged out here; type /login kimi-coder");
+    }
+    // Ten minutes later kimi-cli renews its login, as it does: that is no new one.
+    const memory = home.read(".pi/agent/kimi-coder.json");
+    const earlier = memory.replace(/"issuedAt": ([\d.]+)/, (_, at) => `"issuedAt": ${Number(at) - 600_000}`);
+    expect(earlier).not.toBe(memory);
+    home.write(".pi/agent/kimi-coder.json", earlier);
+    const current = home.readKimiCli();
+    expect(await runKimiCli(home, service, { force: true })).toMatchObject({ outcome: "refreshed" });
+    expect(home.readKimiCli()?.refresh_token).not.toBe(current?.refresh_token);
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject({ exitCode: 1 });
+    expect(service.chats()).toHaveLength(chats);
+
+    logInToKimiCli();
+    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
+    expect(home.readAuth()).toHaveProperty("kimi-coder");
+  });
+
+  test("does not undo a logout of kimi-cli", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
+    const chats = service.chats().length;
+    home.write(".kimi/credentials/kimi-code.json", '{"access_token":"","refresh_token":"","expires_at":0}');
+    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("kimi-cli has logged out");
+    expect(service.chats()).toHaveLength(chats);
+    expect(home.read(".kimi/credentials/kimi-code.json")).toContain('"access_token":""');
+  });
+});
