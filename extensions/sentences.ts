@@ -20,6 +20,10 @@ export function ownerName(owner: Owner): string {
   return NAME[owner];
 }
 
+/** Node's code for a library that is not there: pi uses a local folder in place and never installs its libraries. */
+const MISSING = "MODULE_NOT_FOUND";
+const INSTALL = "Kimi Coder: the libraries it needs are not installed; run npm install in its folder.";
+
 /** The sentence for a request that cannot be made, or a session that starts without a login. */
 export function sayUnavailable(reason: Unavailable): string {
   switch (reason.kind) {
@@ -57,6 +61,7 @@ function sayRenewalFailure(cause: RenewalFailure, path: string): string {
     case "busy":
       return "Kimi Coder: another program is renewing the login and does not finish; try again in a minute.";
     case "lock":
+      if (cause.code === MISSING) return INSTALL;
       return `Kimi Coder: the login in ${path} cannot be renewed because its folder cannot be locked (${cause.code}); make the folder writable.`;
     default:
       return `Kimi Coder: the login could not be renewed because ${sayFailure(cause)}; try again.`;
@@ -77,6 +82,7 @@ export function sayFailure(cause: FailureCause): string {
 
 /** The warning for a renewed login that is not yet where it belongs. */
 export function sayUnsaved(event: Exclude<CredentialEvent, { kind: "mirrored" }>, authPath: string): string {
+  if (event.code === MISSING) return INSTALL;
   return event.kind === "unsaved"
     ? `Kimi Coder: the renewed login cannot be written to ${event.path} (${event.code}); free the disk or make it writable and leave pi running until then.`
     : `Kimi Coder: ${authPath} cannot be updated (${event.code}); repair it or make it writable.`;
