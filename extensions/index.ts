@@ -13,6 +13,9 @@ import { piAuth } from "./credentials/pi-auth.ts";
 import { createSharedCredential } from "./credentials/shared-credential.ts";
 import { createIdentity } from "./identity.ts";
 import { offerLogin } from "./login-command.ts";
+import { readMirroredAccount } from "./models/cache.ts";
+import { createCatalogue } from "./models/catalogue.ts";
+import { fetchModels } from "./models/fetch.ts";
 import { systemClock } from "./oauth/clock.ts";
 import { refresh } from "./oauth/token-endpoint.ts";
 import { kimiCoder } from "./provider.ts";
@@ -23,6 +26,8 @@ const { version } = createRequire(import.meta.url)("../package.json");
 
 /** A token call may take this long before its answer counts as lost, ms. */
 const TOKEN_TIMEOUT = 15_000;
+/** Nobody waits for the list of models, ms. */
+const MODELS_TIMEOUT = 20_000;
 
 export default function (pi: ExtensionAPI): void {
   const clock = systemClock;
@@ -50,10 +55,20 @@ export default function (pi: ExtensionAPI): void {
     listener: (event) => session.hear(event),
   });
 
+  const catalogue = createCatalogue({
+    path: join(agentDir, `${PROVIDER}-models.json`),
+    baseUrl,
+    account: readMirroredAccount(authPath, PROVIDER),
+    ask: (accessToken, signal) =>
+      fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal),
+    clock,
+  });
+
   const backgroundRefresh = createBackgroundRefresh(() => session.check(), credential.expiresAt, now);
   const session = followSessions(pi, {
     configuration,
     credential,
+    catalogue,
     refresh: backgroundRefresh,
     hasKey: () => configuredKey() !== undefined,
     keyArgument: process.argv.some((argument) => /^--api-key(=|$)/.test(argument)),
@@ -69,6 +84,14 @@ export default function (pi: ExtensionAPI): void {
       clock,
       configuredKey,
       identity,
+      catalogue,
+      register: (provider) => {
+        try {
+          pi.registerProvider(PROVIDER, provider);
+        } catch {
+          // The session was replaced meanwhile; its successor has read the new list from the file.
+        }
+      },
     }),
   );
   offerLogin(pi);

@@ -4,8 +4,10 @@ import type { ProviderConfig } from "@mariozechner/pi-coding-agent";
 import { API_KEY_VARIABLE, type Configuration } from "./configuration.ts";
 import type { Access, SharedCredential } from "./credentials/shared-credential.ts";
 import type { CredentialStore } from "./credentials/store.ts";
+import { explainError } from "./errors.ts";
 import { login } from "./login.ts";
-import { documentedModels, wireModel } from "./models.ts";
+import type { Catalogue } from "./models/catalogue.ts";
+import { piModels, wireModel } from "./models/pi-models.ts";
 import type { Clock } from "./oauth/clock.ts";
 import type { AuthorizationServer } from "./oauth/http.ts";
 import type { Token } from "./oauth/token.ts";
@@ -23,13 +25,16 @@ export interface ProviderParts {
   readonly configuredKey: () => string | undefined;
   /** `keep`: files may be written for it (the device id). */
   readonly identity: (keep: boolean) => Promise<Record<string, string>>;
+  readonly catalogue: Catalogue;
+  /** Offers the provider to pi again, its models having changed. */
+  readonly register: (provider: ProviderConfig) => void;
 }
 
 /** How many of pi's own copies of access tokens are remembered as ours; two would do, a compaction may hold an old one. */
 const REMEMBERED = 16;
 
 export function kimiCoder(parts: ProviderParts): ProviderConfig {
-  const { configuration, credential, loginStore, server, clock, configuredKey } = parts;
+  const { configuration, credential, loginStore, server, clock, configuredKey, catalogue } = parts;
   /** Access tokens pi took from its own entry; any other key it passes was given by hand. */
   const fromEntry = new Set<string>();
 
@@ -52,19 +57,25 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
     return configured ? { state: "key", key: configured } : toBearer(await credential.current(known));
   }
 
-  return {
+  const provider: ProviderConfig = {
     name: "Kimi Coder",
     baseUrl: configuration.baseUrl,
     api: API,
     apiKey: API_KEY_VARIABLE,
-    models: documentedModels(),
+    models: piModels(catalogue.registered()),
     streamSimple: createStream({
       bearer,
       renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
+      sleep: clock.sleep,
+      explain: (text, seen) => explainError(text, new Date(clock.now()), seen),
       identity: ({ state }) => parts.identity(state === "token"),
       shape: (payload, model, options) =>
         shapeRequest(payload, {
-          model: { ...wireModel(model.id), contextWindow: model.contextWindow, maxTokens: model.maxTokens },
+          model: {
+            ...wireModel(catalogue.registered(), model.id),
+            contextWindow: model.contextWindow,
+            maxTokens: model.maxTokens,
+          },
           thinkingLevel: options?.reasoning,
           sessionId: options?.sessionId,
           maxTokens: options?.maxTokens,
@@ -75,10 +86,11 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       login: async (callbacks) => {
         if (configuration.refusal) throw new Error(configuration.refusal);
         const save = credential.saveLogin;
-        return toCredentials(
-          await login({ server, clock, save, savePath: loginStore.path }, callbacks),
-          loginStore,
+        const token = await login({ server, clock, save, savePath: loginStore.path }, callbacks);
+        void catalogue.afterLogin(token.accessToken, loginStore, () =>
+          parts.register({ ...provider, models: piModels(catalogue.registered()) }),
         );
+        return toCredentials(token, loginStore);
       },
       // pi calls this while it holds auth.json's lock, so nothing here may wait for that lock.
       refreshToken: async (credentials) => {
@@ -90,6 +102,7 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       getApiKey: (credentials) => noteFromEntry(credentials.access),
     },
   };
+  return provider;
 }
 
 function toBearer(access: Access): Bearer {

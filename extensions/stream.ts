@@ -4,7 +4,6 @@
  */
 import {
   type Api,
-  type AssistantMessage,
   type AssistantMessageEvent,
   type AssistantMessageEventStream,
   type Context,
@@ -13,6 +12,11 @@ import {
   type SimpleStreamOptions,
   streamSimpleOpenAICompletions,
 } from "@mariozechner/pi-ai";
+import { unlessAborted } from "./abort.ts";
+import { watchConnection } from "./connection-watch.ts";
+import { isTransient, type Seen } from "./errors.ts";
+import { failureEvent } from "./failure-event.ts";
+import type { Clock } from "./oauth/clock.ts";
 import type { ShapedRequest } from "./request/shape.ts";
 import type { ToolNames } from "./request/tool-names.ts";
 
@@ -35,6 +39,9 @@ export interface StreamParts {
   readonly identity: (bearer: Bearer) => Promise<Record<string, string>>;
   /** Makes of the adapter's payload what Kimi accepts. */
   readonly shape: Shape;
+  /** Makes of the adapter's error text a sentence for the user. */
+  readonly explain: (text: string, seen: Seen) => string;
+  readonly sleep: Clock["sleep"];
 }
 
 export type Shape = (
@@ -58,15 +65,38 @@ type Stream = (
 export function createStream(parts: StreamParts): Stream {
   return (model, context, options) => {
     const out = createAssistantMessageEventStream();
-    run(parts, out, model, context, options).catch((error: unknown) => {
-      fail(out, model, options, error instanceof Error ? error.message : String(error));
-    });
+    const connection = watchConnection(model.baseUrl);
+    const watched = { ...parts, seen: connection.seen };
+    run(watched, out, model, context, options)
+      .catch((error: unknown) => {
+        const text = error instanceof Error ? error.message : String(error);
+        fail(out, model, options, options?.signal?.aborted ? text : parts.explain(text, connection.seen()));
+      })
+      .finally(connection.stop);
     return out;
   };
 }
 
+type Usable = Exclude<Bearer, { state: "none" }>;
+
+/** An error that was not passed on, because asking again may help. */
+type Withheld =
+  | { readonly because: "rejected" }
+  /** The service asked to wait so many ms. */
+  | { readonly because: "busy"; readonly wait: number };
+
+/** How often a request waits as long as `retry-after` asks; after that pi's own retry takes over, which ignores it. */
+const MOST_WAITS = 2;
+/** Longer than this nobody wants to wait without a word, ms: the user is told until when instead. */
+const LONGEST_WAIT = 60_000;
+
+interface WatchedParts extends StreamParts {
+  /** What is known of the connection so far. */
+  readonly seen: () => Seen;
+}
+
 async function run(
-  parts: StreamParts,
+  parts: WatchedParts,
   out: AssistantMessageEventStream,
   model: Model<Api>,
   context: Context,
@@ -75,18 +105,44 @@ async function run(
   const bearer = await unlessAborted(parts.bearer(options?.apiKey), options?.signal);
   if (bearer.state === "none") return fail(out, model, options, bearer.message);
 
-  const attempt = await ask(parts, bearer, model, context, options);
-  const rejected = await relay(attempt, out, bearer.state === "token");
-  if (!rejected || bearer.state !== "token") return;
+  let current: Usable = bearer;
+  let renewable = current.state === "token";
+  for (let waits = 0; ; ) {
+    const attempt = await ask(parts, current, model, context, options);
+    const mayWait = waits < MOST_WAITS;
+    const withheld = await relay(attempt, out, explainer(parts, current), { renewable, mayWait });
+    if (withheld === undefined) return;
+    if (withheld.because === "busy") {
+      waits += 1;
+      await unlessAborted(parts.sleep(withheld.wait, options?.signal), options?.signal);
+    } else if (current.state === "token") {
+      renewable = false;
+      const renewed = await unlessAborted(parts.renewed(current.accessToken), options?.signal);
+      if (renewed.state === "none") return fail(out, model, options, renewed.message);
+      current = renewed;
+    }
+  }
+}
 
-  const renewed = await unlessAborted(parts.renewed(bearer.accessToken), options?.signal);
-  if (renewed.state === "none") return fail(out, model, options, renewed.message);
-  await relay(await ask(parts, renewed, model, context, options), out, false);
+interface Explainer {
+  readonly explain: (text: string) => string;
+  /** Whether the answer was somebody else's page. */
+  readonly isPage: () => boolean;
+  /** How long to wait before the same request is worth repeating, ms; undefined where it is not, or nobody says. */
+  readonly wait: (text: string) => number | undefined;
+}
+
+function explainer({ explain, seen }: WatchedParts, { state }: Bearer): Explainer {
+  return {
+    explain: (text) => explain(text, { ...seen(), key: state === "key" }),
+    isPage: () => seen().page === true,
+    wait: (text) => (isTransient(text, seen()) ? seen().retryAfter : undefined),
+  };
 }
 
 async function ask(
   { identity, shape }: StreamParts,
-  bearer: Exclude<Bearer, { state: "none" }>,
+  bearer: Usable,
   model: Model<Api>,
   context: Context,
   options: SimpleStreamOptions | undefined,
@@ -96,6 +152,8 @@ async function ask(
   const adapted = { ...model, api: "openai-completions" as const };
   const events = streamSimpleOpenAICompletions(adapted, context, {
     ...options,
+    // The SDK in pi 0.73 repeats every 429 by itself, a used-up quota too.
+    maxRetries: options?.maxRetries ?? 0,
     apiKey: bearer.state === "key" ? bearer.key : bearer.accessToken,
     headers: { ...options?.headers, ...(await identity(bearer)) },
     onPayload: async (payload) => {
@@ -109,23 +167,36 @@ async function ask(
 }
 
 /**
- * Passes the events on. With `watch`, a stream that begins with the API's 401 is withheld, and true returned: until
- * then nothing was shown. pi 0.73 words it `401 …`, its successor `401: …`.
+ * Passes the events on. A stream that begins with an error that asking again may cure is withheld, and its cure
+ * returned: until then nothing was shown. pi 0.73 words the API's 401 `401 …`, its successor `401: …`.
  */
 async function relay(
   { events, toolNames }: Attempt,
   out: AssistantMessageEventStream,
-  watch: boolean,
-): Promise<boolean> {
+  { explain, isPage, wait }: Explainer,
+  { renewable, mayWait }: { readonly renewable: boolean; readonly mayWait: boolean },
+): Promise<Withheld | undefined> {
   let first = true;
   for await (const event of events) {
-    if (watch && first && event.type === "error" && /^401\b/.test(event.error.errorMessage ?? ""))
-      return true;
+    if (first && event.type === "error" && event.reason === "error") {
+      const text = event.error.errorMessage ?? "";
+      if (renewable && /^401\b/.test(text)) return { because: "rejected" };
+      const ms = mayWait ? wait(text) : undefined;
+      if (ms !== undefined && ms <= LONGEST_WAIT) return { because: "busy", wait: ms };
+    }
     first = false;
     restoreToolNames(event, toolNames());
+    if (event.type === "error" && event.reason === "error")
+      event.error.errorMessage = explain(event.error.errorMessage ?? "");
+    // pi 0.73 takes a page that came with 200 for an answer in which nothing is said.
+    if (event.type === "done" && event.message.content.length === 0 && isPage()) {
+      const error = { ...event.message, stopReason: "error" as const, errorMessage: explain("") };
+      out.push({ type: "error", reason: "error", error });
+      continue;
+    }
     out.push(event);
   }
-  return false;
+  return undefined;
 }
 
 function restoreToolNames(event: AssistantMessageEvent, toolNames: ToolNames | undefined): void {
@@ -137,47 +208,12 @@ function restoreToolNames(event: AssistantMessageEvent, toolNames: ToolNames | u
   }
 }
 
-/** Waiting can be given up, what is waited for goes on: a refresh that was sent is never cancelled. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return work;
-  signal.throwIfAborted();
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(new Error("Request was aborted"));
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
-}
-
 function fail(
   out: AssistantMessageEventStream,
   model: Model<Api>,
   options: SimpleStreamOptions | undefined,
-  errorMessage: string,
+  text: string,
 ): void {
-  const reason = options?.signal?.aborted ? "aborted" : "error";
-  const error: AssistantMessage = {
-    role: "assistant",
-    content: [],
-    api: "openai-completions",
-    provider: model.provider,
-    model: model.id,
-    usage: {
-      input: 0,
-      output: 0,
-      cacheRead: 0,
-      cacheWrite: 0,
-      totalTokens: 0,
-      cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 },
-    },
-    stopReason: reason,
-    errorMessage,
-    timestamp: Date.now(),
-  };
-  out.push({ type: "error", reason, error });
+  out.push(failureEvent(model, options?.signal?.aborted === true, text));
   out.end();
 }

@@ -1,0 +1,78 @@
+/** The last good list of the server, kept beside pi's own files so that the next start has it, offline too. */
+import { createHash } from "node:crypto";
+import { readSmallFileSync, writeFileAtomically } from "../credentials/file.ts";
+import { isJsonObject } from "../oauth/http.ts";
+import { parseServerList, type ServerModel, toServerList } from "./server-list.ts";
+
+/** Whose list it is. Access tokens change with every refresh, so the login is known by where it is kept. */
+export interface Account {
+  readonly owner: string;
+  /** The owner's file. */
+  readonly path: string;
+}
+
+export interface KeptList {
+  readonly models: readonly ServerModel[];
+  /** ms since the epoch. */
+  readonly fetchedAt: number;
+}
+
+/** Many times what 64 models need. */
+const LARGEST_FILE = 256 * 1024;
+
+/**
+ * The list kept in `path`, if it came from `baseUrl` and, where `account` is known, is that account's. Reads one small
+ * file synchronously, for pi asks for the models while it loads extensions. Never throws.
+ */
+export function readKeptList(
+  path: string,
+  baseUrl: string,
+  account: Account | undefined,
+): KeptList | undefined {
+  const file = readSmallFileSync(path, { limit: LARGEST_FILE });
+  const kept = file.state === "read" ? parse(file.text) : undefined;
+  if (!isJsonObject(kept) || kept.baseUrl !== baseUrl) return undefined;
+  if (account !== undefined && kept.account !== accountFingerprint(account)) return undefined;
+  const models = parseServerList(kept);
+  const { fetchedAt } = kept;
+  return models.length > 0 && typeof fetchedAt === "number" && Number.isFinite(fetchedAt)
+    ? { models, fetchedAt }
+    : undefined;
+}
+
+/** Replaces the kept list (0600, atomic). Never throws; where it cannot be written the next start has the old one. */
+export async function keepList(
+  path: string,
+  baseUrl: string,
+  account: Account,
+  list: KeptList,
+): Promise<void> {
+  const { models, fetchedAt } = list;
+  const kept = { fetchedAt, baseUrl, account: accountFingerprint(account), ...toServerList(models) };
+  await writeFileAtomically(path, `${JSON.stringify(kept, null, 2)}\n`, {
+    mode: 0o600,
+    directoryMode: 0o700,
+  });
+}
+
+function accountFingerprint({ owner, path }: Account): string {
+  return createHash("sha256").update(`${owner}\n${path}`).digest("hex").slice(0, 16);
+}
+
+/** The account that pi's auth.json mirrors under `provider`; undefined when it holds no login of ours. Never throws. */
+export function readMirroredAccount(authPath: string, provider: string): Account | undefined {
+  const file = readSmallFileSync(authPath);
+  const entries = file.state === "read" ? parse(file.text) : undefined;
+  const entry = isJsonObject(entries) ? entries[provider] : undefined;
+  return isJsonObject(entry) && typeof entry.owner === "string" && typeof entry.source === "string"
+    ? { owner: entry.owner, path: entry.source }
+    : undefined;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,201 @@
+import { clampThinkingLevel, getSupportedThinkingLevels } from "@mariozechner/pi-ai";
+import type { ProviderModelConfig } from "@mariozechner/pi-coding-agent";
+import { beforeAll, describe, expect, test } from "vitest";
+import { piModels, wireModel } from "../../extensions/models/pi-models.ts";
+import { parseServerList } from "../../extensions/models/server-list.ts";
+import { thinkingFor } from "../../extensions/request/thinking.ts";
+import { modelsOfSeptember2026 } from "../support/kimi-service/defaults.ts";
+
+const september = parseServerList({ data: modelsOfSeptember2026 });
+const listing = (...data: readonly object[]) => parseServerList({ data });
+const brief = (models: readonly ProviderModelConfig[]) =>
+  models.map(({ id, contextWindow, maxTokens, reasoning, input }) => [
+    id,
+    contextWindow,
+    maxTokens,
+    reasoning,
+    input.join(),
+  ]);
+
+/** What a host makes of a model's levels. */
+interface HostLevels {
+  offered(model: ProviderModelConfig): readonly unknown[];
+  clamped(model: ProviderModelConfig, level: string): unknown;
+}
+const hosts: Record<string, HostLevels> = {};
+
+beforeAll(async () => {
+  const full = ({
+    id,
+    name,
+    reasoning,
+    thinkingLevelMap,
+    input,
+    cost,
+    contextWindow,
+    maxTokens,
+  }: ProviderModelConfig) => {
+    const model = {
+      id,
+      name,
+      reasoning,
+      input,
+      cost,
+      contextWindow,
+      maxTokens,
+      api: "x",
+      provider: "p",
+      baseUrl: "",
+    };
+    return thinkingLevelMap === undefined ? model : { ...model, thinkingLevelMap };
+  };
+  hosts["0.73.1"] = {
+    offered: (model) => getSupportedThinkingLevels(full(model)),
+    clamped: (model, level) => Reflect.apply(clampThinkingLevel, undefined, [full(model), level]),
+  };
+  const newer = await import(
+    new URL("../hosts/node_modules/@earendil-works/pi-ai/dist/models.js", import.meta.url).href
+  );
+  hosts["0.87.1"] = {
+    offered: (model) => newer.getSupportedThinkingLevels(full(model)),
+    clamped: (model, level) => newer.clampThinkingLevel(full(model), level),
+  };
+});
+
+function host(name: string): HostLevels {
+  const found = hosts[name];
+  if (!found) throw new Error(`no host ${name}`);
+  return found;
+}
+
+function find(models: readonly ProviderModelConfig[], id: string): ProviderModelConfig {
+  const found = models.find((model) => model.id === id);
+  if (!found) throw new Error(`no model ${id}`);
+  return found;
+}
+
+describe("the models for pi", () => {
+  test("are the documented ones until the server was asked", () => {
+    expect(piModels([]).map(({ id, name }) => [id, name])).toEqual([
+      ["kimi-for-coding", "Kimi for Coding (K2.6)"],
+      ["kimi-k2.6", "Kimi K2.6"],
+      ["kimi-k2-thinking", "Kimi K2 Thinking"],
+    ]);
+    expect(brief(piModels([]))).toEqual(
+      ["kimi-for-coding", "kimi-k2.6", "kimi-k2-thinking"].map((id) => [
+        id,
+        262_144,
+        32_768,
+        true,
+        "text,image",
+      ]),
+    );
+    for (const model of piModels([]))
+      expect(model.cost).toEqual({ input: 0, output: 0, cacheRead: 0, cacheWrite: 0 });
+  });
+
+  test("are the server's, and then the documented ones that it no longer lists, with what they are sent as", () => {
+    expect(brief(piModels(september))).toEqual([
+      ["kimi-for-coding", 1_048_576, 32_768, true, "text,image"],
+      ["kimi-for-coding-highspeed", 262_144, 32_768, true, "text,image"],
+      ["k3", 1_048_576, 131_072, true, "text,image"],
+      ["k3-256k", 262_144, 131_072, true, "text,image"],
+      ["kimi-k2.6", 1_048_576, 32_768, true, "text,image"],
+      ["kimi-k2-thinking", 1_048_576, 32_768, true, "text,image"],
+    ]);
+    expect(find(piModels(september), "kimi-for-coding").name).toBe("Kimi for Coding");
+    expect(find(piModels(september), "kimi-k2.6").name).toBe("Kimi K2.6, now Kimi for Coding");
+  });
+
+  test("never write more than they can read, and see only what they are said to see", () => {
+    const models = piModels(listing({ id: "k3-mini", context_length: 8_192, supports_image_in: false }));
+    expect(brief(models)[0]).toEqual(["k3-mini", 8_192, 8_192, false, "text"]);
+  });
+
+  test.each([
+    ["k3", 131_072],
+    ["kimi-k3", 131_072],
+    ["K3-256k", 131_072],
+    ["kimi-k30", 32_768],
+    ["tk3", 32_768],
+    ["kimi-for-coding-highspeed", 32_768],
+  ])("%s writes at most %d tokens", (id, maxTokens) => {
+    expect(piModels(listing({ id, context_length: 1_000_000 }))[0]?.maxTokens).toBe(maxTokens);
+  });
+});
+
+const efforts = (...valid_efforts: readonly string[]) => ({
+  think_efforts: { support: true, valid_efforts },
+});
+const both = { supports_thinking_type: "both" };
+const only = { supports_thinking_type: "only" };
+
+describe.each(["0.73.1", "0.87.1"])("the levels on pi %s", (name) => {
+  const max = name === "0.87.1" ? ["max"] : [];
+
+  test.each([
+    ["not known", undefined, ["off", "minimal", "low", "medium", "high"]],
+    ["on and off", { ...both }, ["off", "high"]],
+    ["always on", { ...only }, ["high"]],
+    ["none", { supports_thinking_type: "no" }, ["off"]],
+    [
+      "three efforts",
+      { ...both, ...efforts("low", "high", "max") },
+      ["off", "minimal", "low", "medium", "high", "xhigh", ...max],
+    ],
+    [
+      "three efforts, always on",
+      { ...only, ...efforts("low", "high", "max") },
+      ["minimal", "low", "medium", "high", "xhigh", ...max],
+    ],
+    ["low and high", { ...both, ...efforts("low", "high") }, ["off", "minimal", "low", "medium", "high"]],
+    ["max alone", { ...only, ...efforts("max") }, ["xhigh", ...max]],
+  ])("of a model with thinking %s are those it has", (_, entry, levels) => {
+    const list = entry === undefined ? [] : listing({ id: "kimi-for-coding", ...entry });
+    expect(host(name).offered(find(piModels(list), "kimi-for-coding"))).toEqual(levels);
+  });
+
+  test("pi's default is on where there is only on and off, and off is on where it cannot be switched off", () => {
+    const models = piModels(listing({ id: "toggle", ...both }, { id: "always", ...only }));
+    expect(host(name).clamped(find(models, "toggle"), "medium")).toBe("high");
+    expect(host(name).clamped(find(models, "toggle"), "xhigh")).toBe("high");
+    expect(host(name).clamped(find(models, "always"), "off")).toBe("high");
+  });
+
+  test("are sent as the effort that the map names", () => {
+    const list = listing({ id: "k3", ...only, ...efforts("low", "high", "max") });
+    const model = find(piModels(list), "k3");
+    for (const level of host(name).offered(model)) {
+      const thinking = thinkingFor(wireModel(list, "k3"), String(level));
+      const mapped = Object.entries(model.thinkingLevelMap ?? {}).find(([key]) => key === level)?.[1];
+      expect([level, thinking]).toEqual([level, { type: "enabled", effort: mapped, keep: "all" }]);
+    }
+  });
+});
+
+describe("a model is sent", () => {
+  test("as itself when the server lists it, with what it declares", () => {
+    expect(wireModel(september, "k3")).toEqual({
+      id: "k3",
+      thinking: "only",
+      efforts: ["low", "high", "max"],
+      defaultEffort: "high",
+    });
+    expect(wireModel(listing({ id: "kimi-k2.6", ...both }), "kimi-k2.6").id).toBe("kimi-k2.6");
+  });
+
+  test("as kimi-for-coding when it is documented and no longer listed", () => {
+    expect(wireModel(september, "kimi-k2-thinking")).toEqual(wireModel(september, "kimi-for-coding"));
+  });
+
+  test("as the first of the list when even that is gone", () => {
+    const list = listing({ id: "k9", ...only }, { id: "k10" });
+    for (const id of ["kimi-for-coding", "kimi-k2.6", "kimi-k2-thinking"])
+      expect(wireModel(list, id)).toMatchObject({ id: "k9", thinking: "only" });
+  });
+
+  test("as it is called when nobody knows it, or before the server was asked", () => {
+    expect(wireModel(september, "mine")).toEqual({ id: "mine", thinking: "both" });
+    expect(wireModel([], "kimi-k2.6")).toEqual({ id: "kimi-k2.6", thinking: "both" });
+  });
+});

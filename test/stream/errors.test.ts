@@ -1,0 +1,139 @@
+import { createServer } from "node:http";
+import type { Api, Model } from "@mariozechner/pi-ai";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { explainError } from "../../extensions/errors.ts";
+import { toolNames } from "../../extensions/request/tool-names.ts";
+import { type Bearer, createStream } from "../../extensions/stream.ts";
+import { startLoopback } from "../support/loopback.ts";
+
+const now = new Date(2026, 10, 21, 13, 45, 20);
+const key: Bearer = { state: "key", key: "k" };
+const token: Bearer = { state: "token", accessToken: "a" };
+
+/** What the user reads after a prompt to `baseUrl`, and how the turn ended. */
+async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept: number[] = []) {
+  const model: Model<Api> = {
+    id: "m",
+    name: "m",
+    api: "kimi-coder",
+    provider: "kimi-coder",
+    baseUrl,
+    reasoning: false,
+    input: ["text"],
+    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+    contextWindow: 1000,
+    maxTokens: 10,
+  };
+  const stream = createStream({
+    bearer: async () => bearer,
+    renewed: async () => bearer,
+    identity: async () => ({}),
+    shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
+    explain: (text, seen) => explainError(text, now, seen),
+    sleep: async (ms) => {
+      slept.push(ms);
+    },
+  });
+  const options = signal ? { signal } : {};
+  const { stopReason, errorMessage = "" } = await stream(
+    model,
+    { messages: [{ role: "user", content: "hi", timestamp: 1 }] },
+    options,
+  ).result();
+  return { stopReason, errorMessage };
+}
+
+async function answering(...args: Parameters<typeof startLoopback>): Promise<string> {
+  const server = await startLoopback(...args);
+  onTestFinished(() => server.close());
+  return server.url;
+}
+
+describe("a turn that fails", () => {
+  test("says what the service says, and until when to wait", async () => {
+    const url = await answering((_request, response) => {
+      response.writeHead(429, { "retry-after": "90", "content-type": "application/json" });
+      response.end('{"error":{"type":"rate_limit_reached_error","message":"slow down"}}');
+    });
+    expect(await ask(url, token)).toEqual({
+      stopReason: "error",
+      errorMessage:
+        "Kimi Coder: the plan's rate limit is reached; wait until 13:47 and try again. (Kimi: slow down)",
+    });
+  });
+
+  test("waits as long as the service asks, twice, before pi hears of it", async () => {
+    const slept: number[] = [];
+    let asked = 0;
+    const url = await answering((_request, response) => {
+      asked += 1;
+      response.writeHead(429, { "retry-after": "7", "content-type": "application/json" });
+      response.end('{"error":{"type":"rate_limit_reached_error","message":"rate limit"}}');
+    });
+    expect((await ask(url, token, undefined, slept)).errorMessage).toContain("rate limit");
+    expect({ asked, slept }).toEqual({ asked: 3, slept: [7_000, 7_000] });
+  });
+
+  test("is not repeated when a limit of the plan is used up, whatever retry-after says", async () => {
+    const slept: number[] = [];
+    let asked = 0;
+    const url = await answering((_request, response) => {
+      asked += 1;
+      response.writeHead(429, { "retry-after": "7", "content-type": "application/json" });
+      response.end(
+        '{"error":{"type":"exceeded_current_quota_error","message":"You exceeded your current quota"}}',
+      );
+    });
+    expect((await ask(url, token, undefined, slept)).errorMessage).toContain("wait until 13:46");
+    expect({ asked, slept }).toEqual({ asked: 1, slept: [] });
+  });
+
+  test("asks for another login after the second 401, and for another key where one was sent", async () => {
+    const url = await answering((_request, response) => {
+      response.writeHead(401, { "content-type": "application/json" }).end('{"error":{"message":"no"}}');
+    });
+    expect((await ask(url, token)).errorMessage).toContain("/login kimi-coder to log in again");
+    expect((await ask(url, key)).errorMessage).toContain("KIMI_CODER_API_KEY");
+  });
+
+  test("tells nobody there, no such name and no trusted certificate from each other", async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    await new Promise((resolve) => server.close(resolve));
+    if (address === null || typeof address === "string") throw new Error("the server has no port");
+    expect((await ask(`http://127.0.0.1:${address.port}`, token)).errorMessage).toContain(
+      "connection refused",
+    );
+    expect((await ask("http://no-such-host.invalid", token)).errorMessage).toMatch(
+      /DNS.*(ENOTFOUND|EAI_AGAIN)/,
+    );
+    const plain = await answering((_request, response) => response.end());
+    expect((await ask(plain.replace("http:", "https:"), token)).errorMessage).toContain("certificate");
+  });
+
+  test("names the proxy where one wants a password", async () => {
+    const url = await answering((_request, response) => response.writeHead(407).end());
+    expect((await ask(url, token)).errorMessage).toContain("HTTPS_PROXY");
+  });
+
+  test("takes a page that comes with 200 for no answer", async () => {
+    const url = await answering((_request, response) => {
+      response
+        .writeHead(200, { "content-type": "text/html" })
+        .end("<html><title>Log in to Hotel</title></html>");
+    });
+    const { stopReason, errorMessage } = await ask(url, token);
+    expect(stopReason).toBe("error");
+    expect(errorMessage).toContain("network's login page");
+  });
+
+  test("is left alone when the user stopped it", async () => {
+    const stop = new AbortController();
+    const url = await answering(() => stop.abort());
+    expect(await ask(url, token, stop.signal)).toEqual({
+      stopReason: "aborted",
+      errorMessage: "Request was aborted.",
+    });
+  });
+});
