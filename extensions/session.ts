@@ -31,9 +31,9 @@ interface Registry {
   refresh(options?: { allowNetwork: boolean; providers: string[] }): unknown;
 }
 
-function reloadEntry(registry: Registry): void {
+async function reloadEntry(registry: Registry): Promise<void> {
   if (registry.authStorage) registry.authStorage.reload();
-  else registry.refresh({ allowNetwork: false, providers: [PROVIDER] });
+  else await registry.refresh({ allowNetwork: false, providers: [PROVIDER] });
 }
 
 export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
@@ -43,21 +43,28 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   /** Whether the process has just begun: the successor of pi 0.73 builds the extension anew for /new and /reload. */
   let isNew = false;
 
+  /** Asks the session that is there now; undefined when it was replaced meanwhile, where pi throws. */
+  function ask<T>(question: (ctx: ExtensionContext) => T): T | undefined {
+    try {
+      return context && question(context);
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Says a thing once per process: in a session with a screen there, else on stderr when it matters. */
   function say(text: string, type: "info" | "warning"): void {
     if (!context || said.has(text)) return;
     said.add(text);
-    try {
-      if (context.hasUI) context.ui.notify(text, type);
+    ask(({ hasUI, ui }) => {
+      if (hasUI) ui.notify(text, type);
       else if (type === "warning") console.error(text);
-    } catch {
-      // The session was replaced while we were about to speak; the next one is told what it needs to know.
-    }
+    });
   }
 
-  const ownKey = () => parts.hasKey() || (parts.keyArgument && context?.model?.provider === PROVIDER);
+  const chosen = () => ask(({ model }) => model?.provider) === PROVIDER;
+  const ownKey = () => parts.hasKey() || (parts.keyArgument && chosen());
   const active = () => configuration.refusal === undefined && !ownKey();
-  const chosen = () => context?.model?.provider === PROVIDER;
 
   async function welcome(): Promise<void> {
     const access = await credential.renewal();
@@ -70,7 +77,7 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
     // Nobody who does not use Kimi wants to hear that there is no login, and what failed in passing is tried again.
     const worthSaying =
       reason.kind === "problem" || (chosen() && reason.kind !== "failed" && reason.kind !== "own-key");
-    if (context?.hasUI && worthSaying) say(sayUnavailable(reason), "warning");
+    if (ask(({ hasUI }) => hasUI) && worthSaying) say(sayUnavailable(reason), "warning");
   }
 
   pi.on("session_start", (event, ctx) => {
@@ -101,7 +108,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
     /** For the credential's listener. */
     hear(event: CredentialEvent): void {
       if (event.kind !== "mirrored") say(sayUnsaved(event, parts.authPath), "warning");
-      else if (context) reloadEntry(context.modelRegistry);
+      // pi says itself what it cannot read.
+      else ask(({ modelRegistry }) => reloadEntry(modelRegistry).catch(() => {}));
     },
   };
 }

@@ -1,0 +1,131 @@
+/** What a session starts and ends, whatever its reason; pi is a list of the handlers it was given. */
+import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
+import { expect, test, vi } from "vitest";
+import { createBackgroundRefresh } from "../extensions/background-refresh.ts";
+import { readConfiguration } from "../extensions/configuration.ts";
+import { followSessions } from "../extensions/session.ts";
+
+type Handler = (event: unknown, ctx: unknown) => unknown;
+
+function createSession(options: { hasKey?: boolean } = {}) {
+  const handlers = new Map<string, Handler>();
+  const timers = new Set<() => void>();
+  const notified: string[] = [];
+  const store = { owner: "kimi-cli", path: "/kimi" };
+  const renewal = vi.fn(async () => ({ state: "ready", token: { accessToken: "a" }, store }));
+  const settle = vi.fn(async () => {});
+  let now = 0;
+  const refresh = createBackgroundRefresh(
+    () => session.check(),
+    () => undefined,
+    () => now,
+    {
+      every: (_ms, tick) => {
+        timers.add(tick);
+        return () => timers.delete(tick);
+      },
+    },
+  );
+  // Only what followSessions uses; the compiler cannot know that.
+  const parts = JSON.parse("{}");
+  Object.assign(parts, {
+    configuration: readConfiguration({}, "/home"),
+    credential: { renewal, settle, current: vi.fn() },
+    catalogue: { keepUp: () => {}, settle: async () => {} },
+    refresh,
+    hasKey: () => options.hasKey === true,
+    keyArgument: false,
+    authPath: "/auth.json",
+  });
+  const pi = JSON.parse("{}");
+  Object.assign(pi, { on: (name: string, handler: Handler) => handlers.set(name, handler) });
+  const session = followSessions(pi satisfies ExtensionAPI, parts);
+  const ctx = { hasUI: true, ui: { notify: (text: string) => notified.push(text) }, model: undefined };
+  return {
+    renewal,
+    settle,
+    timers,
+    notified,
+    start: (reason: string, context: unknown = ctx) => handlers.get("session_start")?.({ reason }, context),
+    shutDown: () => handlers.get("session_shutdown")?.({}, ctx),
+    tickAfter(ms: number) {
+      now += ms;
+      for (const tick of timers) tick();
+    },
+    hear: session.hear,
+  };
+}
+
+test.each(["startup", "new", "resume", "fork", "reload"])(
+  "a session (%s) looks at the login at once and every ten minutes",
+  (reason) => {
+    const session = createSession();
+    session.start(reason);
+    expect(session.renewal).toHaveBeenCalledTimes(1);
+    for (let tick = 0; tick < 19; tick++) session.tickAfter(30_000);
+    expect(session.renewal).toHaveBeenCalledTimes(1);
+    session.tickAfter(30_000);
+    expect(session.renewal).toHaveBeenCalledTimes(2);
+  },
+);
+
+test("there is one timer, however many sessions begin, and none after the last", async () => {
+  const session = createSession();
+  session.start("startup");
+  session.start("new");
+  session.start("new"); // RPC mode reports a new session twice
+  expect(session.timers.size).toBe(1);
+  await session.shutDown();
+  expect(session.timers.size).toBe(0);
+  expect(session.settle).toHaveBeenCalledTimes(1);
+});
+
+test("a machine that slept is noticed at the first tick", () => {
+  const session = createSession();
+  session.start("startup");
+  session.tickAfter(30_000);
+  session.tickAfter(8 * 3_600_000);
+  expect(session.renewal).toHaveBeenCalledTimes(2);
+});
+
+test("whose login it is is said once, at the start of the process", async () => {
+  const session = createSession();
+  for (const reason of ["startup", "new", "reload"]) {
+    session.start(reason);
+    await Promise.resolve();
+  }
+  await vi.waitFor(() => expect(session.notified).toEqual(["Kimi Coder: using kimi-cli credentials"]));
+});
+
+test("with a key nothing is looked at", () => {
+  const session = createSession({ hasKey: true });
+  session.start("startup");
+  expect(session.renewal).not.toHaveBeenCalled();
+  expect(session.timers.size).toBe(0);
+});
+
+test("a print run with somebody else's model looks at nothing, one with ours does", () => {
+  const print = (provider: string) => ({ hasUI: false, model: { provider } });
+  const other = createSession();
+  other.start("startup", print("anthropic"));
+  expect(other.renewal).not.toHaveBeenCalled();
+  const ours = createSession();
+  ours.start("startup", print("kimi-coder"));
+  expect(ours.renewal).toHaveBeenCalledTimes(1);
+});
+
+test("a session that was replaced is not spoken to", () => {
+  const session = createSession();
+  const stale = new Proxy(
+    {},
+    {
+      get() {
+        throw new Error("stale");
+      },
+    },
+  );
+  session.start("startup");
+  expect(() => session.start("new", { hasUI: true, ui: stale, model: undefined })).not.toThrow();
+  expect(() => session.hear({ kind: "mirrored" })).not.toThrow();
+  expect(() => session.hear({ kind: "unmirrored", code: "EROFS" })).not.toThrow();
+});
