@@ -4,9 +4,9 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import { needsRefresh, type Token } from "../oauth/token.ts";
-import { readSmallFile, writeFileAtomically } from "./file.ts";
+import { readSmallFileSync, writeFileAtomically } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
-import type { StoredLogin } from "./store.ts";
+import type { CredentialStore, StoredLogin } from "./store.ts";
 
 /** A login as it was last seen in a store, by the store's path; "gone" after its owner logged out. */
 export type Sighting = { readonly refresh: string; readonly issuedAt: number } | "gone";
@@ -21,7 +21,12 @@ const BLANK: Memory = { seeded: false, seen: {} };
 
 /** Reads the memory; a file that is absent or damaged counts as blank. Never throws. */
 export async function recall(path: string): Promise<Memory> {
-  const file = await readSmallFile(path);
+  return recallSync(path);
+}
+
+/** `recall` for code that must not let anything else in this process run in between. */
+export function recallSync(path: string): Memory {
+  const file = readSmallFileSync(path);
   if (file.state !== "read") return BLANK;
   try {
     return parseMemory(JSON.parse(file.text));
@@ -32,15 +37,19 @@ export async function recall(path: string): Promise<Memory> {
 
 export function parseMemory(value: unknown): Memory {
   if (!isJsonObject(value) || !isJsonObject(value.seen)) return BLANK;
-  const seen: Record<string, Sighting> = {};
-  for (const [path, sighting] of Object.entries(value.seen)) {
-    if (sighting === "gone") seen[path] = sighting;
-    else if (isJsonObject(sighting)) {
-      const { refresh, issuedAt } = sighting;
-      if (typeof refresh === "string" && typeof issuedAt === "number") seen[path] = { refresh, issuedAt };
-    }
-  }
-  return { seeded: value.seeded === true, seen };
+  const seen = Object.entries(value.seen).flatMap(([path, seen]): [string, Sighting][] => {
+    const sighting = parseSighting(seen);
+    return sighting ? [[path, sighting]] : [];
+  });
+  return { seeded: value.seeded === true, seen: Object.fromEntries(seen) };
+}
+
+function parseSighting(value: unknown): Sighting | undefined {
+  if (value === "gone") return value;
+  if (!isJsonObject(value)) return undefined;
+  const { refresh, issuedAt } = value;
+  const fits = typeof refresh === "string" && typeof issuedAt === "number" && Number.isFinite(issuedAt);
+  return fits ? { refresh, issuedAt } : undefined;
 }
 
 /** Writes the memory (0600, atomic). A disk that refuses costs nothing but the memory. */
@@ -49,6 +58,34 @@ export async function remember(path: string, memory: Memory): Promise<void> {
     mode: 0o600,
     directoryMode: 0o700,
   });
+}
+
+export function isSame(one: Memory, other: Memory): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/**
+ * A store whose rotations by us are noted at once: they must not look like a new login when the user logs out in pi at
+ * that moment. While the memory still is `seed`, upon which it was decided that pi gets an entry, there is nothing to
+ * note: the login is new, and is noted when it has its entry.
+ */
+export function notingRotations(
+  store: CredentialStore,
+  memoryPath: string,
+  seed: Memory | undefined,
+): CredentialStore {
+  return {
+    ...store,
+    async replace(replaces, token) {
+      const outcome = await store.replace(replaces, token);
+      const memory = recallSync(memoryPath);
+      if (outcome.state === "written" && memory.seeded && !(seed && isSame(seed, memory))) {
+        const seen = { ...memory.seen, [store.path]: sighting(token) };
+        await remember(memoryPath, { ...memory, seen });
+      }
+      return outcome;
+    },
+  };
 }
 
 export function sighting(token: Token): Sighting {

@@ -13,7 +13,7 @@ import { tokenFile } from "./token-file.ts";
 /** `folder` is `~/.opencode-kimi-auth`. */
 export function opencodeKimiAuthStore({ folder }: { readonly folder: string }): CredentialStore {
   const path = join(folder, "oauth.json");
-  const file = tokenFile(path, { parse, update, render: indented });
+  const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-auth",
     path,

@@ -15,7 +15,7 @@ const KEY = "kimi-for-coding-oauth";
 /** `data` is `$XDG_DATA_HOME`, or `~/.local/share`. */
 export function opencodeKimiFullStore({ data }: { readonly data: string }): CredentialStore {
   const path = join(data, "opencode", "auth.json");
-  const file = tokenFile(path, { parse, update, render: indented });
+  const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-full",
     path,

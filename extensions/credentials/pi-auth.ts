@@ -42,9 +42,12 @@ export type PiWrite =
   | { readonly state: "failed"; readonly code: string };
 
 export interface PiAuth {
-  /** Reads without pi's lock, as pi's own readers may find a file that is being written: then once more. */
+  /** Reads without pi's lock. pi writes in place, so a file that looks damaged is looked at again. Never throws. */
   read(): Promise<PiEntry>;
-  /** Reads, asks, writes: in one step under pi's lock, during which nothing else in this process runs. */
+  /**
+   * Reads, asks `change`, writes: in one step under pi's lock, during which nothing else in this process runs.
+   * Never throws.
+   */
   update(change: (entry: PiEntry) => Mirror | "leave"): Promise<PiWrite>;
   /** Brings our entry in line with `token` of `store`; only with `seed` where there is none. */
   mirror(token: Token, store: Pick<CredentialStore, "owner" | "path">, seed: boolean): Promise<PiWrite>;

@@ -6,7 +6,8 @@ import type { Clock } from "../oauth/clock.ts";
 import { isValid, needsRefresh, type Token } from "../oauth/token.ts";
 import type { FailureCause, RefreshOutcome } from "../oauth/token-endpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
-import type { CredentialStore, LockOutcome, Release, StoredLogin } from "./store.ts";
+import { answerUnderOwnersLock, type LockFailure, takeOwnersLock } from "./owners-lock.ts";
+import type { CredentialStore, Release, StoredLogin } from "./store.ts";
 
 export interface RenewalParts {
   readonly store: CredentialStore;
@@ -32,23 +33,15 @@ export type Renewal =
   | { readonly state: "refused" }
   | { readonly state: "failed"; readonly cause: RenewalFailure };
 
-export type RenewalFailure =
-  | FailureCause
-  /** Another program held the lock all the time we were ready to wait. */
-  | { readonly kind: "busy" }
-  /** The lock cannot be taken here. */
-  | { readonly kind: "lock"; readonly code: string };
+export type RenewalFailure = FailureCause | LockFailure;
 
 /** How long to wait for other pi processes, ms: one that is renewing over a bad network takes this long at worst. */
 const PI_WAIT = 60_000;
 /** How often a waiting process looks at the file and the lock, ms. */
 const LOOK_EVERY = 60;
-/** kimi-cli holds its lock through its whole token call; longer than any that succeeds, ms. */
-const OWNER_WAIT = 30_000;
-/** What writing the answer may take of the time for which the owner tolerates its lock being held, ms. */
-const WRITE_MARGIN = 700;
 /** Before the second and the third attempt, ms; the official clients' figures. */
 const BACK_OFF = [1_000, 2_000];
+/** Nobody waits longer than this for the next attempt, ms. */
 const LONGEST_BACK_OFF = 5_000;
 /** How long a peer gets to write the successor of a refresh token that was refused to us, ms. */
 const REFUSAL_WAIT = [100, 400, 1_000];
@@ -106,7 +99,7 @@ async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: s
       if ("settled" in seen) return seen.settled;
 
       const sent = parts.refresh(seen.token.refreshToken);
-      const { outcome, release } = await settleUnderLock(parts, sent, lock.release);
+      const { outcome, release } = await answerUnderOwnersLock(parts, sent, lock.release);
       releaseOwner = release;
       if (outcome.state === "refreshed") {
         const saved = await save(parts, seen.token.refreshToken, outcome.token);
@@ -136,7 +129,9 @@ async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: s
       // One repeat after a lost answer is right: had the server not committed it works, had it the login is gone
       // either way. A second one could only hide which.
       if (pause === undefined || lostAnswers > 1) return failed(outcome.cause);
-      await parts.clock.sleep(Math.min(Math.max(pause, outcome.retryAfter ?? 0), LONGEST_BACK_OFF));
+      const wait = Math.max(pause, outcome.retryAfter ?? 0);
+      if (wait > LONGEST_BACK_OFF) return failed(outcome.cause); // asking sooner than we are told to is no use
+      await parts.clock.sleep(wait);
     }
   } finally {
     if (!keepLocks) {
@@ -144,42 +139,6 @@ async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: s
       await releasePi();
     }
   }
-}
-
-async function takeOwnersLock(
-  store: CredentialStore,
-): Promise<{ readonly release: Release } | { readonly failure: RenewalFailure }> {
-  const lock: LockOutcome = await store.lockOfOwner(OWNER_WAIT);
-  if (lock.state === "held") return { release: lock.release };
-  if (lock.state === "busy") return { failure: { kind: "busy" } };
-  // Where the owner's lock cannot be had at all (Windows), reading before and after is the best there is.
-  if (lock.code === "ENOTSUP") return { release: async () => {} };
-  return { failure: { kind: "lock", code: lock.code } };
-}
-
-/** How long to wait for the owner's lock once more, to write an answer that came late, ms. */
-const LATE_WRITE_WAIT = 2_000;
-
-/**
- * Waits for the answer, but keeps the owner's lock no longer than the owner tolerates: kimi-cli goes on without it
- * after five seconds or more, so then it is given back while the answer is still under way, and taken again for the
- * write if it can be had. Other pi processes stay excluded.
- */
-async function settleUnderLock(
-  { store, clock }: RenewalParts,
-  sent: Promise<RefreshOutcome>,
-  release: Release,
-): Promise<{ readonly outcome: RefreshOutcome; readonly release: Release }> {
-  const limit = store.ownerLockLimit;
-  if (limit === undefined) return { outcome: await sent, release };
-  const answered = new AbortController();
-  const inTime = await Promise.race([sent, clock.sleep(limit - WRITE_MARGIN, answered.signal)]);
-  answered.abort();
-  if (inTime) return { outcome: inTime, release };
-  await release();
-  const outcome = await sent;
-  const again = await store.lockOfOwner(LATE_WRITE_WAIT);
-  return { outcome, release: again.state === "held" ? again.release : release };
 }
 
 /** Quick repeats before a failed write is reported, ms. */

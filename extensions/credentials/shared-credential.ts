@@ -5,11 +5,15 @@
 import type { Clock } from "../oauth/clock.ts";
 import { isValid, needsRefresh, type Token } from "../oauth/token.ts";
 import type { RefreshOutcome } from "../oauth/token-endpoint.ts";
-import { isNewLogin, type Memory, recall, remember, type Sighting, sighting } from "./memory.ts";
+import { type Access, unavailable } from "./access.ts";
+import { searchLogin } from "./login-search.ts";
+import { type Memory, notingRotations, recall, remember, sighting } from "./memory.ts";
 import type { PiAuth } from "./pi-auth.ts";
-import { type RenewalFailure, renew } from "./renewal.ts";
-import { type Choice, chooseLogin, type Look, type NoLogin } from "./selection.ts";
+import { createPiMirror, type MirrorEvent } from "./pi-mirror.ts";
+import { type Renewal, type RenewalFailure, renew } from "./renewal.ts";
 import type { CredentialStore, LoginStore, WriteOutcome } from "./store.ts";
+
+export type { Access, Unavailable } from "./access.ts";
 
 export interface SharedCredentialParts {
   /** In order of preference. */
@@ -27,89 +31,48 @@ export interface SharedCredentialParts {
 }
 
 export type CredentialEvent =
-  | { readonly kind: "mirrored" }
-  | { readonly kind: "unsaved"; readonly path: string; readonly code: string }
-  | { readonly kind: "unmirrored"; readonly code: string };
-
-export type Access =
-  | { readonly state: "ready"; readonly token: Token; readonly store: CredentialStore }
-  | { readonly state: "unavailable"; readonly reason: Unavailable };
-
-export type Unavailable =
-  | NoLogin
-  | { readonly kind: "refused"; readonly store: CredentialStore }
-  | { readonly kind: "failed"; readonly store: CredentialStore; readonly cause: RenewalFailure };
+  | MirrorEvent
+  | { readonly kind: "unsaved"; readonly path: string; readonly code: string };
 
 type Ready = Extract<Access, { state: "ready" }>;
 
 export type SharedCredential = ReturnType<typeof createSharedCredential>;
 
 export function createSharedCredential(parts: SharedCredentialParts) {
-  const { stores, loginStore, piAuth, memoryPath, clock, listener } = parts;
+  const { loginStore, memoryPath, clock, listener } = parts;
+  const mirror = createPiMirror(parts);
   const refused = new Set<string>();
   const background = new Set<Promise<unknown>>();
   let leaving = new AbortController();
   let held: Ready | undefined;
   let renewing: Promise<Access> | undefined;
-  /** Tries again to write a renewed token to its owner's file; the locks are held until that succeeds. */
-  let unsaved: (() => Promise<boolean>) | undefined;
+  /** A renewed token that its owner's file does not hold yet; the locks are held until it does. */
+  let unsaved: Extract<Renewal, { state: "unsaved" }> | undefined;
 
   function inBackground(work: Promise<unknown>): void {
     background.add(work);
     void work.finally(() => background.delete(work));
   }
 
-  async function choose(): Promise<Choice> {
-    const [entry, memory, ...looks] = await Promise.all([
-      piAuth.read(),
-      recall(memoryPath),
-      ...stores.map(async (store): Promise<Look> => ({ store, found: await store.read() })),
-    ]);
-    const choice = chooseLogin(entry, looks, memory, clock.now());
-    const loggedOut = entry.state === "absent" && memory.seeded && choice.state === "none";
-    if (loggedOut) await noteLogout(memory, looks);
-    return choice;
-  }
-
-  /** Remembers what stands where after a logout in pi, so that the next login of an owner is told from a rotation. */
-  async function noteLogout(memory: Memory, looks: readonly Look[]): Promise<void> {
-    const seen: Record<string, Sighting> = { ...memory.seen };
-    for (const { store, found } of looks) {
-      const before = seen[store.path];
-      if (found.state === "present") {
-        if (!isNewLogin(before, found)) seen[store.path] = sighting(found.token);
-      } else if (found.state === "absent" || found.state === "signed-out") {
-        seen[store.path] = "gone";
-      }
-    }
-    if (JSON.stringify(seen) !== JSON.stringify(memory.seen)) await remember(memoryPath, { ...memory, seen });
-  }
-
-  /** Brings auth.json in line with the store; one at a time, and never while a lock of a store is held. */
-  let mirroring: Promise<void> = Promise.resolve();
-  function mirror(ready: Ready, seed: boolean): void {
-    mirroring = mirroring.then(async () => {
-      const changed = await piAuth.mirror(ready.token, ready.store, seed);
-      if (changed.state === "failed") return listener({ kind: "unmirrored", code: changed.code });
-      if (changed.state === "left") return;
-      const memory = await recall(memoryPath);
-      const seen = { ...memory.seen, [ready.store.path]: sighting(ready.token) };
-      await remember(memoryPath, { seeded: true, seen });
-      listener({ kind: "mirrored" });
-    });
-    inBackground(mirroring);
-  }
-
-  function hold(token: Token, store: CredentialStore, seed: boolean): Ready {
+  /** `seed`: the memory upon which it was decided that pi gets an entry. */
+  function hold(token: Token, store: CredentialStore, seed?: Memory): Ready {
     held = { state: "ready", token, store };
-    mirror(held, seed);
+    inBackground(mirror({ token, store, seed, unsaved: unsaved !== undefined }));
     return held;
   }
 
   /** Writes what could not be written; true when nothing is left to write. */
   async function saveUnsaved(): Promise<boolean> {
-    if (unsaved && (await unsaved())) unsaved = undefined;
+    if (unsaved && (await unsaved.retry())) unsaved = undefined;
     return unsaved === undefined;
+  }
+
+  /** What there is while the renewed token cannot be written: the token on disk is used up, nobody may present it. */
+  async function whileUnsaved(rejected?: string): Promise<Access | undefined> {
+    if (!held || (await saveUnsaved())) return undefined;
+    if (isValid(held.token, clock.now()) && held.token.accessToken !== rejected) return held;
+    const cause: RenewalFailure = { kind: "lock", code: unsaved?.code ?? "EUNKNOWN" };
+    return { state: "unavailable", reason: { kind: "failed", store: held.store, cause } };
   }
 
   async function keepTrying(): Promise<void> {
@@ -121,40 +84,42 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   }
 
   async function runRenewal(rejected: string | undefined): Promise<Access> {
-    // What stands on disk then is a refresh token that is used up: nobody may present it.
-    if (held && !(await saveUnsaved())) return held;
-    const choice = await choose();
-    if (choice.state === "none") return { state: "unavailable", reason: choice.reason };
+    const pending = await whileUnsaved(rejected);
+    if (pending) return pending;
+    const { choice, memory } = await searchLogin(parts);
+    if (choice.state === "none") {
+      held = undefined;
+      return { state: "unavailable", reason: choice.reason };
+    }
     if (choice.state === "mirror") {
       const { token, problem } = choice;
       return token.accessToken === rejected
         ? { state: "unavailable", reason: { kind: "problem", problem } }
         : { state: "ready", token, store: problem.store };
     }
-    const { store, seed } = choice;
-    const result = await renew({ store, refresh: parts.refresh, clock, refused }, rejected);
+    const { store } = choice;
+    const seed = choice.seed ? memory : undefined;
+    const noting = notingRotations(store, memoryPath, seed);
+    const result = await renew({ store: noting, refresh: parts.refresh, clock, refused }, rejected);
     switch (result.state) {
       case "fresh":
         return hold(result.token, store, seed);
       case "unsaved":
-        unsaved = result.retry;
+        unsaved = result;
         listener({ kind: "unsaved", path: store.path, code: result.code });
         inBackground(keepTrying());
         return hold(result.token, store, seed);
-      case "gone":
-        return { state: "unavailable", reason: { kind: "problem", problem: { store, found: result.found } } };
+      case "gone": {
+        const { state } = result.found;
+        if (state === "unreadable" || state === "malformed") break;
+        held = undefined;
+        return unavailable(result, store);
+      }
     }
     // A refresh that failed takes nothing away from an access token that is still good.
-    if (isValid(choice.token, clock.now()) && choice.token.accessToken !== rejected) {
-      return hold(choice.token, store, seed);
-    }
-    return {
-      state: "unavailable",
-      reason:
-        result.state === "refused"
-          ? { kind: "refused", store }
-          : { kind: "failed", store, cause: result.cause },
-    };
+    return isValid(choice.token, clock.now()) && choice.token.accessToken !== rejected
+      ? hold(choice.token, store, seed)
+      : unavailable(result, store);
   }
 
   /** Starts a renewal, or joins the one under way. */
@@ -175,10 +140,11 @@ export function createSharedCredential(parts: SharedCredentialParts) {
       if (needsRefresh(held.token, clock.now())) void renewal();
       return held;
     }
-    if (held && !(await saveUnsaved())) return held;
-    const choice = await choose();
+    const pending = await whileUnsaved();
+    if (pending) return pending;
+    const { choice, memory } = await searchLogin(parts);
     if (choice.state === "use" && isValid(choice.token, clock.now())) {
-      const ready = hold(choice.token, choice.store, choice.seed);
+      const ready = hold(choice.token, choice.store, choice.seed ? memory : undefined);
       if (needsRefresh(choice.token, clock.now())) void renewal();
       return ready;
     }
@@ -187,10 +153,13 @@ export function createSharedCredential(parts: SharedCredentialParts) {
 
   /** A token other than `accessToken`, which the API has rejected; all that ask at once share one renewal. */
   async function afterRejection(accessToken: string): Promise<Access> {
-    if (held && held.token.accessToken !== accessToken && isValid(held.token, clock.now())) return held;
-    const shared = await renewing;
-    const settled = shared && !(shared.state === "ready" && shared.token.accessToken === accessToken);
-    return settled ? shared : renewal(accessToken);
+    for (;;) {
+      if (held && held.token.accessToken !== accessToken && isValid(held.token, clock.now())) return held;
+      if (!renewing) return renewal(accessToken);
+      // What is under way may have begun before the rejection, and find nothing wrong with the token.
+      const shared = await renewing;
+      if (shared.state !== "ready" || shared.token.accessToken !== accessToken) return shared;
+    }
   }
 
   /** Saves a login made in pi for the owner; what pi writes into auth.json then is its mirror. */

@@ -1,0 +1,171 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { lockFile } from "../../extensions/credentials/flock.ts";
+import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
+import { hasPython, startNode, startPython } from "./support/processes.ts";
+
+/** As kimi-cli opens and locks its file. */
+const PYTHON = `
+import fcntl, os, sys
+path, task = sys.argv[1:3]
+def take(how):
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(fd, how)
+        return fd
+    except OSError:
+        os.close(fd)
+if task == "hold":
+    fd = take(fcntl.LOCK_EX)
+    print("held")
+    sys.stdin.readline()
+    os.close(fd)
+    print("released")
+elif task == "try":
+    print("busy" if take(fcntl.LOCK_EX | fcntl.LOCK_NB) is None else "held")
+else:
+    counter = sys.argv[3]
+    for _ in range(int(sys.argv[4])):
+        fd = take(fcntl.LOCK_EX)
+        os.mkdir(counter + ".inside")
+        value = int(open(counter).read())
+        open(counter, "w").write(str(value + 1))
+        os.rmdir(counter + ".inside")
+        os.close(fd)
+`;
+
+const pythonTries = (path: string) => startPython(PYTHON, [path, "try"]).says();
+
+async function hold(path: string, searchPath?: string) {
+  const outcome = await lockFile(path, 10_000, searchPath === undefined ? {} : { searchPath });
+  if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
+  return outcome.release;
+}
+
+describe("flock(2)", () => {
+  it("creates the lock file with mode 0600, leaves one that is there as it is, and never removes it", async () => {
+    const home = temporaryDirectory();
+    const release = await hold(join(home, "new"));
+    expect(modeOf(join(home, "new"))).toBe(0o600);
+    await release();
+    expect(readFileSync(join(home, "new"), "utf8")).toBe("");
+    await (await hold(put(join(home, "old"), "content")))();
+    expect(readFileSync(join(home, "old"), "utf8")).toBe("content");
+  });
+
+  it("excludes a second holder in the same process until it is released, which may be done twice", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const release = await hold(path);
+    expect(await lockFile(path, 60)).toEqual({ state: "busy" });
+    const waiting = hold(path);
+    await Promise.all([release(), release()]);
+    await (await waiting)();
+    await release();
+  });
+
+  it("falls when its holder is killed", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const peer = startNode("peer.ts", ["hold", "flock", path]);
+    expect(await peer.says()).toBe("held");
+    expect(await lockFile(path, 0)).toEqual({ state: "busy" });
+    await peer.kill();
+    expect(await lockFile(path, 0)).toMatchObject({ state: "held" });
+  });
+
+  it("names what stands in its way", async () => {
+    const home = temporaryDirectory();
+    expect(await lockFile(join(home, "none", "lock"), 10)).toEqual({ state: "failed", code: "ENOENT" });
+    expect(await lockFile(home, 10)).toEqual({ state: "failed", code: "EISDIR" });
+  });
+
+  it("says so where there is no means to take it", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const unsupported = { state: "failed", code: "ENOTSUP" };
+    expect(await lockFile(path, 10, { searchPath: "/nonexistent" })).toEqual(unsupported);
+    expect(await lockFile(path, 10, { platform: "win32" })).toEqual(unsupported);
+  });
+
+  it("asks again under the file's own name when the file was replaced meanwhile", async () => {
+    const home = temporaryDirectory();
+    const path = join(home, "lock");
+    // A flock(1) that succeeds, but whose file is gone by then.
+    const bin = join(home, "bin");
+    put(join(bin, "flock"), `#!/bin/sh\nrm "${path}"\n`);
+    chmodSync(join(bin, "flock"), 0o700);
+    expect(await lockFile(path, 0, { searchPath: `${bin}:/usr/bin:/bin` })).toEqual({ state: "busy" });
+  });
+
+  it("tells the child nothing but where to find programs", async () => {
+    const home = temporaryDirectory();
+    const bin = join(home, "bin");
+    put(join(bin, "flock"), `#!/bin/sh\nenv > "${home}/env"\nexec /usr/bin/flock "$@"\n`);
+    chmodSync(join(bin, "flock"), 0o700);
+    await (await hold(join(home, "lock"), `${bin}:/usr/bin:/bin`))();
+    const names = readFileSync(join(home, "env"), "utf8").match(/^\w+(?==)/gm);
+    expect(names?.filter((name) => !["PWD", "SHLVL", "_", "OLDPWD"].includes(name))).toEqual(["PATH"]);
+  });
+});
+
+const PROGRAMS = ["flock", "perl"].map((name) =>
+  ["/usr/bin", "/bin"].map((bin) => `${bin}/${name}`).find(existsSync),
+);
+
+describe.skipIf(!hasPython).each(PROGRAMS.filter((path) => path !== undefined))(
+  "flock(2) by %s, against Python",
+  (program) => {
+    function onlyThat(home: string): string {
+      const bin = join(home, "bin");
+      mkdirSync(bin);
+      symlinkSync(program, join(bin, program.endsWith("perl") ? "perl" : "flock"));
+      return bin;
+    }
+
+    it("keeps Python out while we hold it, and lets it in afterwards", async () => {
+      const home = temporaryDirectory();
+      const path = join(home, "lock");
+      const release = await hold(path, onlyThat(home));
+      expect(await pythonTries(path)).toBe("busy");
+      await release();
+      expect(await pythonTries(path)).toBe("held");
+    });
+
+    it("waits for Python, and does not wait for a Python that was killed", async () => {
+      const home = temporaryDirectory();
+      const path = join(home, "lock");
+      const searchPath = onlyThat(home);
+      const patient = startPython(PYTHON, [path, "hold"]);
+      expect(await patient.says()).toBe("held");
+      expect(await lockFile(path, 100, { searchPath })).toEqual({ state: "busy" });
+      const waiting = hold(path, searchPath);
+      patient.tell("let go");
+      await (await waiting)();
+
+      const dying = startPython(PYTHON, [path, "hold"]);
+      expect(await dying.says()).toBe("held");
+      await dying.kill();
+      expect(await lockFile(path, 0, { searchPath })).toMatchObject({ state: "held" });
+    });
+  },
+);
+
+describe.skipIf(!hasPython)("flock(2) among processes", () => {
+  it("lets one in at a time: Python's and ours", async () => {
+    const home = temporaryDirectory();
+    const path = join(home, "lock");
+    const counter = put(join(home, "counter"), "0");
+    const ours = [1, 2].map(() => startNode("peer.ts", ["count", "flock", path, counter, "15"]));
+    const theirs = [1, 2].map(() => startPython(PYTHON, [path, "count", counter, "15"]));
+    await Promise.all([...ours, ...theirs].map((peer) => peer.rest()));
+    expect(readFileSync(counter, "utf8")).toBe("60");
+  });
+
+  it("lets Python in when our process is killed", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const peer = startNode("peer.ts", ["hold", "flock", path]);
+    expect(await peer.says()).toBe("held");
+    expect(await pythonTries(path)).toBe("busy");
+    await peer.kill();
+    expect(await pythonTries(path)).toBe("held");
+  });
+});

@@ -1,0 +1,87 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { lockWithOwnerFile } from "../../extensions/credentials/opencode-lock.ts";
+import { put, temporaryDirectory } from "./support/homes.ts";
+import { startNode } from "./support/processes.ts";
+
+async function hold(folder: string) {
+  const outcome = await lockWithOwnerFile(folder, 10_000);
+  if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
+  return outcome.release;
+}
+
+describe("opencode-kimi-full's refresh lock", () => {
+  it("is a directory with an owner.json that names the holder, as that program writes it", async () => {
+    const folder = join(temporaryDirectory(), "lock");
+    const release = await hold(folder);
+    expect(readdirSync(folder)).toEqual(["owner.json"]);
+    expect(JSON.parse(readFileSync(join(folder, "owner.json"), "utf8"))).toEqual({
+      token: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      pid: process.pid,
+      updatedAt: expect.closeTo(Date.now(), -4),
+    });
+    expect(await lockWithOwnerFile(folder, 20)).toEqual({ state: "busy" });
+    await release();
+    await release();
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it("gives a sign of life every 30 s", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    const folder = join(temporaryDirectory(), "lock");
+    const release = await hold(folder);
+    const owner = join(folder, "owner.json");
+    const before = readFileSync(owner, "utf8");
+    vi.advanceTimersByTime(30_000);
+    await vi.waitFor(() => expect(readFileSync(owner, "utf8")).not.toBe(before), { interval: 5 });
+    await release();
+    vi.useRealTimers();
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it("is taken from a holder that is silent for two minutes, whether it got to name itself or not", async () => {
+    const home = temporaryDirectory();
+    for (const [name, ago, state] of [
+      ["a", 119, "busy"],
+      ["b", 121, "held"],
+    ] as const) {
+      const named = put(join(home, name, "owner.json"), '{"token":"dead"}');
+      const nameless = join(home, `${name}-nameless`);
+      mkdirSync(nameless);
+      const then = new Date(Date.now() - ago * 1000);
+      utimesSync(named, then, then);
+      utimesSync(nameless, then, then);
+      expect(await lockWithOwnerFile(join(home, name), 0)).toMatchObject({ state });
+      expect(await lockWithOwnerFile(nameless, 0)).toMatchObject({ state });
+    }
+    expect(readdirSync(home).sort()).toEqual(["a", "a-nameless", "b", "b-nameless"]);
+  });
+
+  it("is not removed by a holder that has lost it", async () => {
+    const folder = join(temporaryDirectory(), "lock");
+    const release = await hold(folder);
+    const successor = '{"token":"another"}';
+    put(join(folder, "owner.json"), successor);
+    await release();
+    expect(readFileSync(join(folder, "owner.json"), "utf8")).toBe(successor);
+  });
+
+  it("names what stands in its way", async () => {
+    const home = temporaryDirectory();
+    expect(await lockWithOwnerFile(join(home, "none", "lock"), 0)).toEqual({
+      state: "failed",
+      code: "ENOENT",
+    });
+  });
+
+  it("lets one process in at a time", async () => {
+    const home = temporaryDirectory();
+    const counter = put(join(home, "counter"), "0");
+    const peers = [1, 2, 3].map(() =>
+      startNode("peer.ts", ["count", "owner-file", join(home, "lock"), counter, "5"]),
+    );
+    await Promise.all(peers.map((peer) => peer.rest()));
+    expect(readFileSync(counter, "utf8")).toBe("15");
+  });
+});

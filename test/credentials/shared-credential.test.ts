@@ -1,0 +1,557 @@
+import { readFileSync, rmSync } from "node:fs";
+import { expect, test } from "vitest";
+import { properLockfile } from "../../extensions/credentials/directory-lock.ts";
+import type { PiAuth } from "../../extensions/credentials/pi-auth.ts";
+import type { Access } from "../../extensions/credentials/shared-credential.ts";
+import type { LoginStore } from "../../extensions/credentials/store.ts";
+import type { IssuedToken } from "../support/kimi-service/index.ts";
+import { put } from "./support/homes.ts";
+import {
+  asToken,
+  deferred,
+  logOutOfPi,
+  type Process,
+  putLogin,
+  type Refresh,
+  type RunningProcess,
+  readObject,
+  removeLogin,
+  startWorld,
+  type World,
+} from "./support/world.ts";
+
+const MINUTE = 60_000;
+
+/** A world with kimi-cli's login, `age` ms old, and a process in it. */
+async function loggedIn(age = 0, process: (world: World) => Process = () => ({})) {
+  const world = await startWorld();
+  const first = world.login(world.kimiCli);
+  world.clock.advance(age);
+  return { world, first, pi: world.start(process(world)) };
+}
+
+function accessToken(access: Access): string {
+  if (access.state !== "ready") throw new Error(JSON.stringify(access.reason.kind));
+  return access.token.accessToken;
+}
+
+function reason(access: Access): string {
+  return access.state === "ready" ? "ready" : access.reason.kind;
+}
+
+function newest({ service }: World, login: IssuedToken): IssuedToken {
+  const tokens = service.currentTokens(login.refresh_token);
+  if (!tokens) throw new Error("the login is dead");
+  return tokens;
+}
+
+/** Waits until this process has nothing under way, as pi does at the end of a session. */
+async function rest(world: World, ...processes: RunningProcess[]): Promise<void> {
+  for (const process of processes) await world.drive(process.settle(600_000));
+}
+
+function entryOf({ authPath }: World): unknown {
+  return readObject(authPath)["kimi-coder"];
+}
+
+/** A refresh whose answer is late until the test lets it through. */
+function held(world: World): { refresh: Refresh; answer: () => void } {
+  const gate = deferred<void>();
+  const refresh: Refresh = async (refreshToken) => {
+    const outcome = await world.refresh(refreshToken);
+    await gate.promise;
+    return outcome;
+  };
+  return { refresh, answer: () => gate.resolve() };
+}
+
+async function atRequest({ service }: World): Promise<void> {
+  await service.waitFor(({ kind, finished }) => kind === "refresh" && finished);
+}
+
+/** A piAuth whose file fails as long as `broken` says so, and a store likewise. */
+function failing(store: LoginStore, broken: () => boolean): LoginStore {
+  return {
+    ...store,
+    replace: async (replaces, token) =>
+      broken() ? { state: "failed", code: "ENOSPC" } : store.replace(replaces, token),
+  };
+}
+
+test("without any login there is none, and nothing is created", async () => {
+  const world = await startWorld();
+  const pi = world.start();
+  expect(reason(await pi.current(false))).toBe("no-login");
+  expect(reason(await pi.renewal())).toBe("no-login");
+  await rest(world, pi);
+  expect(world.service.log).toEqual([]);
+  expect((await world.piAuth.read()).state).toBe("absent");
+});
+
+test("a valid login is used without a request, and mirrored with where it came from", async () => {
+  const { world, first, pi } = await loggedIn();
+  expect(accessToken(await pi.current(false))).toBe(first.access_token);
+  await rest(world, pi);
+  expect(world.service.log).toEqual([]);
+  expect(entryOf(world)).toEqual({
+    type: "oauth",
+    access: first.access_token,
+    refresh: first.refresh_token,
+    expires: first.expires_at * 1000,
+    owner: "kimi-cli",
+    source: world.kimiCli.path,
+  });
+  expect(pi.events).toEqual([{ kind: "mirrored" }]);
+});
+
+test("calls at the same time share one refresh", async () => {
+  const { world, first, pi } = await loggedIn(16 * MINUTE);
+  const calls = [
+    pi.current(false),
+    pi.current(true),
+    pi.renewal(),
+    pi.afterRejection(first.access_token),
+    ...Array.from({ length: 20 }, () => pi.current(true)),
+  ];
+  const tokens = new Set((await world.drive(Promise.all(calls))).map(accessToken));
+  expect(tokens).toEqual(new Set([newest(world, first).access_token]));
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
+test("several processes share one refresh", async () => {
+  const { world, first } = await loggedIn(16 * MINUTE);
+  const processes = Array.from({ length: 16 }, () => world.start());
+  const answers = await world.drive(Promise.all(processes.map((pi) => pi.current(false))));
+  expect(new Set(answers.map(accessToken))).toEqual(new Set([newest(world, first).access_token]));
+  await rest(world, ...processes);
+  expect(world.service.refreshes()).toHaveLength(1);
+  expect(entryOf(world)).toMatchObject({ refresh: newest(world, first).refresh_token });
+});
+
+test("a request with a valid token does not wait for its renewal", async () => {
+  const { world, first, pi } = await loggedIn(8 * MINUTE);
+  const hang = world.service.fault({ path: "token", do: { hang: true } });
+  expect(accessToken(await pi.current(false))).toBe(first.access_token);
+  expect(accessToken(await pi.current(true))).toBe(first.access_token);
+  await world.service.waitFor(({ kind }) => kind === "refresh");
+  expect(accessToken(await pi.current(true))).toBe(first.access_token);
+  hang();
+  await world.service.close();
+});
+
+test("a token endpoint that is down takes nothing from a valid token", async () => {
+  const { world, first, pi } = await loggedIn(8 * MINUTE);
+  world.service.fault({ path: "token", times: 99, do: { status: 503, body: "down" } });
+  expect(accessToken(await world.drive(pi.renewal()))).toBe(first.access_token);
+  expect(accessToken(await pi.current(true))).toBe(first.access_token);
+  expect(accessToken(await pi.current(false))).toBe(first.access_token);
+  world.clock.advance(8 * MINUTE);
+  expect(await world.drive(pi.current(true))).toMatchObject({
+    reason: { kind: "failed", cause: { kind: "status", status: 503 } },
+  });
+});
+
+test("a login that was refused still gives its valid token, and is presented once", async () => {
+  const { world, first, pi } = await loggedIn(8 * MINUTE);
+  world.service.revokeLogin();
+  expect(accessToken(await world.drive(pi.renewal()))).toBe(first.access_token);
+  for (let i = 0; i < 5; i++) expect(accessToken(await pi.current(true))).toBe(first.access_token);
+  world.clock.advance(8 * MINUTE);
+  expect(reason(await world.drive(pi.current(true)))).toBe("refused");
+  expect(reason(await world.drive(pi.renewal()))).toBe("refused");
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
+test("a refused login is forgotten as soon as the owner has logged in again", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE);
+  world.service.revokeLogin();
+  expect(reason(await world.drive(pi.current(false)))).toBe("refused");
+  const second = world.login(world.kimiCli);
+  expect(accessToken(await pi.current(false))).toBe(second.access_token);
+});
+
+test("requests whose token is rejected share one renewal", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  const answers = await world.drive(
+    Promise.all(Array.from({ length: 8 }, () => pi.afterRejection(first.access_token))),
+  );
+  const second = newest(world, first).access_token;
+  expect(new Set(answers.map(accessToken))).toEqual(new Set([second]));
+  expect(accessToken(await pi.afterRejection(first.access_token))).toBe(second);
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
+test("a process that hears of a rejection later adopts what another has renewed", async () => {
+  const { world, first, pi } = await loggedIn();
+  const other = world.start();
+  await Promise.all([pi.current(false), other.current(false)]);
+  const second = accessToken(await world.drive(pi.afterRejection(first.access_token)));
+  expect(accessToken(await world.drive(other.afterRejection(first.access_token)))).toBe(second);
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
+test("a rejection is not answered by a check that began meanwhile and found nothing to do", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  const check = pi.renewal();
+  const next = check.then(() => pi.renewal());
+  const renewed = pi.afterRejection(first.access_token);
+  expect(accessToken(await world.drive(renewed))).toBe(newest(world, first).access_token);
+  expect(world.service.refreshes()).toHaveLength(1);
+  await next;
+});
+
+test("auth.json's lock is free while the token endpoint is asked", async () => {
+  const { world, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  world.clock.advance(16 * MINUTE);
+  const { refresh, answer } = held(world);
+  const other = world.start({ refresh });
+  const work = other.current(true);
+  await atRequest(world);
+  const release = properLockfile().lockSync(world.authPath);
+  answer();
+  expect(reason(await work)).toBe("ready"); // nor is it waited for: pi may hold it and wait for us
+  release();
+  await rest(world, other);
+  expect(other.events).toEqual([{ kind: "mirrored" }]);
+});
+
+test("a login that cannot be written is used from memory, told of once, and written when it can be", async () => {
+  let broken = true;
+  const { world, first, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => broken),
+  }));
+  const other = world.start();
+  const second = accessToken(await world.drive(pi.current(false)));
+  expect(second).toBe(newest(world, first).access_token);
+  expect(accessToken(await pi.current(true))).toBe(second);
+  expect(accessToken(await pi.current(false))).toBe(second);
+  expect(accessToken(await pi.renewal())).toBe(second);
+  const waiting = other.current(false);
+  world.clock.advance(30_000);
+  await new Promise(setImmediate);
+  broken = false;
+  expect(accessToken(await world.drive(waiting))).toBe(second);
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(newest(world, first).refresh_token);
+  expect(world.service.refreshes()).toHaveLength(1);
+  expect(pi.events.filter(({ kind }) => kind === "unsaved")).toHaveLength(1);
+  await rest(world, pi, other);
+});
+
+test("a login that still cannot be written when its token ends is not passed off as good", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => true),
+  }));
+  expect(reason(await world.drive(pi.current(false)))).toBe("ready");
+  world.clock.advance(16 * MINUTE);
+  expect(await pi.current(true)).toMatchObject({ reason: { kind: "failed", cause: { code: "ENOSPC" } } });
+  expect(reason(await pi.renewal())).toBe("failed");
+  expect(world.service.refreshes()).toHaveLength(1);
+  await rest(world, pi);
+});
+
+test("when kimi-cli logs out, its login is not created again and no longer used after the next check", async () => {
+  const { world, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  removeLogin(world.kimiCli.path);
+  expect(reason(await pi.renewal())).toBe("problem");
+  expect(reason(await pi.current(true))).toBe("problem");
+  expect(reason(await world.start().current(false))).toBe("problem");
+  await rest(world, pi);
+  expect(await world.kimiCli.read()).toEqual({ state: "absent" });
+});
+
+test("when kimi-cli logs out during a refresh, the login ends there", async () => {
+  const { world } = await loggedIn(16 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  const work = pi.current(false);
+  await atRequest(world);
+  removeLogin(world.kimiCli.path);
+  answer();
+  expect(reason(await work)).toBe("problem");
+  expect(await world.kimiCli.read()).toEqual({ state: "absent" });
+});
+
+test("a new login by kimi-cli during a refresh is what is used and mirrored", async () => {
+  const { world } = await loggedIn(16 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  const work = pi.current(false);
+  await atRequest(world);
+  const second = world.login(world.kimiCli);
+  answer();
+  expect(accessToken(await work)).toBe(second.access_token);
+  await rest(world, pi);
+  expect(entryOf(world)).toMatchObject({ refresh: second.refresh_token });
+});
+
+/** Logged out in pi after a session. */
+async function loggedOut() {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  logOutOfPi(world.authPath);
+  return { world, first };
+}
+
+/** What a pi that starts now makes of it. */
+async function restarted(world: World): Promise<string> {
+  const pi = world.start();
+  const access = await world.drive(pi.renewal());
+  await rest(world, pi);
+  return reason(access);
+}
+
+test("a logout in pi outlives restarts and the owner's rotations", async () => {
+  const { world, first } = await loggedOut();
+  expect(await restarted(world)).toBe("logged-out");
+  for (let i = 0; i < 4; i++) {
+    world.clock.advance(8 * MINUTE);
+    await world.refresh(newest(world, first).refresh_token); // by kimi-cli
+    putLogin(world.kimiCli.path, newest(world, first));
+    expect(await restarted(world)).toBe("logged-out");
+  }
+  expect(entryOf(world)).toBe(undefined);
+});
+
+test("a new login in kimi-cli ends a logout in pi, also when kimi-cli had logged out in between", async () => {
+  const { world } = await loggedOut();
+  removeLogin(world.kimiCli.path);
+  expect(await restarted(world)).toBe("no-login");
+  world.clock.advance(60 * MINUTE);
+  const second = world.login(world.kimiCli);
+  expect(await restarted(world)).toBe("ready");
+  expect(entryOf(world)).toMatchObject({ refresh: second.refresh_token });
+});
+
+test("a new login in kimi-cli is noticed also when its token has ended by then", async () => {
+  const { world } = await loggedOut();
+  const second = world.login(world.kimiCli);
+  world.clock.advance(16 * MINUTE);
+  expect(await restarted(world)).toBe("ready");
+  expect(entryOf(world)).toMatchObject({ refresh: newest(world, second).refresh_token });
+});
+
+test("a logout in pi while a rejected token is being renewed is not undone by that renewal", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  const { refresh, answer } = held(world);
+  const other = world.start({ refresh });
+  world.clock.advance(MINUTE);
+  const work = other.afterRejection(first.access_token);
+  await atRequest(world);
+  logOutOfPi(world.authPath);
+  answer();
+  await work;
+  await rest(world, other);
+  expect(entryOf(world)).toBe(undefined);
+  expect(await restarted(world)).toBe("logged-out");
+});
+
+test("a logout in pi while another pi waits to seed its entry is not undone by that", async () => {
+  const { world } = await loggedIn(16 * MINUTE);
+  const { refresh, answer } = held(world);
+  const slow = world.start({ refresh });
+  const work = slow.current(false);
+  await atRequest(world);
+  const second = world.login(world.kimiCli);
+  const quick = world.start();
+  expect(accessToken(await quick.current(false))).toBe(second.access_token);
+  await rest(world, quick);
+  logOutOfPi(world.authPath);
+  answer();
+  await work;
+  await rest(world, slow);
+  expect(entryOf(world)).toBe(undefined);
+  expect(await restarted(world)).toBe("logged-out");
+});
+
+test("a logout in pi is respected even if the memory was lost while pi was in use", async () => {
+  const { world, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  rmSync(world.memoryPath);
+  expect(await restarted(world)).toBe("ready");
+  logOutOfPi(world.authPath);
+  expect(await restarted(world)).toBe("logged-out");
+});
+
+test("a login made in pi is saved for kimi-cli, whatever else is there", async () => {
+  const { world } = await loggedOut();
+  world.login(world.kimiCode);
+  const second = asToken(world.service.issueLogin());
+  const pi = world.start();
+  expect(await pi.saveLogin(second)).toEqual({ state: "written" });
+  expect(await world.kimiCli.read()).toEqual({ state: "present", token: second });
+  expect(accessToken(await pi.current(true))).toBe(second.accessToken);
+});
+
+test("a login made in pi is not overwritten by a refresh of the one before", async () => {
+  const { world } = await loggedIn(16 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  const work = pi.current(false);
+  await atRequest(world);
+  const second = asToken(world.service.issueLogin());
+  expect(await pi.saveLogin(second)).toEqual({ state: "written" });
+  answer();
+  expect(accessToken(await work)).toBe(second.accessToken);
+  await rest(world, pi);
+  expect(await world.kimiCli.read()).toEqual({ state: "present", token: second });
+});
+
+test("a login made in pi that cannot be saved is reported, and the old one stays", async () => {
+  const { world, first } = await loggedIn();
+  const kimiCli: LoginStore = { ...world.kimiCli, save: async () => ({ state: "failed", code: "EROFS" }) };
+  const pi = world.start({ kimiCli });
+  expect(await pi.saveLogin(asToken(world.service.issueLogin()))).toEqual({ state: "failed", code: "EROFS" });
+  expect(accessToken(await pi.current(false))).toBe(first.access_token);
+});
+
+test("with both homes, the entry's own is used although the other is valid longer", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  world.clock.advance(MINUTE);
+  world.login(world.kimiCode);
+  expect(accessToken(await world.start().current(false))).toBe(first.access_token);
+});
+
+test("with both homes and no entry yet, the one that is valid longest is used, and stays", async () => {
+  const { world, pi } = await loggedIn(MINUTE);
+  const code = world.login(world.kimiCode);
+  expect(accessToken(await pi.current(false))).toBe(code.access_token);
+  await rest(world, pi);
+  expect(entryOf(world)).toMatchObject({ owner: "kimi-code", source: world.kimiCode.path });
+  world.clock.advance(16 * MINUTE);
+  const cli = world.login(world.kimiCli);
+  const later = world.start();
+  expect(accessToken(await world.drive(later.current(false)))).toBe(newest(world, code).access_token);
+  await rest(world, later);
+  expect(await world.kimiCli.read()).toEqual({ state: "present", token: asToken(cli) });
+});
+
+test("while the owner's file is damaged the mirror is used until it ends, and neither is changed", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  put(world.kimiCli.path, '{"access_tok');
+  const other = world.start();
+  expect(accessToken(await other.current(false))).toBe(first.access_token);
+  world.clock.advance(16 * MINUTE);
+  expect(reason(await other.current(false))).toBe("problem");
+  await rest(world, other);
+  expect(world.service.log).toEqual([]);
+  expect((await world.kimiCli.read()).state).toBe("malformed");
+});
+
+test("a file that is torn between two looks does not take a valid token away", async () => {
+  let looks = 0;
+  const { world, first, pi } = await loggedIn(8 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: {
+      ...kimiCli,
+      read: async () => (++looks === 2 ? { state: "malformed", reason: "is torn" } : kimiCli.read()),
+    },
+  }));
+  expect(accessToken(await pi.renewal())).toBe(first.access_token);
+  await rest(world, pi);
+});
+
+test("a key of the user's own in auth.json is left alone, and so is the login", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE);
+  const text = '{"kimi-coder":{"type":"api_key","key":"mine"}}';
+  put(world.authPath, text);
+  expect(reason(await pi.current(false))).toBe("own-key");
+  expect(reason(await pi.renewal())).toBe("own-key");
+  expect(world.service.log).toEqual([]);
+});
+
+test("a process that read an older token does not put it back over the mirror of a newer one", async () => {
+  const { world, first } = await loggedIn(8 * MINUTE);
+  const gate = deferred<void>();
+  const late: PiAuth = {
+    ...world.piAuth,
+    update: async (change) => {
+      await gate.promise;
+      return world.piAuth.update(change);
+    },
+  };
+  const refresh: Refresh = async () => ({
+    state: "failed",
+    cause: { kind: "status", status: 404 },
+    committed: "no",
+  });
+  const slow = world.start({ piAuth: late, refresh });
+  expect(accessToken(await slow.current(false))).toBe(first.access_token);
+  const quick = world.start();
+  await world.drive(quick.renewal());
+  await rest(world, quick);
+  gate.resolve();
+  await rest(world, slow);
+  expect(entryOf(world)).toMatchObject({ refresh: newest(world, first).refresh_token });
+});
+
+test("an auth.json that cannot be written is told of, and the login works all the same", async () => {
+  const { world, first, pi } = await loggedIn();
+  put(world.authPath, "{ damaged");
+  expect(accessToken(await pi.current(false))).toBe(first.access_token);
+  await rest(world, pi);
+  expect(pi.events).toEqual([{ kind: "unmirrored", code: "EBADMSG" }]);
+});
+
+test("settling waits for a refresh that was sent and for its writes", async () => {
+  const { world, first } = await loggedIn(8 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  await pi.current(false);
+  await atRequest(world);
+  const end = pi.settle(15_000);
+  answer();
+  await end;
+  const { refresh_token } = newest(world, first);
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(refresh_token);
+  expect(entryOf(world)).toMatchObject({ refresh: refresh_token });
+});
+
+test("settling is bounded, and what comes later is still written", async () => {
+  const { world, first } = await loggedIn(8 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  await pi.current(false);
+  await atRequest(world);
+  const before = world.clock.now();
+  await world.drive(pi.settle(15_000));
+  expect(world.clock.now() - before).toBe(15_000);
+  answer();
+  await rest(world, pi);
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(newest(world, first).refresh_token);
+});
+
+test("settling with nothing under way, or with a disk that is full, takes no time", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => true),
+  }));
+  const idle = world.start();
+  const before = world.clock.now();
+  await idle.settle(15_000);
+  expect(world.clock.now()).toBe(before);
+  await world.drive(pi.current(false));
+  const later = world.clock.now();
+  await pi.settle(15_000);
+  expect(world.clock.now()).toBe(later);
+});
+
+test("what others keep in auth.json survives to the byte", async () => {
+  const { world, pi } = await loggedIn();
+  const others = '"zai": {"type":"api_key",   "key": "k\\u00e9y" , "n": 1.0e2}';
+  put(world.authPath, `{ ${others} }\n`);
+  await pi.current(false);
+  await rest(world, pi);
+  expect(readFileSync(world.authPath, "utf8")).toContain(others);
+});

@@ -1,0 +1,59 @@
+/** Real peers in processes of their own, which talk in lines and never outlive their test. */
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+
+export interface Peer {
+  /** The next line it says; rejects when it ends without. */
+  says(): Promise<string>;
+  tell(line: string): void;
+  kill(): Promise<void>;
+  /** All it has to say until it ends well. */
+  rest(): Promise<string[]>;
+}
+
+const RUN = fileURLToPath(new URL("run.mjs", import.meta.url));
+const SCRIPTS = new URL("./", import.meta.url);
+
+/** A peer that runs `script` (a file beside this one). */
+export function startNode(script: string, args: readonly string[], options: SpawnOptions = {}): Peer {
+  return startPeer(process.execPath, [RUN, fileURLToPath(new URL(script, SCRIPTS)), ...args], options);
+}
+
+export function startPython(code: string, args: readonly string[]): Peer {
+  return startPeer("python3", ["-u", "-c", code, ...args]);
+}
+
+export function startPeer(command: string, args: readonly string[], options: SpawnOptions = {}): Peer {
+  const child: ChildProcess = spawn(command, args, { ...options, stdio: ["pipe", "pipe", "inherit"] });
+  const { stdin, stdout } = child;
+  if (!stdin || !stdout) throw new Error("no pipes");
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  const exited = once(child, "exit");
+  async function kill(): Promise<void> {
+    child.kill("SIGKILL");
+    await exited;
+  }
+  onTestFinished(kill);
+  return {
+    kill,
+    tell: (line) => void stdin.write(`${line}\n`),
+    async says() {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`${command} ended without a word`);
+      return String(value);
+    },
+    async rest() {
+      const all: string[] = [];
+      for (let line = await lines.next(); !line.done; line = await lines.next()) all.push(line.value);
+      const [code] = await exited;
+      if (code !== 0) throw new Error(`${command} ended with ${String(code)}: ${all.join(" | ")}`);
+      return all;
+    },
+  };
+}
+
+export const hasPython = spawnSync("python3", ["-c", "import fcntl"]).status === 0;
+if (!hasPython) process.stderr.write("SKIPPED: the flock tests against Python, because python3 is missing\n");
