@@ -8,7 +8,7 @@ import type { Token } from "../oauth/token.ts";
 import { properLockfile } from "./directory-lock.ts";
 import { readSmallFileSync, systemCode, writeFileAtomicallySync } from "./file.ts";
 import { indented, type Members, memberValue, parseMembers } from "./json.ts";
-import type { CredentialStore, Owner } from "./store.ts";
+import type { Owner } from "./store.ts";
 import { malformed, parseStored } from "./stored-token.ts";
 
 /** What stands in auth.json for us. */
@@ -49,8 +49,6 @@ export interface PiAuth {
    * Never throws.
    */
   update(change: (entry: PiEntry) => Mirror | "leave"): Promise<PiWrite>;
-  /** Brings our entry in line with `token` of `store`; only with `seed` where there is none. */
-  mirror(token: Token, store: Pick<CredentialStore, "owner" | "path">, seed: boolean): Promise<PiWrite>;
 }
 
 export interface PiAuthPlace {
@@ -92,11 +90,6 @@ export function piAuth({ path, provider = "kimi-coder", timeout = 5_000 }: PiAut
   return {
     read,
     update,
-    mirror: (token, { owner, path: source }, seed) =>
-      update((entry) => {
-        const mayWrite = entry.state === "oauth" || (entry.state === "absent" && seed);
-        return mayWrite ? { token, owner, source } : "leave";
-      }),
   };
 }
 

@@ -5,6 +5,7 @@ import { lockSync } from "proper-lockfile";
 import { describe, expect, it } from "vitest";
 import { type Mirror, piAuth } from "../../extensions/credentials/pi-auth.ts";
 import { FIRST, listing, modeOf, put, SECOND, temporaryDirectory } from "./support/homes.ts";
+import { mirrorInto } from "./support/mirror.ts";
 import { startNode } from "./support/processes.ts";
 
 const SOURCE = { owner: "kimi-cli", path: "/home/me/.kimi/credentials/kimi-code.json" } as const;
@@ -58,9 +59,9 @@ describe("our entry in pi's auth.json", () => {
 
   it("is seeded into a file that pi then reads: 0600, directory 0700", async () => {
     const { home, path, auth, content } = newAuth();
-    expect(await auth.mirror(FIRST, SOURCE, false)).toEqual({ state: "left" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, false)).toEqual({ state: "left" });
     expect(existsSync(path)).toBe(false);
-    expect(await auth.mirror(FIRST, SOURCE, true)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, true)).toEqual({ state: "written" });
     expect(content()).toBe(JSON.stringify({ "kimi-coder": ENTRY }, null, 2));
     expect([modeOf(path), modeOf(join(home, "agent"))]).toEqual([0o600, 0o700]);
     expect(listing(home)).toEqual(["agent", "agent/auth.json"]);
@@ -72,7 +73,7 @@ describe("our entry in pi's auth.json", () => {
     const { auth, content } = newAuth(
       odd.replace("%", JSON.stringify({ note: "mine", ...ENTRY, later: [1.0] })),
     );
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "written" });
     for (const part of [
       '{"n":12345678901234567890}',
       "[ 1.0 ]",
@@ -86,7 +87,7 @@ describe("our entry in pi's auth.json", () => {
     expect(Object.keys(JSON.parse(content())["kimi-coder"])[0]).toBe("note");
 
     const usual = newAuth({ ...OTHERS, "kimi-coder": ENTRY, last: OTHERS.openai });
-    await usual.auth.mirror(SECOND, SOURCE, false);
+    await mirrorInto(usual.auth, SECOND, SOURCE, false);
     expect(usual.content()).toBe(
       JSON.stringify({ ...OTHERS, "kimi-coder": NEXT, last: OTHERS.openai }, null, 2),
     );
@@ -95,9 +96,11 @@ describe("our entry in pi's auth.json", () => {
   it("is not written again when it is right", async () => {
     const { auth, content } = newAuth({ "kimi-coder": ENTRY });
     const before = content();
-    expect(await auth.mirror(FIRST, SOURCE, true)).toEqual({ state: "left" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, true)).toEqual({ state: "left" });
     expect(content()).toBe(before);
-    expect(await auth.mirror(FIRST, { ...SOURCE, owner: "kimi-code" }, true)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, FIRST, { ...SOURCE, owner: "kimi-code" }, true)).toEqual({
+      state: "written",
+    });
   });
 
   it.each([
@@ -108,7 +111,7 @@ describe("our entry in pi's auth.json", () => {
   ])("is left alone when there is %s", async (_, entry) => {
     const { auth, content } = newAuth({ ...OTHERS, "kimi-coder": entry });
     const before = content();
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "left" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "left" });
     expect(content()).toBe(before);
   });
 
@@ -132,7 +135,7 @@ describe("an auth.json that cannot be used", () => {
     const { home, auth, content } = newAuth(text);
     expect(await auth.read()).toEqual({ state: "malformed", reason });
     expect(await auth.update(() => MIRROR)).toEqual({ state: "failed", code: "EBADMSG" });
-    expect(await auth.mirror(FIRST, SOURCE, true)).toEqual({ state: "failed", code: "EBADMSG" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, true)).toEqual({ state: "failed", code: "EBADMSG" });
     expect(content()).toBe(text);
     expect(listing(home)).toEqual(["agent", "agent/auth.json"]);
   });
@@ -151,7 +154,7 @@ describe("an auth.json that cannot be used", () => {
   it("is named when its place cannot be written", async () => {
     const { home, auth } = newAuth();
     put(join(home, "agent"), "");
-    expect(await auth.mirror(FIRST, SOURCE, true)).toEqual({ state: "failed", code: "EEXIST" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, true)).toEqual({ state: "failed", code: "EEXIST" });
   });
 });
 
@@ -160,12 +163,12 @@ describe("pi's lock on auth.json", () => {
     const { path, auth, content } = newAuth({ "kimi-coder": ENTRY }, 2_000);
     const before = content();
     const release = lockSync(path, { realpath: false });
-    expect(await piAuth({ path, timeout: 60 }).mirror(SECOND, SOURCE, false)).toEqual({
+    expect(await mirrorInto(piAuth({ path, timeout: 60 }), SECOND, SOURCE, false)).toEqual({
       state: "failed",
       code: "ELOCKED",
     });
     expect(content()).toBe(before);
-    const waiting = auth.mirror(SECOND, SOURCE, false);
+    const waiting = mirrorInto(auth, SECOND, SOURCE, false);
     release();
     expect(await waiting).toEqual({ state: "written" });
   });
@@ -175,9 +178,9 @@ describe("pi's lock on auth.json", () => {
     mkdirSync(`${path}.lock`);
     const held = (seconds: number) => new Date(Date.now() - seconds * 1000);
     utimesSync(`${path}.lock`, held(29), held(29));
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "failed", code: "ELOCKED" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "failed", code: "ELOCKED" });
     utimesSync(`${path}.lock`, held(31), held(31));
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "written" });
   });
 
   it("has two names where auth.json is a symlink, and we respect both", async () => {
@@ -187,7 +190,7 @@ describe("pi's lock on auth.json", () => {
     symlinkSync("../dotfiles/auth.json", path);
     for (const realpath of [false, true]) {
       const release = lockSync(path, { realpath });
-      expect(await piAuth({ path, timeout: 0 }).mirror(SECOND, SOURCE, false)).toEqual({
+      expect(await mirrorInto(piAuth({ path, timeout: 0 }), SECOND, SOURCE, false)).toEqual({
         state: "failed",
         code: "ELOCKED",
       });
@@ -197,7 +200,7 @@ describe("pi's lock on auth.json", () => {
       expect([existsSync(`${path}.lock`), existsSync(`${real}.lock`)]).toEqual([true, true]);
       return "leave";
     });
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "written" });
     expect(readlinkSync(path)).toBe("../dotfiles/auth.json");
     expect(JSON.parse(readFileSync(real, "utf8"))).toEqual({ "kimi-coder": NEXT });
     expect(listing(join(home, "dotfiles"))).toEqual(["auth.json"]);
@@ -207,21 +210,21 @@ describe("pi's lock on auth.json", () => {
     const { home, path, auth } = newAuth();
     put(join(home, "elsewhere", "auth.json"), "{}");
     symlinkSync("elsewhere", join(home, "agent"));
-    expect(await auth.mirror(FIRST, SOURCE, true)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, FIRST, SOURCE, true)).toEqual({ state: "written" });
     expect(AuthStorage.create(path).get("kimi-coder")).toEqual(ENTRY);
   });
 
   it("is held for no other code of this process to see", async () => {
     const { path, auth } = newAuth({ ...OTHERS });
     const pi = AuthStorage.create(path);
-    const writing = auth.mirror(FIRST, SOURCE, true);
+    const writing = mirrorInto(auth, FIRST, SOURCE, true);
     pi.reload();
     await writing;
     pi.reload();
     expect(pi.drainErrors()).toEqual([]);
     expect(pi.get("kimi-coder")).toEqual(ENTRY);
     pi.set("added", { type: "api_key", key: "k" });
-    expect(await auth.mirror(SECOND, SOURCE, false)).toEqual({ state: "written" });
+    expect(await mirrorInto(auth, SECOND, SOURCE, false)).toEqual({ state: "written" });
     expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({
       ...OTHERS,
       "kimi-coder": NEXT,

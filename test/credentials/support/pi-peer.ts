@@ -1,6 +1,8 @@
 /** A process that writes auth.json over and over: as pi does (`pi <key>`), or as we do (`ours`). */
+
 import { AuthStorage } from "@mariozechner/pi-coding-agent";
 import { piAuth } from "../../../extensions/credentials/pi-auth.ts";
+import { mirrorInto } from "./mirror.ts";
 
 const [path = "", who = "", times = ""] = process.argv.slice(3);
 for (let i = 1; i <= Number(times); i++) {
@@ -13,7 +15,8 @@ for (let i = 1; i <= Number(times); i++) {
       scope: undefined,
       tokenType: undefined,
     };
-    const outcome = await piAuth({ path, timeout: 30_000 }).mirror(
+    const outcome = await mirrorInto(
+      piAuth({ path, timeout: 30_000 }),
       token,
       { owner: "kimi-cli", path: "/store" },
       true,

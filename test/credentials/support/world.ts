@@ -94,7 +94,6 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
   const pi: PiAuth = {
     read: () => counted(real.read()),
     update: (change) => counted(real.update(change)),
-    mirror: (...what) => counted(real.mirror(...what)),
   };
   return {
     home,
