@@ -25,12 +25,15 @@ const NO_TEXT = "(no text output; images of the tools called together follow)";
 const ATTACHED = "Attached image(s) from tool result:";
 
 /**
- * `reasoning`: whether thinking is on, when every assistant message must carry `reasoning_content`, be it empty. With
- * thinking off what is there stays, as kimi-code does it: the cached prefix is the same after switching off and on.
+ * What becomes of the reasoning of earlier answers. With thinking on every assistant message must carry
+ * `reasoning_content`, be it empty. With thinking off what is there stays, as kimi-code does it: the cached prefix is the
+ * same after switching off and on. A model that cannot think gets none.
  */
+export type Reasoning = "required" | "kept" | "dropped";
+
 export function canonicalMessages(
   given: readonly unknown[],
-  reasoning: boolean,
+  reasoning: Reasoning,
   names: ToolNames,
 ): readonly unknown[] {
   const messages: Message[] = [];
@@ -41,7 +44,7 @@ export function canonicalMessages(
   return paired(messages);
 }
 
-function canonicalMessage(entry: unknown, reasoning: boolean, names: ToolNames): Message | undefined {
+function canonicalMessage(entry: unknown, reasoning: Reasoning, names: ToolNames): Message | undefined {
   if (!isObject(entry)) return undefined;
   switch (entry.role) {
     case "developer":
@@ -65,11 +68,11 @@ function said(role: "system" | "user", entry: JsonObject): Message | undefined {
   return { role, sent: same ? entry : { role, content } };
 }
 
-function answered(entry: JsonObject, reasoning: boolean, names: ToolNames): Message | undefined {
+function answered(entry: JsonObject, reasoning: Reasoning, names: ToolNames): Message | undefined {
   const content = canonicalContent(entry.content) ?? null;
   const calls = canonicalCalls(entry.tool_calls, names);
   if (content === null && calls.length === 0) return undefined;
-  const thought = reasoningOf(entry) ?? (reasoning ? "" : undefined);
+  const thought = reasoningFor(entry, reasoning);
   const same =
     entry.content === content &&
     entry.reasoning_content === thought &&
@@ -80,6 +83,11 @@ function answered(entry: JsonObject, reasoning: boolean, names: ToolNames): Mess
   if (thought !== undefined) sent.reasoning_content = thought;
   if (calls.length > 0) sent.tool_calls = calls;
   return { role: "assistant", sent, calls };
+}
+
+function reasoningFor(entry: JsonObject, reasoning: Reasoning): string | undefined {
+  if (reasoning === "dropped") return undefined;
+  return reasoningOf(entry) ?? (reasoning === "required" ? "" : undefined);
 }
 
 /** pi replays thinking under the name of the field it came in; Kimi knows this one name. */

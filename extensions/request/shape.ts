@@ -4,9 +4,9 @@
  * cannot slip in with the next version of pi.
  */
 import { isObject } from "./json.ts";
-import { canonicalMessages } from "./messages.ts";
+import { canonicalMessages, type Reasoning } from "./messages.ts";
 import { outputCap } from "./prompt-size.ts";
-import { type ThinkingModel, thinkingFor } from "./thinking.ts";
+import { type Thinking, type ThinkingModel, thinkingFor } from "./thinking.ts";
 import { type ToolNames, toolNames } from "./tool-names.ts";
 import { canonicalTools, declaredNames, toolsLength } from "./tools.ts";
 
@@ -51,7 +51,7 @@ export function shapeRequest(payload: unknown, options: RequestOptions): ShapedR
   const names = toolNames(new Set([...declaredNames(given), ...calledNames(payload.messages)]));
   const tools = canonicalTools(given, names);
   const thinking = thinkingFor(model, thinkingLevel);
-  const messages = canonicalMessages(payload.messages, thinking?.type === "enabled", names);
+  const messages = canonicalMessages(payload.messages, reasoningFor(thinking), names);
   const asked = Math.min(model.maxTokens, options.maxTokens ?? model.maxTokens);
   const body = {
     model: model.id,
@@ -64,6 +64,11 @@ export function shapeRequest(payload: unknown, options: RequestOptions): ShapedR
     ...(sessionId === undefined || sessionId === "" ? {} : { prompt_cache_key: sessionId }),
   };
   return { body, toolNames: names };
+}
+
+function reasoningFor(thinking: Thinking | undefined): Reasoning {
+  if (thinking === undefined) return "dropped";
+  return thinking.type === "enabled" ? "required" : "kept";
 }
 
 /** The names in the history: tools that are gone by now were called by names that Kimi may refuse. */
