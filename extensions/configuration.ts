@@ -1,9 +1,17 @@
 /**
- * What the environment and pi's settings say about this extension, parsed once: hosts, folders, an API key.
+ * What the environment and pi's settings say about this extension, parsed once: hosts, folders, identity, an API key.
  */
 import { join } from "node:path";
 import { readSmallFileSync } from "./credentials/file.ts";
 import { isJsonObject } from "./oauth/http.ts";
+import {
+  parseRegion,
+  REGIONS,
+  type Region,
+  type RegionsInUse,
+  type RegionTable,
+  regionsInUse,
+} from "./region.ts";
 
 export const PROVIDER = "kimi-coder";
 export const API_KEY_VARIABLE = "KIMI_CODER_API_KEY";
@@ -11,17 +19,24 @@ export const API_KEY_VARIABLE = "KIMI_CODER_API_KEY";
 /** Public client id of Kimi's coding clients; every one of them uses it. */
 export const CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098";
 
-const DEFAULT_OAUTH_HOST = "https://auth.kimi.com";
-const DEFAULT_BASE_URL = "https://api.kimi.com/coding/v1";
+/** As whom requests are sent; see identity.ts. */
+export type IdentityName = "kimi-cli" | "pi";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Configuration {
-  /** Authorization server, without a trailing slash. */
+  /** Authorization server of the first region, without a trailing slash. */
   readonly oauthHost: string;
-  /** API, without a trailing slash. */
+  /** API of the first region, without a trailing slash. */
   readonly baseUrl: string;
-  /** One sentence that says which variable is no URL; nothing may be sent anywhere while it is set. */
+  /** The regions this process deals with; the first is that of API keys. */
+  readonly regions: RegionsInUse;
+  /** Whether nobody has said for which of them a login is. */
+  readonly asksRegion: boolean;
+  /** The region whose tokens kimi-cli has in this environment; undefined where it is none of `regions`. */
+  readonly kimiCliRegion: Region | undefined;
+  readonly identity: IdentityName;
+  /** One sentence that says which variable is wrong; nothing may be sent anywhere while it is set. */
   readonly refusal: string | undefined;
   /** kimi-cli's `~/.kimi`. */
   readonly kimiShare: string;
@@ -35,22 +50,41 @@ export interface Configuration {
 }
 
 /** Reads the variables that the official clients and pi use for these things. */
-export function readConfiguration(env: Environment, home: string): Configuration {
+export function readConfiguration(
+  env: Environment,
+  home: string,
+  table: RegionTable = REGIONS,
+): Configuration {
   const refusals: string[] = [];
-  const url = (names: readonly string[], fallback: string): string => {
+  /** The first of the variables that is set, parsed; one that says nothing usable is refused by `complaint`. */
+  function read<T>(names: readonly string[], parse: (value: string) => T | undefined, complaint: string) {
     const name = names.find((candidate) => env[candidate]?.trim());
     const value = name === undefined ? undefined : env[name]?.trim();
-    if (value === undefined) return fallback;
-    const parsed = readHost(value);
-    if (parsed === undefined) refusals.push(`${name} is no http(s) URL`);
-    return parsed ?? fallback;
+    if (value === undefined) return undefined;
+    const parsed = parse(value);
+    if (parsed === undefined) refusals.push(`${name} ${complaint}`);
+    return parsed;
+  }
+  const oauthHost = read(["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"], readHost, "is no http(s) URL");
+  const baseUrl = read(["KIMI_CODE_BASE_URL"], readHost, "is no http(s) URL");
+  const chosen = read(["KIMI_CODER_REGION"], parseRegion, "is neither kimi.com nor kimi.ai");
+  // Whoever mistypes it wanted not to pass for kimi-cli, so it must not mean the default.
+  const identity = read(["KIMI_CODER_IDENTITY"], readIdentity, "is neither pi nor kimi-cli");
+
+  const overrides = {
+    ...(oauthHost === undefined ? {} : { oauthHost }),
+    ...(baseUrl === undefined ? {} : { baseUrl }),
   };
-  const oauthHost = url(["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"], DEFAULT_OAUTH_HOST);
-  const baseUrl = url(["KIMI_CODE_BASE_URL"], DEFAULT_BASE_URL);
+  const regions = regionsInUse(table, overrides, chosen);
+  const kimiCliHost = oauthHost ?? table["kimi.com"].oauthHost;
   const folder = (name: string, fallback: string) => expandHome(env[name] || fallback, home);
   return {
-    oauthHost,
-    baseUrl,
+    oauthHost: regions[0].oauthHost,
+    baseUrl: regions[0].baseUrl,
+    regions,
+    asksRegion: chosen === undefined && regions.length > 1,
+    kimiCliRegion: regions.find((region) => region.oauthHost === kimiCliHost)?.region,
+    identity: identity ?? "kimi-cli",
     refusal:
       refusals.length === 0
         ? undefined
@@ -61,6 +95,11 @@ export function readConfiguration(env: Environment, home: string): Configuration
     home,
     agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
   };
+}
+
+function readIdentity(value: string): IdentityName | undefined {
+  const name = value.toLowerCase();
+  return name === "pi" || name === "kimi-cli" ? name : undefined;
 }
 
 /** A base URL without its trailing slashes; undefined for what is no http(s) URL, or carries more than host and path. */
@@ -78,17 +117,29 @@ function expandHome(path: string, home: string): string {
   return path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : path;
 }
 
+export interface ConfiguredKey {
+  readonly key: string;
+  /** The variable, or the file that names it. */
+  readonly source: string;
+}
+
 /**
  * The key a person configured by hand: the variable, else `apiKeys.KIMI_CODER_API_KEY` in pi's settings.json, also
  * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names.
  * Never throws; files that cannot be read are pi's to report.
  */
-export function readConfiguredKey(env: Environment, agentDir: string): string | undefined {
-  return (
-    usableKey(env[API_KEY_VARIABLE]) ??
-    usableKey(member(readObject(join(agentDir, "settings.json")), "apiKeys", API_KEY_VARIABLE)) ??
-    usableKey(member(readObject(join(agentDir, "auth.json")), API_KEY_VARIABLE, "key"))
-  );
+export function findConfiguredKey(env: Environment, agentDir: string): ConfiguredKey | undefined {
+  const variable = usableKey(env[API_KEY_VARIABLE]);
+  if (variable !== undefined) return { key: variable, source: API_KEY_VARIABLE };
+  const places = [
+    { source: join(agentDir, "settings.json"), path: ["apiKeys", API_KEY_VARIABLE] },
+    { source: join(agentDir, "auth.json"), path: [API_KEY_VARIABLE, "key"] },
+  ];
+  for (const { source, path } of places) {
+    const key = usableKey(member(readObject(source), ...path));
+    if (key !== undefined) return { key, source };
+  }
+  return undefined;
 }
 
 function readObject(path: string): unknown {

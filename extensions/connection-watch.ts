@@ -10,13 +10,15 @@ import { isJsonObject } from "./oauth/http.ts";
 export interface ConnectionWatch {
   /** The latest that was noticed; empty on a runtime that tells nothing. */
   readonly seen: () => Seen;
+  /** Watches what goes to the host of `baseUrl` from now on. */
+  readonly aim: (baseUrl: string) => void;
   /** Must be called when the request is over. */
   readonly stop: () => void;
 }
 
-/** Watches what goes to the host of `baseUrl`, and to proxies, until it is stopped. Other parallel requests to it are not told apart. */
-export function watchConnection(baseUrl: string): ConnectionWatch {
-  const origin = URL.canParse(baseUrl) ? new URL(baseUrl).origin : "";
+/** Watches what goes to the host it is aimed at, and to proxies, until it is stopped. Other parallel requests to it are not told apart. */
+export function watchConnection(): ConnectionWatch {
+  let origin = "";
   let code: string | undefined;
   let retryAfter: number | undefined;
   let page = false;
@@ -45,6 +47,9 @@ export function watchConnection(baseUrl: string): ConnectionWatch {
   for (const [name, listener] of channels) subscribe(name, listener);
   return {
     seen: () => ({ code, retryAfter, page }),
+    aim: (baseUrl) => {
+      origin = URL.canParse(baseUrl) ? new URL(baseUrl).origin : "";
+    },
     stop: () => {
       for (const [name, listener] of channels) unsubscribe(name, listener);
     },

@@ -3,11 +3,11 @@ import { readAdapterText } from "./errors/adapter-text.ts";
 import { classify, type ErrorClass, reactionTo, type Seen } from "./errors/classify.ts";
 import { withoutOtherReactions } from "./errors/host-words.ts";
 import { sayTime, waitUntil } from "./errors/waiting-time.ts";
+import { planPage, USUAL_REGION } from "./region.ts";
 import { oneLine, withoutTokens } from "./server-text.ts";
 
 export { classifyError, type ErrorClass, type Seen } from "./errors/classify.ts";
 
-const PLAN = "https://www.kimi.com/code";
 /** Of the server's own words, in characters. */
 const LONGEST_QUOTE = 300;
 
@@ -24,6 +24,7 @@ export function explainError(text: string, now: Date, seen: Seen = {}): string {
     until: at === undefined ? undefined : sayTime(at, now),
     key: seen.key === true,
     status: error.status,
+    plan: planPage(seen.region ?? USUAL_REGION),
   });
   const quote = readable(UNANSWERED.has(kind) ? systemName(seen.code) : error.message, kind);
   return quote === ""
@@ -65,6 +66,7 @@ const SPEAKER: Partial<Record<ErrorClass, string>> = {
   certificate: "the system",
   proxy: "the page",
   proxyLogin: "the proxy",
+  redirect: "the page",
   gateway: "the page",
   connection: "the system",
   unknown: "pi",
@@ -75,9 +77,11 @@ interface Circumstances {
   readonly until: string | undefined;
   readonly key: boolean;
   readonly status: number | undefined;
+  /** The plan's page. */
+  readonly plan: string;
 }
 
-function say(kind: ErrorClass, { until, key, status }: Circumstances): string {
+function say(kind: ErrorClass, { until, key, status, plan }: Circumstances): string {
   const wait = (otherwise: string) => `wait ${until === undefined ? otherwise : `until ${until}`}`;
   switch (kind) {
     case "login":
@@ -85,21 +89,21 @@ function say(kind: ErrorClass, { until, key, status }: Circumstances): string {
         ? "Kimi does not accept the API key; correct KIMI_CODER_API_KEY or --api-key, or remove it and type /login kimi-coder."
         : "Kimi does not accept the login any more; type /login kimi-coder to log in again.";
     case "membership":
-      return `this account has no active Kimi membership; renew the plan at ${PLAN}.`;
+      return `this account has no active Kimi membership; renew the plan at ${plan}.`;
     case "identity":
       return "Kimi does not admit the identity this client sends; set KIMI_CODER_IDENTITY=pi, or unset it if it is set, and start pi again.";
     case "suspended":
       return `Kimi has suspended this account; read Kimi's community guidelines and write to its support, or type /login kimi-coder to use another account.`;
     case "weekly":
-      return `the plan's weekly limit is used up; ${wait("until the week renews")}, or choose a larger plan at ${PLAN}.`;
+      return `the plan's weekly limit is used up; ${wait("until the week renews")}, or choose a larger plan at ${plan}.`;
     case "fiveHours":
-      return `the plan's limit for 5 hours is used up; ${wait("until it renews")}, or choose a larger plan at ${PLAN}.`;
+      return `the plan's limit for 5 hours is used up; ${wait("until it renews")}, or choose a larger plan at ${plan}.`;
     case "cycle":
-      return `the plan's limit for this billing cycle is used up; ${wait("until it renews")}, or choose a larger plan at ${PLAN}.`;
+      return `the plan's limit for this billing cycle is used up; ${wait("until it renews")}, or choose a larger plan at ${plan}.`;
     case "quota":
-      return `the plan's quota is used up; ${wait("until it renews")}, or renew the plan at ${PLAN}.`;
+      return `the plan's quota is used up; ${wait("until it renews")}, or renew the plan at ${plan}.`;
     case "forbidden":
-      return `Kimi denies this account access; look at the plan at ${PLAN}, or type /login kimi-coder to use another account.`;
+      return `Kimi denies this account access; look at the plan at ${plan}, or type /login kimi-coder to use another account.`;
     case "concurrency":
       return `too many requests at once for this plan; ${wait("until the others have finished")} and try again.`;
     case "rate":
@@ -128,6 +132,8 @@ function say(kind: ErrorClass, { until, key, status }: Circumstances): string {
       return "a proxy, firewall or login page answered in Kimi's place; check the proxy, the VPN or the network's login page.";
     case "proxyLogin":
       return "the proxy wants a user and password; put them into HTTPS_PROXY and start pi again.";
+    case "redirect":
+      return "Kimi's address only redirects to another one, which is not followed so that the login stays with Kimi; correct KIMI_CODE_BASE_URL if it is set, else check the proxy, the VPN or the network's login page.";
     case "level":
       return "the model does not take this thinking level; choose a lower one with /thinking.";
     case "model":

@@ -1,11 +1,12 @@
 /**
- * Who is calling: the User-Agent and the `X-Msh-*` headers, in the shapes of kimi-cli.
+ * Who is calling: the User-Agent and the `X-Msh-*` headers, in the shapes of kimi-cli or as pi itself.
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { copyFile, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, version as osVersion, release } from "node:os";
 import { dirname, join } from "node:path";
+import type { IdentityName } from "./configuration.ts";
 import { readSmallFile } from "./credentials/file.ts";
 
 /** The version of kimi-cli's protocol that we follow. */
@@ -49,6 +50,18 @@ export function identityHeaders(
   };
 }
 
+/**
+ * pi's own identity, which Kimi admits since August 2026 (kimi-code#2185): its name and versions. Nothing of the machine,
+ * and no id: pi's own Kimi login sends none either.
+ */
+export function piHeaders(versions: Versions): Record<string, string> {
+  return {
+    "User-Agent": printable(`pi/${versions.pi} (pi-kimi-coder/${versions.extension})`),
+    "X-Msh-Platform": "pi",
+    "X-Msh-Version": printable(versions.pi),
+  };
+}
+
 /** `Linux <release> <uname -m>`, `macOS <version> <arch>` or `Windows 10|11 <arch>`, as kimi-cli writes it. */
 export function deviceModel({ platform, arch, release, macVersion }: Machine): string {
   switch (platform) {
@@ -84,11 +97,16 @@ export function printable(value: string): string {
   return value.replace(/[^\x20-\x7e]/g, "").trim() || "unknown";
 }
 
-/** The headers for this machine, gathered when first asked for. `keep` as in `readDeviceId`. */
+/** The headers for this machine, gathered when first asked for. `keep`: the device id may be made and kept. */
+export type Identity = (keep: boolean) => Promise<Record<string, string>>;
+
+/** Under the name of pi nothing of the machine is looked at. */
 export function createIdentity(
   kimiShare: string,
   versions: Versions,
-): (keep: boolean) => Promise<Record<string, string>> {
+  name: IdentityName = "kimi-cli",
+): Identity {
+  if (name === "pi") return async () => piHeaders(versions);
   let machine: Promise<Machine> | undefined;
   const fresh = newId();
   const ids = new Map<boolean, Promise<string>>();

@@ -4,14 +4,12 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { type ExtensionAPI, VERSION } from "@mariozechner/pi-coding-agent";
 import { createBackgroundRefresh } from "./background-refresh.ts";
-import { CLIENT_ID, PROVIDER, readConfiguration, readConfiguredKey } from "./configuration.ts";
-import { kimiCliStore } from "./credentials/kimi-cli.ts";
-import { kimiCodeStore } from "./credentials/kimi-code.ts";
-import { opencodeKimiAuthStore } from "./credentials/opencode-kimi-auth.ts";
-import { opencodeKimiFullStore } from "./credentials/opencode-kimi-full.ts";
+import { CLIENT_ID, findConfiguredKey, PROVIDER, readConfiguration } from "./configuration.ts";
 import { piAuth } from "./credentials/pi-auth.ts";
 import { createSharedCredential } from "./credentials/shared-credential.ts";
 import { createIdentity } from "./identity.ts";
+import { offerKimi } from "./kimi-command.ts";
+import { createLastRequest } from "./last-request.ts";
 import { offerLogin } from "./login-command.ts";
 import { readMirroredAccount } from "./models/cache.ts";
 import { createCatalogue } from "./models/catalogue.ts";
@@ -19,7 +17,11 @@ import { fetchModels } from "./models/fetch.ts";
 import { systemClock } from "./oauth/clock.ts";
 import { refresh } from "./oauth/token-endpoint.ts";
 import { kimiCoder } from "./provider.ts";
+import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
+import { regionQuestion } from "./region-choice.ts";
 import { followSessions } from "./session.ts";
+import { statusCommand } from "./status-command.ts";
+import { createStores } from "./stores.ts";
 import { offerThinking } from "./thinking-command.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json");
@@ -33,37 +35,41 @@ export default function (pi: ExtensionAPI): void {
   const clock = systemClock;
   const { now } = clock;
   const configuration = readConfiguration(process.env, homedir());
-  const { kimiShare, kimiCodeHome, dataHome, home, agentDir, oauthHost, baseUrl } = configuration;
-  const identity = createIdentity(kimiShare, { extension: version, pi: VERSION });
-  const server = { host: oauthHost, clientId: CLIENT_ID, fetch, identity: () => identity(true) };
-  const configuredKey = () => readConfiguredKey(process.env, agentDir);
+  const { kimiShare, kimiCodeHome, agentDir, regions } = configuration;
+  const versions = { extension: version, pi: VERSION };
+  const identity = createIdentity(kimiShare, versions, configuration.identity);
+  const server = (region: Region) => ({
+    host: hostsOf(regions, region).oauthHost,
+    clientId: CLIENT_ID,
+    fetch,
+    identity: () => identity(true),
+  });
+  const configuredKey = () => findConfiguredKey(process.env, agentDir);
 
-  const loginStore = kimiCliStore({ share: kimiShare });
+  const stores = createStores(configuration);
+  const question = regionQuestion(configuration, join(kimiCodeHome, "region"));
   const authPath = join(agentDir, "auth.json");
   const credential = createSharedCredential({
-    stores: [
-      loginStore,
-      kimiCodeStore({ home: kimiCodeHome, oauthHost, baseUrl }),
-      opencodeKimiFullStore({ data: dataHome }),
-      opencodeKimiAuthStore({ folder: join(home, ".opencode-kimi-auth") }),
-    ],
-    loginStore,
+    stores: stores.all,
+    loginStore: stores.forLogin(question.usual),
     piAuth: piAuth({ path: authPath }),
     memoryPath: join(agentDir, `${PROVIDER}.json`),
-    refresh: (refreshToken) => refresh(server, refreshToken, now, TOKEN_TIMEOUT),
+    refresh: (refreshToken, { region }) => refresh(server(region), refreshToken, now, TOKEN_TIMEOUT),
     clock,
     listener: (event) => session.hear(event),
   });
 
   const catalogue = createCatalogue({
     path: join(agentDir, `${PROVIDER}-models.json`),
-    baseUrl,
+    baseUrl: (account) => (account ? hostsOf(regions, account.region ?? USUAL_REGION) : regions[0]).baseUrl,
     account: readMirroredAccount(authPath, PROVIDER),
-    ask: (accessToken, signal) =>
+    ask: (baseUrl, accessToken, signal) =>
       fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal),
     clock,
   });
 
+  const lastRequest = createLastRequest();
+  const keyArgument = process.argv.some((argument) => /^--api-key(=|$)/.test(argument));
   const backgroundRefresh = createBackgroundRefresh(() => session.check(), credential.expiresAt, now);
   const session = followSessions(pi, {
     configuration,
@@ -71,7 +77,7 @@ export default function (pi: ExtensionAPI): void {
     catalogue,
     refresh: backgroundRefresh,
     hasKey: () => configuredKey() !== undefined,
-    keyArgument: process.argv.some((argument) => /^--api-key(=|$)/.test(argument)),
+    keyArgument,
     authPath,
   });
   pi.registerProvider(
@@ -79,12 +85,14 @@ export default function (pi: ExtensionAPI): void {
     kimiCoder({
       configuration,
       credential,
-      loginStore,
+      loginStore: stores.forLogin,
       server,
+      question,
       clock,
-      configuredKey,
+      configuredKey: () => configuredKey()?.key,
       identity,
       catalogue,
+      lastRequest,
       register: (provider) => {
         try {
           pi.registerProvider(PROVIDER, provider);
@@ -94,6 +102,19 @@ export default function (pi: ExtensionAPI): void {
       },
     }),
   );
-  offerLogin(pi);
+  offerLogin(pi, question, (region) => stores.forLogin(region).owner);
   offerThinking(pi, VERSION);
+  offerKimi(pi, [
+    statusCommand({
+      versions,
+      configuration,
+      look: credential.look,
+      configuredKey,
+      keyArgument,
+      authPath,
+      identity,
+      lastRequest,
+      now,
+    }),
+  ]);
 }

@@ -1,5 +1,5 @@
 /**
- * `/login kimi-coder`, typed as such. pi 0.73 takes `/login` only without an argument and would send this text to the
+ * `/login kimi-coder`, typed as such, with or without a region. pi 0.73 takes `/login` only without an argument and would send this text to the
  * model; its successor has the command and never passes it on while somebody is at the screen.
  */
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
@@ -11,19 +11,46 @@ import {
   LoginDialogComponent,
 } from "@mariozechner/pi-coding-agent";
 import { PROVIDER } from "./configuration.ts";
+import type { Owner } from "./credentials/store.ts";
+import { parseRegion, type Region } from "./region.ts";
+import type { RegionCallback, RegionQuestion } from "./region-choice.ts";
+import { ownerName } from "./sentences.ts";
 
-const TYPED = /^\/login\s+kimi-coder\s*$/;
+const TYPED = /^\/login\s+kimi-coder(?:\s+(\S+))?\s*$/;
 
 const NOBODY_THERE =
   "Kimi Coder: start pi in a terminal and type /login kimi-coder there; a login needs a person.";
 
-export function offerLogin(pi: ExtensionAPI): void {
+const NO_REGION =
+  "Kimi Coder: that is no region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai.";
+
+/** `ownerOf` says whose file a login of the region is saved in. */
+export function offerLogin(
+  pi: ExtensionAPI,
+  question: RegionQuestion,
+  ownerOf: (region: Region) => Owner,
+): void {
   pi.on("input", async (event, ctx): Promise<InputEventResult> => {
-    if (!TYPED.test(event.text)) return { action: "continue" };
+    const typed = TYPED.exec(event.text);
+    if (!typed) return { action: "continue" };
+    const named = typed[1] === undefined ? undefined : parseRegion(typed[1]);
     if (!isSomebodyThere(event, ctx)) say(ctx, NOBODY_THERE, "error");
-    else await logIn(pi, ctx);
+    else if (typed[1] !== undefined && named === undefined) say(ctx, NO_REGION, "error");
+    else {
+      const region = named ?? (await ask(ctx, question));
+      if (region) await logIn(pi, ctx, region, ownerOf);
+    }
     return { action: "handled" };
   });
+}
+
+/** Before the dialog opens: pi 0.73 would not bring it back after a question. Undefined after Esc. */
+async function ask(ctx: ExtensionContext, question: RegionQuestion): Promise<Region | undefined> {
+  const options = question.options();
+  if (options.length < 2) return question.usual;
+  const labels = options.map(({ label }) => label);
+  const answer = await ctx.ui.select(question.message, labels);
+  return options.find(({ label }) => label === answer)?.id;
 }
 
 /** A screen and a keyboard: not print, JSON or RPC mode. */
@@ -31,10 +58,16 @@ function isSomebodyThere(event: InputEvent, ctx: ExtensionContext): boolean {
   return ctx.hasUI && event.source === "interactive";
 }
 
-async function logIn(pi: ExtensionAPI, ctx: ExtensionContext): Promise<void> {
+async function logIn(
+  pi: ExtensionAPI,
+  ctx: ExtensionContext,
+  region: Region,
+  ownerOf: (region: Region) => Owner,
+): Promise<void> {
   const failure = await ctx.ui.custom<string | undefined>((tui, _theme, _keybindings, done) => {
     const dialog = new LoginDialogComponent(tui, PROVIDER, () => {});
-    const callbacks: OAuthLoginCallbacks = {
+    const callbacks: OAuthLoginCallbacks & RegionCallback = {
+      region,
       onAuth: ({ url, instructions }) => dialog.showAuth(url, instructions),
       onPrompt: ({ message, placeholder }) => dialog.showPrompt(message, placeholder),
       onProgress: (message) => dialog.showProgress(message),
@@ -48,7 +81,7 @@ async function logIn(pi: ExtensionAPI, ctx: ExtensionContext): Promise<void> {
   });
   if (failure === "Login cancelled") return;
   if (failure !== undefined) return say(ctx, `Kimi Coder: ${failure}`, "error");
-  say(ctx, "Kimi Coder: logged in; saved for pi and kimi-cli.", "info");
+  say(ctx, `Kimi Coder: logged in; saved for pi and ${ownerName(ownerOf(region))}.`, "info");
   const model = ctx.modelRegistry.find(PROVIDER, "kimi-for-coding");
   if (!ctx.model && model) await pi.setModel(model);
 }

@@ -37,7 +37,7 @@ interface DeviceCodeCallback {
 const DEADLINE = 3_600_000;
 
 /** pi stays silent about exactly this message. */
-const CANCELLED = "Login cancelled";
+export const CANCELLED = "Login cancelled";
 
 /**
  * Runs the device flow (RFC 8628) and saves the login. Always starts anew, so that one can change account. Throws an

@@ -1,31 +1,39 @@
 /** The provider `kimi-coder` as pi registers it: models, login, refresh, key. */
 import type { OAuthCredentials } from "@mariozechner/pi-ai";
 import type { ProviderConfig } from "@mariozechner/pi-coding-agent";
+import type { Bearer } from "./bearer.ts";
 import { API_KEY_VARIABLE, type Configuration } from "./configuration.ts";
 import type { Access, SharedCredential } from "./credentials/shared-credential.ts";
-import type { CredentialStore } from "./credentials/store.ts";
+import type { CredentialStore, LoginStore } from "./credentials/store.ts";
 import { explainError } from "./errors.ts";
+import type { LastRequest } from "./last-request.ts";
 import { login } from "./login.ts";
 import type { Catalogue } from "./models/catalogue.ts";
 import { piModels, wireModel } from "./models/pi-models.ts";
 import type { Clock } from "./oauth/clock.ts";
 import type { AuthorizationServer } from "./oauth/http.ts";
 import type { Token } from "./oauth/token.ts";
+import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
+import { chooseRegion, type RegionQuestion } from "./region-choice.ts";
 import { shapeRequest } from "./request/shape.ts";
 import { sayUnavailable } from "./sentences.ts";
-import { API, type Bearer, createStream } from "./stream.ts";
+import { API, createStream } from "./stream.ts";
 
 export interface ProviderParts {
   readonly configuration: Configuration;
   readonly credential: SharedCredential;
-  readonly loginStore: CredentialStore;
-  readonly server: AuthorizationServer;
+  /** Where a login of this region is saved. */
+  readonly loginStore: (region: Region) => LoginStore;
+  /** That of the region. */
+  readonly server: (region: Region) => AuthorizationServer;
+  readonly question: RegionQuestion;
   readonly clock: Clock;
   /** The key from the environment or pi's settings, read when asked. */
   readonly configuredKey: () => string | undefined;
   /** `keep`: files may be written for it (the device id). */
   readonly identity: (keep: boolean) => Promise<Record<string, string>>;
   readonly catalogue: Catalogue;
+  readonly lastRequest: LastRequest;
   /** Offers the provider to pi again, its models having changed. */
   readonly register: (provider: ProviderConfig) => void;
 }
@@ -35,6 +43,7 @@ const REMEMBERED = 16;
 
 export function kimiCoder(parts: ProviderParts): ProviderConfig {
   const { configuration, credential, loginStore, server, clock, configuredKey, catalogue } = parts;
+  const { regions } = configuration;
   /** Access tokens pi took from its own entry; any other key it passes was given by hand. */
   const fromEntry = new Set<string>();
 
@@ -52,9 +61,10 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
     if (configuration.refusal) return { state: "none", message: configuration.refusal };
     const known = key !== undefined && fromEntry.has(key);
     // pi passes the variable's name where it has nothing (0.73 looks the name up itself, its successor does not).
-    if (key && !known && key !== API_KEY_VARIABLE) return { state: "key", key };
+    const { region } = regions[0];
+    if (key && !known && key !== API_KEY_VARIABLE) return { state: "key", key, region };
     const configured = configuredKey();
-    return configured ? { state: "key", key: configured } : toBearer(await credential.current(known));
+    return configured ? { state: "key", key: configured, region } : toBearer(await credential.current(known));
   }
 
   const provider: ProviderConfig = {
@@ -67,8 +77,12 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       bearer,
       renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
       sleep: clock.sleep,
+      note: parts.lastRequest.note,
       explain: (text, seen) => explainError(text, new Date(clock.now()), seen),
       identity: ({ state }) => parts.identity(state === "token"),
+      // A URL from pi's models.json is somebody's own choice.
+      baseUrl: ({ region = regions[0].region }, model) =>
+        model.baseUrl === configuration.baseUrl ? hostsOf(regions, region).baseUrl : model.baseUrl,
       shape: (payload, model, options) =>
         shapeRequest(payload, {
           model: {
@@ -85,12 +99,14 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       name: "Kimi Coder (Kimi coding plan)",
       login: async (callbacks) => {
         if (configuration.refusal) throw new Error(configuration.refusal);
-        const save = credential.saveLogin;
-        const token = await login({ server, clock, save, savePath: loginStore.path }, callbacks);
-        void catalogue.afterLogin(token.accessToken, loginStore, () =>
+        const region = await chooseRegion(parts.question, callbacks);
+        const store = loginStore(region);
+        const save = (token: Token) => credential.saveLogin(token, store);
+        const token = await login({ server: server(region), clock, save, savePath: store.path }, callbacks);
+        void catalogue.afterLogin(token.accessToken, store, () =>
           parts.register({ ...provider, models: piModels(catalogue.registered()) }),
         );
-        return toCredentials(token, loginStore);
+        return toCredentials(token, store);
       },
       // pi calls this while it holds auth.json's lock, so nothing here may wait for that lock.
       refreshToken: async (credentials) => {
@@ -107,7 +123,7 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
 
 function toBearer(access: Access): Bearer {
   return access.state === "ready"
-    ? { state: "token", accessToken: access.token.accessToken }
+    ? { state: "token", accessToken: access.token.accessToken, region: access.store.region }
     : { state: "none", message: sayUnavailable(access.reason) };
 }
 
@@ -120,5 +136,7 @@ function toCredentials(token: Token, store: CredentialStore, before?: OAuthCrede
     expires: token.expiresAt,
     owner: store.owner,
     source: store.path,
+    // pi writes no member that is undefined.
+    region: store.region === USUAL_REGION ? undefined : store.region,
   };
 }

@@ -10,50 +10,27 @@ import {
   createAssistantMessageEventStream,
   type Model,
   type SimpleStreamOptions,
-  streamSimpleOpenAICompletions,
 } from "@mariozechner/pi-ai";
 import { unlessAborted } from "./abort.ts";
+import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts";
+import type { Bearer, Usable } from "./bearer.ts";
 import { watchConnection } from "./connection-watch.ts";
 import { isTransient, type Seen } from "./errors.ts";
 import { failureEvent } from "./failure-event.ts";
 import type { Clock } from "./oauth/clock.ts";
-import type { ShapedRequest } from "./request/shape.ts";
-import type { ToolNames } from "./request/tool-names.ts";
+import { createCacheSession } from "./request/cache-session.ts";
 
 /** Our own api id: pi 0.73 routes by it, and under `openai-completions` we would capture every provider. */
 export const API = "kimi-coder";
 
-/** What a request may be sent with. */
-export type Bearer =
-  /** A key somebody configured: sent as it is, never renewed. */
-  | { readonly state: "key"; readonly key: string }
-  | { readonly state: "token"; readonly accessToken: string }
-  /** Nothing may be sent; `message` says why and what to do. */
-  | { readonly state: "none"; readonly message: string };
-
-export interface StreamParts {
+export interface StreamParts extends AdapterParts {
   /** `key` is what pi would send; undefined or a placeholder where pi has nothing. */
   readonly bearer: (key: string | undefined) => Promise<Bearer>;
   /** The token to use instead of `accessToken`, which the API rejected. */
   readonly renewed: (accessToken: string) => Promise<Bearer>;
-  readonly identity: (bearer: Bearer) => Promise<Record<string, string>>;
-  /** Makes of the adapter's payload what Kimi accepts. */
-  readonly shape: Shape;
   /** Makes of the adapter's error text a sentence for the user. */
   readonly explain: (text: string, seen: Seen) => string;
   readonly sleep: Clock["sleep"];
-}
-
-export type Shape = (
-  payload: unknown,
-  model: Model<Api>,
-  options: SimpleStreamOptions | undefined,
-) => ShapedRequest;
-
-/** The adapter's events, and how the tools in them are called in pi. */
-interface Attempt {
-  readonly events: AssistantMessageEventStream;
-  readonly toolNames: () => ToolNames | undefined;
 }
 
 type Stream = (
@@ -63,10 +40,13 @@ type Stream = (
 ) => AssistantMessageEventStream;
 
 export function createStream(parts: StreamParts): Stream {
-  return (model, context, options) => {
+  const sessionOf = createCacheSession();
+  return (model, context, given) => {
+    const sessionId = sessionOf(given);
+    const options = sessionId === undefined ? given : { ...given, sessionId };
     const out = createAssistantMessageEventStream();
-    const connection = watchConnection(model.baseUrl);
-    const watched = { ...parts, seen: connection.seen };
+    const connection = watchConnection();
+    const watched = { ...parts, seen: connection.seen, aim: connection.aim };
     run(watched, out, model, context, options)
       .catch((error: unknown) => {
         const text = error instanceof Error ? error.message : String(error);
@@ -76,8 +56,6 @@ export function createStream(parts: StreamParts): Stream {
     return out;
   };
 }
-
-type Usable = Exclude<Bearer, { state: "none" }>;
 
 /** An error that was not passed on, because asking again may help. */
 type Withheld =
@@ -93,6 +71,8 @@ const LONGEST_WAIT = 60_000;
 interface WatchedParts extends StreamParts {
   /** What is known of the connection so far. */
   readonly seen: () => Seen;
+  /** Says to which API the next request goes. */
+  readonly aim: (baseUrl: string) => void;
 }
 
 async function run(
@@ -100,7 +80,7 @@ async function run(
   out: AssistantMessageEventStream,
   model: Model<Api>,
   context: Context,
-  options: SimpleStreamOptions | undefined,
+  options: RequestOptions | undefined,
 ): Promise<void> {
   const bearer = await unlessAborted(parts.bearer(options?.apiKey), options?.signal);
   if (bearer.state === "none") return fail(out, model, options, bearer.message);
@@ -108,9 +88,9 @@ async function run(
   let current: Usable = bearer;
   let renewable = current.state === "token";
   for (let waits = 0; ; ) {
-    const attempt = await ask(parts, current, model, context, options);
+    const events = await askAdapter(parts, current, model, context, options);
     const mayWait = waits < MOST_WAITS;
-    const withheld = await relay(attempt, out, explainer(parts, current), { renewable, mayWait });
+    const withheld = await relay(events, out, explainer(parts, current), { renewable, mayWait });
     if (withheld === undefined) return;
     if (withheld.because === "busy") {
       waits += 1;
@@ -132,38 +112,12 @@ interface Explainer {
   readonly wait: (text: string) => number | undefined;
 }
 
-function explainer({ explain, seen }: WatchedParts, { state }: Bearer): Explainer {
+function explainer({ explain, seen }: WatchedParts, { state, region }: Usable): Explainer {
   return {
-    explain: (text) => explain(text, { ...seen(), key: state === "key" }),
+    explain: (text) => explain(text, { ...seen(), key: state === "key", region }),
     isPage: () => seen().page === true,
     wait: (text) => (isTransient(text, seen()) ? seen().retryAfter : undefined),
   };
-}
-
-async function ask(
-  { identity, shape }: StreamParts,
-  bearer: Usable,
-  model: Model<Api>,
-  context: Context,
-  options: SimpleStreamOptions | undefined,
-): Promise<Attempt> {
-  let toolNames: ToolNames | undefined;
-  // Messages are recorded under the adapter's api, so that their reasoning is replayed to it.
-  const adapted = { ...model, api: "openai-completions" as const };
-  const events = streamSimpleOpenAICompletions(adapted, context, {
-    ...options,
-    // The SDK in pi 0.73 repeats every 429 by itself, a used-up quota too.
-    maxRetries: options?.maxRetries ?? 0,
-    apiKey: bearer.state === "key" ? bearer.key : bearer.accessToken,
-    headers: { ...options?.headers, ...(await identity(bearer)) },
-    onPayload: async (payload) => {
-      const shaped = shape(payload, model, options);
-      toolNames = shaped.toolNames;
-      // Other extensions see, and may change, what is really sent.
-      return (await options?.onPayload?.(shaped.body, model)) ?? shaped.body;
-    },
-  });
-  return { events, toolNames: () => toolNames };
 }
 
 /**
@@ -171,7 +125,7 @@ async function ask(
  * returned: until then nothing was shown. pi 0.73 words the API's 401 `401 …`, its successor `401: …`.
  */
 async function relay(
-  { events, toolNames }: Attempt,
+  events: AsyncIterable<AssistantMessageEvent>,
   out: AssistantMessageEventStream,
   { explain, isPage, wait }: Explainer,
   { renewable, mayWait }: { readonly renewable: boolean; readonly mayWait: boolean },
@@ -185,7 +139,6 @@ async function relay(
       if (ms !== undefined && ms <= LONGEST_WAIT) return { because: "busy", wait: ms };
     }
     first = false;
-    restoreToolNames(event, toolNames());
     if (event.type === "error" && event.reason === "error")
       event.error.errorMessage = explain(event.error.errorMessage ?? "");
     // pi 0.73 takes a page that came with 200 for an answer in which nothing is said.
@@ -197,15 +150,6 @@ async function relay(
     out.push(event);
   }
   return undefined;
-}
-
-function restoreToolNames(event: AssistantMessageEvent, toolNames: ToolNames | undefined): void {
-  if (!toolNames) return;
-  const message =
-    event.type === "done" ? event.message : event.type === "error" ? event.error : event.partial;
-  for (const block of message.content) {
-    if (block.type === "toolCall") block.name = toolNames.toPi(block.name);
-  }
 }
 
 function fail(

@@ -8,8 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   API_KEY_VARIABLE,
   type Environment,
+  findConfiguredKey,
   readConfiguration,
-  readConfiguredKey,
 } from "../extensions/configuration.ts";
 
 const HOME = join("/", "home", "someone");
@@ -19,6 +19,13 @@ describe("readConfiguration", () => {
   it("needs no configuration", () => {
     expect(readConfiguration({}, HOME)).toEqual({
       ...DEFAULTS,
+      regions: [
+        { region: "kimi.com", ...DEFAULTS },
+        { region: "kimi.ai", oauthHost: "https://auth.kimi.ai", baseUrl: "https://api.kimi.ai/coding/v1" },
+      ],
+      asksRegion: true,
+      kimiCliRegion: "kimi.com",
+      identity: "kimi-cli",
       refusal: undefined,
       home: HOME,
       kimiShare: join(HOME, ".kimi"),
@@ -122,13 +129,44 @@ describe("readConfiguration", () => {
     expect(readConfiguration({ [name]: "" }, HOME)[folder]).toBe(otherwise);
   });
 
+  it.each([
+    [undefined, "kimi-cli"],
+    ["", "kimi-cli"],
+    ["kimi-cli", "kimi-cli"],
+    ["pi", "pi"],
+    [" Pi ", "pi"],
+  ] as const)("takes %j for KIMI_CODER_IDENTITY as %s", (value, identity) => {
+    expect(readConfiguration({ KIMI_CODER_IDENTITY: value }, HOME)).toMatchObject({
+      identity,
+      refusal: undefined,
+    });
+  });
+
+  it.each(["pii", "1", "kimi", "claude-code", "\u001b[31mpi"])(
+    "refuses %j for KIMI_CODER_IDENTITY, for a typing error must not pass for kimi-cli",
+    (value) => {
+      expect(readConfiguration({ KIMI_CODER_IDENTITY: value }, HOME).refusal).toBe(
+        "Kimi Coder: KIMI_CODER_IDENTITY is neither pi nor kimi-cli; correct or unset it and start pi again.",
+      );
+    },
+  );
+
+  it("refuses a region that there is not", () => {
+    expect(readConfiguration({ KIMI_CODER_REGION: "kimi.org" }, HOME).refusal).toBe(
+      "Kimi Coder: KIMI_CODER_REGION is neither kimi.com nor kimi.ai; correct or unset it and start pi again.",
+    );
+  });
+
   it("gives plain http(s) hosts whatever the environment says", () => {
     const value = fc.oneof(
       fc.webUrl({ withQueryParameters: true, withFragments: true }),
       fc.string({ unit: "binary" }),
       fc.constant(undefined),
     );
-    const names = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL", "KIMI_SHARE_DIR"];
+    const names = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL", "KIMI_SHARE_DIR"].concat(
+      "KIMI_CODER_REGION",
+      "KIMI_CODER_IDENTITY",
+    );
     fc.assert(
       fc.property(fc.record(Object.fromEntries(names.map((name) => [name, value]))), (env) => {
         const { oauthHost, baseUrl, refusal } = readConfiguration(env, HOME);
@@ -143,7 +181,10 @@ describe("readConfiguration", () => {
   });
 });
 
-describe("readConfiguredKey", () => {
+/** The key alone. */
+const readKey = (env: Environment, agentDir: string) => findConfiguredKey(env, agentDir)?.key;
+
+describe("findConfiguredKey", () => {
   let agentDir: string;
   beforeEach(async () => {
     agentDir = await mkdtemp(join(tmpdir(), "kimi-configuration-"));
@@ -154,14 +195,20 @@ describe("readConfiguredKey", () => {
   const withKey = (key: unknown) => settings(JSON.stringify({ apiKeys: { [API_KEY_VARIABLE]: key } }));
 
   it("finds none where there is none", () => {
-    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
-    expect(readConfiguredKey({}, join(agentDir, "nowhere"))).toBeUndefined();
+    expect(readKey({}, agentDir)).toBeUndefined();
+    expect(readKey({}, join(agentDir, "nowhere"))).toBeUndefined();
   });
 
   it("prefers the variable", async () => {
     await withKey("from-settings");
-    expect(readConfiguredKey({ [API_KEY_VARIABLE]: "from-env" }, agentDir)).toBe("from-env");
-    expect(readConfiguredKey({}, agentDir)).toBe("from-settings");
+    expect(findConfiguredKey({ [API_KEY_VARIABLE]: "from-env" }, agentDir)).toEqual({
+      key: "from-env",
+      source: API_KEY_VARIABLE,
+    });
+    expect(findConfiguredKey({}, agentDir)).toEqual({
+      key: "from-settings",
+      source: join(agentDir, "settings.json"),
+    });
   });
 
   it.each([
@@ -174,19 +221,19 @@ describe("readConfiguredKey", () => {
     ["sk-\u001b[31m", undefined],
     ["schlüssel", undefined],
   ])("takes a key only where it fits into a header: %j", async (value, key) => {
-    expect(readConfiguredKey({ [API_KEY_VARIABLE]: value }, agentDir)).toBe(key);
+    expect(readKey({ [API_KEY_VARIABLE]: value }, agentDir)).toBe(key);
     await withKey(value);
-    expect(readConfiguredKey({}, agentDir)).toBe(key);
+    expect(readKey({}, agentDir)).toBe(key);
   });
 
   it("looks into the settings where the variable is unusable", async () => {
     await withKey("from-settings");
-    expect(readConfiguredKey({ [API_KEY_VARIABLE]: " " }, agentDir)).toBe("from-settings");
+    expect(readKey({ [API_KEY_VARIABLE]: " " }, agentDir)).toBe("from-settings");
   });
 
   it.each([1, true, null, ["sk"], { key: "sk" }])("does not take %j for a key", async (key) => {
     await withKey(key);
-    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+    expect(readKey({}, agentDir)).toBeUndefined();
   });
 
   it.each([
@@ -200,26 +247,26 @@ describe("readConfiguredKey", () => {
     ["for somebody else", '{"apiKeys": {"OPENAI_API_KEY": "sk"}}'],
   ])("does without settings that are %s", async (_name, text) => {
     await settings(text);
-    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+    expect(readKey({}, agentDir)).toBeUndefined();
   });
 
   it("takes the key that stands in auth.json under the variable's name, after all others", async () => {
     const auth = (entry: unknown) =>
       writeFile(join(agentDir, "auth.json"), JSON.stringify({ [API_KEY_VARIABLE]: entry }));
     await auth({ type: "api_key", key: "from-auth" });
-    expect(readConfiguredKey({}, agentDir)).toBe("from-auth");
+    expect(readKey({}, agentDir)).toBe("from-auth");
     await withKey("from-settings");
-    expect(readConfiguredKey({}, agentDir)).toBe("from-settings");
+    expect(readKey({}, agentDir)).toBe("from-settings");
     await settings("{}");
     for (const entry of ["from-auth", null, [], { key: 1 }, { key: "two words" }]) {
       await auth(entry);
-      expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+      expect(readKey({}, agentDir)).toBeUndefined();
     }
   });
 
   it("does without settings that are a directory", async () => {
     await mkdir(join(agentDir, "settings.json"));
-    expect(readConfiguredKey({}, agentDir)).toBeUndefined();
+    expect(readKey({}, agentDir)).toBeUndefined();
   });
 
   it("does not wait for a FIFO in the place of the settings", async () => {
@@ -227,10 +274,10 @@ describe("readConfiguredKey", () => {
     const module = new URL("../extensions/configuration.ts", import.meta.url).href;
     // In a process of its own: a read that waits could not be ended from inside this one.
     const script = join(agentDir, "read.mjs");
-    const call = `readConfiguredKey({}, ${JSON.stringify(agentDir)})`;
+    const call = `findConfiguredKey({}, ${JSON.stringify(agentDir)})?.key`;
     await writeFile(
       script,
-      `import { readConfiguredKey } from ${JSON.stringify(module)}; console.log(${call});`,
+      `import { findConfiguredKey } from ${JSON.stringify(module)}; console.log(${call});`,
     );
     const jiti = fileURLToPath(new URL("../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
     const said = execFileSync(process.execPath, [jiti, script], { encoding: "utf8", timeout: 20_000 });

@@ -168,6 +168,16 @@ const cases: Record<string, Case> = {
     is: "gateway",
     told: ["(522)"],
   },
+  "a redirect": {
+    answer: (response) => response.writeHead(302).end(),
+    is: "redirect",
+    told: ["KIMI_CODE_BASE_URL", "not followed"],
+  },
+  "a redirect with a page": {
+    answer: html(307, "Moved"),
+    is: "redirect",
+    told: ["KIMI_CODE_BASE_URL", "Moved"],
+  },
   "a firewall's page": { answer: html(403, "Blocked"), is: "proxy", told: ["VPN", "Blocked"] },
   "an error in the middle of the stream": {
     answer: events(

@@ -11,6 +11,7 @@ import {
   deviceModel,
   identityHeaders,
   type Machine,
+  piHeaders,
   printable,
   readDeviceId,
   thisMachine,
@@ -120,6 +121,28 @@ describe("the headers", () => {
       expect(deviceModel(machine)).toBe(`Linux ${uname("-r")} ${uname("-m")}`);
       expect(machine.version).toBe(uname("-v"));
     }
+  });
+});
+
+describe("the headers of pi's own identity", () => {
+  it("name pi and this extension, and nothing else", () => {
+    expect(piHeaders(VERSIONS)).toEqual({
+      "User-Agent": "pi/0.73.1 (pi-kimi-coder/0.1.0)",
+      "X-Msh-Platform": "pi",
+      "X-Msh-Version": "0.73.1",
+    });
+  });
+
+  it("imitate nobody, and fit into a request", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (version) => {
+        const headers = piHeaders({ extension: version, pi: version });
+        expect(headers["User-Agent"]).toMatch(/^pi\//);
+        expect([...new Headers(headers).keys()]).toHaveLength(3);
+        for (const value of Object.values(headers)) expect(value).toMatch(/^[\x20-\x7e]+$/);
+      }),
+    );
+    expect(JSON.stringify(piHeaders(VERSIONS))).not.toMatch(/kimi[-_]?cli|claude/i);
   });
 });
 
@@ -247,6 +270,13 @@ describe("the device id", () => {
     } finally {
       for (const one of processes) one.kill();
     }
+  });
+
+  it("is neither read nor made for pi's own identity", async () => {
+    const identity = createIdentity(share, VERSIONS, "pi");
+    expect(await identity(true)).toEqual(piHeaders(VERSIONS));
+    expect(await identity(false)).toEqual(piHeaders(VERSIONS));
+    expect(await readdir(home)).toEqual([]);
   });
 
   it("travels with both kinds of request once it is known", async () => {

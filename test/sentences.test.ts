@@ -12,6 +12,7 @@ const PATH = "/home/someone/.kimi/credentials/kimi-code.json";
 function store(owner: Owner, path = PATH): CredentialStore {
   return {
     owner,
+    region: "kimi.com",
     path,
     ownerLockLimit: undefined,
     read: NEVER,

@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
+import { type Region, USUAL_REGION } from "../region.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { lockFile } from "./flock.ts";
 import { type Members, onOneLine } from "./json.ts";
@@ -14,6 +15,8 @@ import { tokenFile } from "./token-file.ts";
 export interface KimiCliPlace {
   /** `~/.kimi`, or `$KIMI_SHARE_DIR`. */
   readonly share: string;
+  /** That of the hosts which kimi-cli's own variables name; it knows no other way to another one. */
+  readonly region?: Region;
 }
 
 /** kimi-cli asks five more times within 5 to 11 s, and then refreshes without the lock. */
@@ -22,12 +25,13 @@ const TOLERATED = 5_000;
 const NO_LOGIN: LockOutcome = { state: "failed", code: "ENOENT" };
 
 /** The store. Nothing but `save` creates files or directories while there is no login. */
-export function kimiCliStore({ share }: KimiCliPlace): LoginStore {
+export function kimiCliStore({ share, region = USUAL_REGION }: KimiCliPlace): LoginStore {
   const folder = join(share, "credentials");
   const path = join(folder, "kimi-code.json");
   const file = tokenFile(path, { parse: parseWire, update, render: onOneLine });
   return {
     owner: "kimi-cli",
+    region,
     path,
     read: file.read,
     replace: file.replace,

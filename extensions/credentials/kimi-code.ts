@@ -5,10 +5,11 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
+import { type Region, USUAL_REGION } from "../region.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { systemCode } from "./file.ts";
 import { indented, type Members } from "./json.ts";
-import type { CredentialStore, LockOutcome } from "./store.ts";
+import type { LockOutcome, LoginStore } from "./store.ts";
 import { parseWire } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
 
@@ -17,21 +18,25 @@ export interface KimiCodePlace {
   readonly home: string;
   readonly oauthHost: string;
   readonly baseUrl: string;
+  /** The region these are the hosts of. */
+  readonly region?: Region;
 }
 
 /** kimi-code's own `stale`; a heartbeat that is much shorter, because its file system may be slow. */
 const LOCK = { stale: 5_000, update: 1_000 };
 
-export function kimiCodeStore(place: KimiCodePlace): CredentialStore {
+export function kimiCodeStore(place: KimiCodePlace): LoginStore {
   const slot = slotName(place.oauthHost, place.baseUrl);
   const path = join(place.home, "credentials", `${slot}.json`);
   const sentinel = join(place.home, "oauth", slot);
   const file = tokenFile(path, { parse: parseWire, update, render: (members) => `${indented(members)}\n` });
   return {
     owner: "kimi-code",
+    region: place.region ?? USUAL_REGION,
     path,
     read: file.read,
     replace: file.replace,
+    save: (token) => file.overwrite(token, 0o700),
     // The owner's lock is a proper-lockfile lock as well, and excludes pi's processes from one another.
     lockAmongPi: async () => ({ state: "held", release: async () => {} }),
     async lockOfOwner(timeout): Promise<LockOutcome> {

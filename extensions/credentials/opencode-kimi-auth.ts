@@ -4,18 +4,20 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
+import { USUAL_REGION } from "../region.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { indented, type Members, memberValue } from "./json.ts";
 import type { CredentialStore } from "./store.ts";
 import { malformed, parseStored } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
 
-/** `folder` is `~/.opencode-kimi-auth`. */
+/** `folder` is `~/.opencode-kimi-auth`; the plugin knows one region. */
 export function opencodeKimiAuthStore({ folder }: { readonly folder: string }): CredentialStore {
   const path = join(folder, "oauth.json");
   const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-auth",
+    region: USUAL_REGION,
     path,
     read: file.read,
     replace: file.replace,

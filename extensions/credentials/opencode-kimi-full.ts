@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
+import { USUAL_REGION } from "../region.ts";
 import { indented, type Members, memberValue, parseMembers } from "./json.ts";
 import { lockWithOwnerFile } from "./opencode-lock.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
@@ -12,12 +13,13 @@ import { tokenFile } from "./token-file.ts";
 
 const KEY = "kimi-for-coding-oauth";
 
-/** `data` is `$XDG_DATA_HOME`, or `~/.local/share`. */
+/** `data` is `$XDG_DATA_HOME`, or `~/.local/share`; the plugin knows one region. */
 export function opencodeKimiFullStore({ data }: { readonly data: string }): CredentialStore {
   const path = join(data, "opencode", "auth.json");
   const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-full",
+    region: USUAL_REGION,
     path,
     read: file.read,
     replace: file.replace,

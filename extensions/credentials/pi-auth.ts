@@ -5,6 +5,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Token } from "../oauth/token.ts";
+import { parseRegion, type Region, USUAL_REGION } from "../region.ts";
 import { properLockfile } from "./directory-lock.ts";
 import { readSmallFileSync, systemCode, writeFileAtomicallySync } from "./file.ts";
 import { indented, type Members, memberValue, parseMembers } from "./json.ts";
@@ -19,6 +20,8 @@ export type PiEntry =
       /** Whose login this mirrors, and the file it came from; undefined in an entry that others have written. */
       readonly owner: Owner | undefined;
       readonly source: string | undefined;
+      /** Where the token may go; undefined = kimi.com, as in entries from before there was another. */
+      readonly region?: Region | undefined;
     }
   | { readonly state: "api-key" }
   | { readonly state: "absent" }
@@ -32,6 +35,8 @@ export interface Mirror {
   readonly token: Token;
   readonly owner: Owner;
   readonly source: string;
+  /** undefined = kimi.com. */
+  readonly region?: Region;
 }
 
 export type PiWrite =
@@ -191,6 +196,7 @@ function parseEntry(own: Members): PiEntry {
     token: login.token,
     owner: isOwner(owner) ? owner : undefined,
     source: typeof source === "string" ? source : undefined,
+    region: parseRegion(memberValue(own, "region")),
   };
 }
 
@@ -198,19 +204,20 @@ function isOwner(value: unknown): value is Owner {
   return typeof value === "string" && OWNERS.includes(value);
 }
 
-function isSame(entry: PiEntry, { token, owner, source }: Mirror): boolean {
+function isSame(entry: PiEntry, { token, owner, source, region }: Mirror): boolean {
   return (
     entry.state === "oauth" &&
     entry.owner === owner &&
     entry.source === source &&
+    (entry.region ?? USUAL_REGION) === (region ?? USUAL_REGION) &&
     entry.token.accessToken === token.accessToken &&
     entry.token.refreshToken === token.refreshToken &&
     entry.token.expiresAt === Math.floor(token.expiresAt)
   );
 }
 
-function withMirror(own: Members, { token, owner, source }: Mirror): Members {
-  return new Map([
+function withMirror(own: Members, { token, owner, source, region = USUAL_REGION }: Mirror): Members {
+  const members = new Map([
     ...own,
     ["type", '"oauth"'],
     ["access", JSON.stringify(token.accessToken)],
@@ -218,5 +225,8 @@ function withMirror(own: Members, { token, owner, source }: Mirror): Members {
     ["expires", String(Math.floor(token.expiresAt))],
     ["owner", JSON.stringify(owner)],
     ["source", JSON.stringify(source)],
+    ["region", JSON.stringify(region)],
   ]);
+  if (region === USUAL_REGION) members.delete("region");
+  return members;
 }

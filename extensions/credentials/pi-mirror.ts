@@ -3,6 +3,7 @@
  * a store is held.
  */
 import type { Token } from "../oauth/token.ts";
+import { USUAL_REGION } from "../region.ts";
 import { isSame, type Memory, recallSync, remember, sighting } from "./memory.ts";
 import type { PiAuth } from "./pi-auth.ts";
 import type { CredentialStore } from "./store.ts";
@@ -42,16 +43,18 @@ export function createPiMirror({ piAuth, memoryPath, listener }: PiMirrorParts) 
       const seen = { ...before.seen, [store.path]: sighting(token) };
       const after = { seeded: true, seen };
       noted = isSame(before, after) ? undefined : after;
-      return kept ? { token, owner: store.owner, source: store.path } : "leave";
+      const { owner, path: source, region } = store;
+      return kept ? { token, owner, source, region } : "leave";
     });
     return { changed, noted, kept };
   }
 
   /** Whether there is nothing to do: most of the time, and then pi's lock is left alone. */
-  async function isInLine(token: Token, { owner, path }: CredentialStore, seed: Memory | undefined) {
+  async function isInLine(token: Token, { owner, path, region }: CredentialStore, seed: Memory | undefined) {
     const entry = await piAuth.read();
     if (entry.state === "absent") return seed === undefined;
     if (entry.state !== "oauth" || entry.owner !== owner || entry.source !== path) return false;
+    if ((entry.region ?? USUAL_REGION) !== region) return false;
     const { seeded, seen } = recallSync(memoryPath);
     return (
       seeded &&

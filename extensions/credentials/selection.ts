@@ -2,6 +2,7 @@
  * Decides which login to use: pure, from pi's entry, what stands in each store, and what was seen before.
  */
 import type { Token } from "../oauth/token.ts";
+import { USUAL_REGION } from "../region.ts";
 import { isNewLogin, type Memory } from "./memory.ts";
 import type { PiEntry } from "./pi-auth.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
@@ -44,7 +45,9 @@ export function chooseLogin(entry: PiEntry, looks: readonly Look[], memory: Memo
       if (other) return use(other, false);
       const broken = own ?? looks.find(({ found }) => found.state !== "absent");
       if (broken && broken.found.state !== "present") {
-        return withoutOwner(broken.store, broken.found, entry.token, now);
+        // The file may be another program's, of another region: there the token must not go.
+        const mirror = broken.store.region === (entry.region ?? USUAL_REGION) ? entry.token : undefined;
+        return withoutOwner(broken.store, broken.found, mirror, now);
       }
       return { state: "none", reason: { kind: "no-login" } };
     }
@@ -84,11 +87,16 @@ function use({ store, found }: Present, seed: boolean): Choice {
   return { state: "use", store, token: found.token, seed };
 }
 
-function withoutOwner(store: CredentialStore, found: Problem["found"], mirror: Token, now: number): Choice {
+function withoutOwner(
+  store: CredentialStore,
+  found: Problem["found"],
+  mirror: Token | undefined,
+  now: number,
+): Choice {
   const problem: Problem = { store, found };
   const damaged = found.state === "unreadable" || found.state === "malformed";
   // After the owner's logout the mirror is not used any more; after damage it is the best there is.
-  return damaged && mirror.expiresAt > now
+  return damaged && mirror && mirror.expiresAt > now
     ? { state: "mirror", token: mirror, problem }
     : { state: "none", reason: { kind: "problem", problem } };
 }

@@ -11,6 +11,7 @@ import { type Memory, notingRotations, recall, remember, sighting } from "./memo
 import type { PiAuth } from "./pi-auth.ts";
 import { createPiMirror, type MirrorEvent } from "./pi-mirror.ts";
 import { type Renewal, type RenewalFailure, renew } from "./renewal.ts";
+import type { Choice } from "./selection.ts";
 import type { CredentialStore, LoginStore, WriteOutcome } from "./store.ts";
 
 export type { Access, Unavailable } from "./access.ts";
@@ -18,13 +19,13 @@ export type { Access, Unavailable } from "./access.ts";
 export interface SharedCredentialParts {
   /** In order of preference. */
   readonly stores: readonly CredentialStore[];
-  /** Where a login made in pi is saved. */
+  /** Where a login made in pi is saved unless another store is named. */
   readonly loginStore: LoginStore;
   readonly piAuth: PiAuth;
   /** The file that outlives pi's entry; see memory.ts. */
   readonly memoryPath: string;
-  /** Presents a refresh token once; never throws, cannot be cancelled. */
-  readonly refresh: (refreshToken: string) => Promise<RefreshOutcome>;
+  /** Presents a refresh token of the store once, to the store's region; never throws, cannot be cancelled. */
+  readonly refresh: (refreshToken: string, store: CredentialStore) => Promise<RefreshOutcome>;
   readonly clock: Clock;
   /** Told when auth.json was changed by us, and when a renewed login could not be written. Must not throw. */
   readonly listener: (event: CredentialEvent) => void;
@@ -100,7 +101,8 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     const { store } = choice;
     const seed = choice.seed ? memory : undefined;
     const noting = notingRotations(store, memoryPath, seed);
-    const result = await renew({ store: noting, refresh: parts.refresh, clock, refused }, rejected);
+    const refresh = (refreshToken: string) => parts.refresh(refreshToken, store);
+    const result = await renew({ store: noting, refresh, clock, refused }, rejected);
     switch (result.state) {
       case "fresh":
         return hold(result.token, store, seed);
@@ -163,14 +165,14 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   }
 
   /** Saves a login made in pi for the owner; what pi writes into auth.json then is its mirror. */
-  async function saveLogin(token: Token): Promise<WriteOutcome> {
-    const outcome = await loginStore.save(token);
+  async function saveLogin(token: Token, store: LoginStore = loginStore): Promise<WriteOutcome> {
+    const outcome = await store.save(token);
     if (outcome.state !== "written") return outcome;
-    held = { state: "ready", token, store: loginStore };
+    held = { state: "ready", token, store };
     const memory = await recall(memoryPath);
     await remember(memoryPath, {
       seeded: true,
-      seen: { ...memory.seen, [loginStore.path]: sighting(token) },
+      seen: { ...memory.seen, [store.path]: sighting(token) },
     });
     return outcome;
   }
@@ -190,8 +192,11 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     done.abort();
   }
 
+  /** What a request would be sent with, looked up anew; nothing is refreshed. */
+  const look = async (): Promise<Choice> => (await searchLogin(parts)).choice;
+
   /** When the access token in hand ends, in ms since the epoch. */
   const expiresAt = (): number | undefined => held?.token.expiresAt;
 
-  return { current, afterRejection, renewal, saveLogin, settle, expiresAt };
+  return { current, afterRejection, renewal, saveLogin, settle, look, expiresAt };
 }

@@ -3,6 +3,7 @@
  * A chain of rotating refresh tokens belongs to exactly one store; pi's auth.json is only a mirror of it.
  */
 import type { Token } from "../oauth/token.ts";
+import type { Region } from "../region.ts";
 
 /** The programs whose logins we share. */
 export type Owner = "kimi-cli" | "kimi-code" | "opencode-kimi-auth" | "opencode-kimi-full";
@@ -37,6 +38,8 @@ export type LockOutcome =
 
 export interface CredentialStore {
   readonly owner: Owner;
+  /** Whose tokens are in it: they go to the hosts of this region and to no others. */
+  readonly region: Region;
   /** The file, for sentences shown to the user and for `auth.json`'s memory of where the login came from. */
   readonly path: string;
   /** Reads and parses the file. Bounded in size and time; never throws. */
@@ -59,7 +62,7 @@ export interface CredentialStore {
   readonly ownerLockLimit: number | undefined;
 }
 
-/** A store into which a login made in pi may be written (kimi-cli's). */
+/** A store into which a login made in pi may be written (kimi-cli's, kimi-code's). */
 export interface LoginStore extends CredentialStore {
   /** Saves a new login over whatever is there, creating file (0600) and directory (as the owner does) when absent. */
   save(token: Token): Promise<WriteOutcome>;

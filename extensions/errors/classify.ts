@@ -1,4 +1,5 @@
 /** What an error of the service, or of the way to it, means for the user. */
+import type { Region } from "../region.ts";
 import { type AdapterText, readAdapterText } from "./adapter-text.ts";
 import { type Reaction, saysRetry } from "./host-words.ts";
 
@@ -12,6 +13,8 @@ export interface Seen {
   readonly page?: boolean | undefined;
   /** The request was sent with a key that somebody configured, not with a login. */
   readonly key?: boolean | undefined;
+  /** Whose plan it was on; undefined = kimi.com. */
+  readonly region?: Region | undefined;
 }
 
 /** The class of an error, and what pi is to do about it. */
@@ -39,6 +42,7 @@ const REACTIONS = {
   connection: "retry",
   proxy: "show",
   proxyLogin: "show",
+  redirect: "show",
   level: "show",
   model: "show",
   filtered: "show",
@@ -69,6 +73,7 @@ export function classify(error: AdapterText, seen: Seen): ErrorClass {
   const page = error.page || (status === undefined && seen.page === true);
   const words = `${error.type} ${error.message}`;
   if (status === 407) return "proxyLogin";
+  if (status !== undefined && status >= 300 && status < 400) return "redirect";
   if (status === 413) return "overflow";
   if (page && status !== 429) return status !== undefined && status >= 500 ? "gateway" : "proxy";
   if ((status === undefined || status === 400) && OVERFLOW.test(words) && !RATE.test(words))

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readSmallFileSync, writeFileAtomically } from "../credentials/file.ts";
 import { isJsonObject } from "../oauth/http.ts";
+import { parseRegion, type Region } from "../region.ts";
 import { parseServerList, type ServerModel, toServerList } from "./server-list.ts";
 
 /** Whose list it is. Access tokens change with every refresh, so the login is known by where it is kept. */
@@ -9,6 +10,8 @@ export interface Account {
   readonly owner: string;
   /** The owner's file. */
   readonly path: string;
+  /** undefined = kimi.com. */
+  readonly region?: Region | undefined;
 }
 
 export interface KeptList {
@@ -65,7 +68,7 @@ export function readMirroredAccount(authPath: string, provider: string): Account
   const entries = file.state === "read" ? parse(file.text) : undefined;
   const entry = isJsonObject(entries) ? entries[provider] : undefined;
   return isJsonObject(entry) && typeof entry.owner === "string" && typeof entry.source === "string"
-    ? { owner: entry.owner, path: entry.source }
+    ? { owner: entry.owner, path: entry.source, region: parseRegion(entry.region) }
     : undefined;
 }
 

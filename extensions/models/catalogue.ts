@@ -7,11 +7,12 @@ import type { ServerModel } from "./server-list.ts";
 export interface CatalogueParts {
   /** The file with the last good list. */
   readonly path: string;
-  readonly baseUrl: string;
+  /** The API that an account belongs to; `undefined` = nobody's, or a key's. */
+  readonly baseUrl: (account: Account | undefined) => string;
   /** The account whose login pi knows when the process starts; undefined = none yet, or a key. */
   readonly account: Account | undefined;
   /** Asks the server; never throws. */
-  readonly ask: (accessToken: string, signal: AbortSignal) => Promise<ModelsAnswer>;
+  readonly ask: (baseUrl: string, accessToken: string, signal: AbortSignal) => Promise<ModelsAnswer>;
   readonly clock: Clock;
 }
 
@@ -22,20 +23,20 @@ export type Catalogue = ReturnType<typeof createCatalogue>;
 
 /** Reads the kept list at once (one small file), so that it can be registered. Asks for nothing by itself. */
 export function createCatalogue({ path, baseUrl, account, ask, clock }: CatalogueParts) {
-  let registered: readonly ServerModel[] = readKeptList(path, baseUrl, account)?.models ?? [];
+  let registered: readonly ServerModel[] = readKeptList(path, baseUrl(account), account)?.models ?? [];
   /** The access token with which the last attempt of this process failed: tried again only with another one. */
   let failedWith: string | undefined;
   let asking: Promise<readonly ServerModel[] | undefined> | undefined;
   const leaving = new AbortController();
 
   async function run(accessToken: string, owner: Account): Promise<readonly ServerModel[] | undefined> {
-    const answer = await ask(accessToken, leaving.signal);
+    const answer = await ask(baseUrl(owner), accessToken, leaving.signal);
     if (answer.state !== "listed") {
       failedWith = accessToken;
       return undefined;
     }
     failedWith = undefined;
-    await keepList(path, baseUrl, owner, { models: answer.models, fetchedAt: clock.now() });
+    await keepList(path, baseUrl(owner), owner, { models: answer.models, fetchedAt: clock.now() });
     return answer.models;
   }
 
@@ -58,7 +59,7 @@ export function createCatalogue({ path, baseUrl, account, ask, clock }: Catalogu
     keepUp(accessToken: string, owner: Account): void {
       if (leaving.signal.aborted || asking || failedWith === accessToken) return;
       // Read again: another process may have asked meanwhile.
-      if (isFresh(readKeptList(path, baseUrl, owner), clock.now())) return;
+      if (isFresh(readKeptList(path, baseUrl(owner), owner), clock.now())) return;
       void start(accessToken, owner);
     },
 

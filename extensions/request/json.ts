@@ -7,7 +7,9 @@ export function isObject(value: unknown): value is JsonObject {
 
 /** Whether a text says nothing. Stops at the first visible character, so a long text costs no more than a short one. */
 export function isBlank(text: string): boolean {
-  return !/\S/.test(text);
+  const first = text.charCodeAt(0);
+  // Nearly every text begins with a printable ASCII character, and a regular expression costs ten times as much.
+  return !(first > 0x20 && first < 0x7f) && !/\S/.test(text);
 }
 
 /** Whether `object` has no key but these. Walks the keys only. */

@@ -92,7 +92,8 @@ function reasoningFor(entry: JsonObject, reasoning: Reasoning): string | undefin
 
 /** pi replays thinking under the name of the field it came in; Kimi knows this one name. */
 function reasoningOf(entry: JsonObject): string | undefined {
-  for (const field of [entry.reasoning_content, entry.reasoning, entry.reasoning_text]) {
+  if (typeof entry.reasoning_content === "string") return entry.reasoning_content;
+  for (const field of [entry.reasoning, entry.reasoning_text]) {
     if (typeof field === "string") return field;
   }
   return undefined;
@@ -146,7 +147,7 @@ function onlyResult(
   calls: readonly ToolCall[],
   taken: Set<string>,
 ): JsonObject | undefined {
-  const [call] = calls;
+  const call = calls[0];
   const next = messages[index + 1];
   const after = messages[index + 2];
   if (call === undefined || calls.length > 1 || next?.role !== "tool" || next.callId !== call.id)

@@ -8,6 +8,7 @@ export interface ToolCall extends JsonObject {
   readonly function: { readonly name: string; readonly arguments: string };
 }
 
+const NONE: readonly ToolCall[] = [];
 const CALL_KEYS = ["id", "type", "function"];
 const FUNCTION_KEYS = ["name", "arguments"];
 
@@ -28,7 +29,7 @@ export function canonicalId(id: string): string {
 
 /** The calls in canonical form, the same array when it already is; calls that name no tool are left out. */
 export function canonicalCalls(given: unknown, names: ToolNames): readonly ToolCall[] {
-  if (!Array.isArray(given)) return [];
+  if (!Array.isArray(given)) return NONE;
   let changed = false;
   const calls: ToolCall[] = [];
   for (const entry of given) {

@@ -12,6 +12,7 @@ const NEVER = () => Promise.reject(new Error("choosing must not touch a store"))
 function store(owner: Owner, path = `/home/someone/${owner}.json`): CredentialStore {
   return {
     owner,
+    region: "kimi.com",
     path,
     ownerLockLimit: undefined,
     read: NEVER,

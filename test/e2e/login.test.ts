@@ -1,34 +1,11 @@
 /** Logging in from the real pi's screen: typed, and through pi's own selector. */
 import { expect, test } from "vitest";
-import { hosts, olderHost, type PiHost } from "../support/hosts.ts";
+import { hosts, olderHost } from "../support/hosts.ts";
 import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
-import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
+import { describeInTmux, startTmux } from "../support/tmux.ts";
+import { enter, enterLogin } from "../support/typing.ts";
 import { createWorld, type World } from "../support/world.ts";
-
-/** Types a line and presses Enter until pi has taken it: the newer pi refuses while its start-up goes on. */
-async function enter(pi: TmuxPi, text: string): Promise<void> {
-  await pi.waitFor(/0\.0%|no-model|no model/i);
-  await pi.type(text);
-  await pi.waitFor((screen) => editor(screen).includes(text));
-  for (let tries = 0; editor(await pi.screen()).includes(text) && tries < 40; tries++) {
-    await pi.key("Enter");
-    await pi.waitFor((screen) => !editor(screen).includes(text), 500).catch(() => undefined);
-  }
-}
-
-/** Types the command; the newer pi then asks whether to sign in with an account, which it proposes, or a key. */
-async function enterLogin(pi: TmuxPi, host: PiHost): Promise<void> {
-  await enter(pi, "/login kimi-coder");
-  if (host === olderHost) return;
-  await pi.waitFor("→ Sign in with an account");
-  await pi.key("Enter");
-}
-
-/** What stands between the last two rules of the screen. */
-function editor(screen: string): string {
-  return screen.split(/─{20,}/).at(-2) ?? "";
-}
 
 /** Both stores hold the login that the service issued last. */
 function expectLogin({ service, home }: World): void {

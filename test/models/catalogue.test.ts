@@ -31,9 +31,9 @@ function start(...answers: readonly (ModelsAnswer | Promise<ModelsAnswer>)[]) {
   let next = 0;
   return createCatalogue({
     path,
-    baseUrl,
+    baseUrl: () => baseUrl,
     account,
-    ask: async (accessToken) => {
+    ask: async (_baseUrl, accessToken) => {
       asked.push(accessToken);
       const answer = answers[Math.min(next++, answers.length - 1)];
       return answer ?? { state: "unusable" };
@@ -139,9 +139,9 @@ describe("the catalogue", () => {
     let given = false;
     const catalogue = createCatalogue({
       path,
-      baseUrl,
+      baseUrl: () => baseUrl,
       account,
-      ask: (_token, signal) =>
+      ask: (_baseUrl, _token, signal) =>
         new Promise((resolve) => {
           signal.addEventListener("abort", () => {
             given = true;

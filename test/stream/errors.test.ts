@@ -1,9 +1,10 @@
 import { createServer } from "node:http";
 import type { Api, Model } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { Bearer } from "../../extensions/bearer.ts";
 import { explainError } from "../../extensions/errors.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
-import { type Bearer, createStream } from "../../extensions/stream.ts";
+import { createStream } from "../../extensions/stream.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const now = new Date(2026, 10, 21, 13, 45, 20);
@@ -28,6 +29,8 @@ async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept:
     bearer: async () => bearer,
     renewed: async () => bearer,
     identity: async () => ({}),
+    baseUrl: () => baseUrl,
+    note: () => () => {},
     shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
     explain: (text, seen) => explainError(text, now, seen),
     sleep: async (ms) => {

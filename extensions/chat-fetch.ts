@@ -1,0 +1,89 @@
+/**
+ * The `fetch` with which pi's adapter asks Kimi: it follows no redirect, so that token, identity and conversation go to
+ * the configured host alone, and it puts cached tokens where the adapter looks for them.
+ *
+ * pi 0.87 takes a `fetch` with the options of a request. pi 0.73 has no such option: there the OpenAI SDK takes the
+ * global one in the moment in which the adapter makes its client. Between the adapter's first look at the model's
+ * address and its call of `onPayload`, with the client made and nothing awaited, the global is lent; nobody else's code
+ * runs in between, so nobody else gets it, and nothing stays replaced.
+ */
+import { cachedTokensFilter } from "./cached-tokens.ts";
+
+export type Fetch = typeof fetch;
+
+/** A fetch made here → the one it stands in for. */
+const originals = new WeakMap<Fetch, Fetch>();
+
+/**
+ * `real` with the rules above for everything that goes to the host of `baseUrl`; the rest passes through untouched. A
+ * redirect is given back as the answer it is.
+ */
+export function chatFetch(baseUrl: string, real: Fetch): Fetch {
+  const origin = originOf(baseUrl);
+  const original = originals.get(real) ?? real;
+  const guarded: Fetch = async (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    if (originOf(url) !== origin) return original(input, init);
+    return withCachedTokens(await original(input, { ...init, redirect: "manual" }));
+  };
+  originals.set(guarded, original);
+  return guarded;
+}
+
+function originOf(url: string): string | undefined {
+  return URL.canParse(url) ? new URL(url).origin : undefined;
+}
+
+export interface Loan {
+  /** To be called where the adapter is about to take the global fetch; without effect after `end`. */
+  readonly begin: () => void;
+  /** Puts the global back. */
+  readonly end: () => void;
+}
+
+/** Lends `guarded` as the global fetch, at the longest until the code that is running has run. */
+export function lend(guarded: Fetch): Loan {
+  let over = false;
+  const restore = () => {
+    if (globalThis.fetch === guarded) globalThis.fetch = originals.get(guarded) ?? guarded;
+  };
+  return {
+    begin() {
+      if (over || globalThis.fetch === guarded) return;
+      globalThis.fetch = guarded;
+      // In case the adapter fails before it calls `onPayload`.
+      queueMicrotask(restore);
+    },
+    end() {
+      over = true;
+      restore();
+    },
+  };
+}
+
+function withCachedTokens(response: Response): Response {
+  const { body, ok, status, statusText, headers } = response;
+  if (!ok || !body || !/^text\/event-stream\b/i.test(headers.get("content-type") ?? "")) return response;
+  return new Response(filtered(body), { status, statusText, headers });
+}
+
+/** As much is read as is asked for; errors and the reader's cancelling pass through. */
+function filtered(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  const filter = cachedTokensFilter();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        for (;;) {
+          const { done, value } = await reader.read();
+          const ready = done ? filter.end() : filter.push(value);
+          if (ready) controller.enqueue(ready);
+          if (done) controller.close();
+          if (done || ready) return;
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+}
