@@ -1,5 +1,7 @@
-/** The real pi in a real terminal: a tmux server of its own, whose socket lies in the test's home. */
+/** Programs, most of all the real pi, in a real terminal: a tmux server of its own, whose socket lies in the test's home. */
 import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe } from "vitest";
 import type { Home } from "./home.ts";
 import type { PiHost } from "./hosts.ts";
@@ -38,6 +40,8 @@ export interface TmuxOptions extends Omit<PiOptions, "stdin" | "timeoutMs"> {
 /** ms */
 const PATIENCE = 20_000;
 
+let terminals = 0;
+
 const missing = spawnSync("tmux", ["-V"]).status !== 0;
 
 /** `describe`, or, where there is no tmux, a skip that says so aloud. */
@@ -49,15 +53,27 @@ function announceSkip() {
 }
 
 /** Starts pi in a terminal of its own. */
-export async function startTmux(
+export function startTmux(
   host: PiHost,
   home: Home,
   args: readonly string[],
   options: TmuxOptions = {},
 ): Promise<TmuxPi> {
+  return startTerminal([host.node, ...piArguments(host, args, options.extension)], home, options);
+}
+
+/** Starts any command in a terminal of its own; what is said of pi is then said of it. */
+export async function startTerminal(
+  command: readonly string[],
+  home: Home,
+  options: Omit<TmuxOptions, "extension"> = {},
+): Promise<TmuxPi> {
   const { width = 110, height = 40 } = options;
   const surroundings = piSurroundings(home, options);
-  const socket = `${home.path}/tmux`;
+  // Not the last one's: its server may still be ending.
+  const socket = join(home.path, "bin", `tmux-${++terminals}`);
+  // tmux itself sometimes never learns it.
+  const status = join(home.path, "bin", `status-${terminals}`);
   const tmux = async (...words: string[]): Promise<string> => {
     const { stdout, stderr, exitCode } = await run("tmux", ["-S", socket, "-f", "/dev/null", ...words], {
       ...surroundings,
@@ -75,7 +91,6 @@ export async function startTmux(
     return screen;
   };
 
-  const command = [host.node, ...piArguments(host, args, options.extension)];
   keepTrace("argv", command.join("\n"));
   keepTrace("environment", JSON.stringify(surroundings.env));
   home.atRemoval(() => spawnSync("tmux", ["-S", socket, "kill-server"]));
@@ -83,7 +98,7 @@ export async function startTmux(
     ...["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"],
     ...["set-option", "-g", "status", "off", ";", "set-option", "-g", "history-limit", "5000", ";"],
     ...["new-session", "-d", "-x", String(width), "-y", String(height), "-c", surroundings.cwd, "--"],
-    ...command,
+    ...["sh", "-c", '"$@"; echo $? >"$0.part"; mv "$0.part" "$0"', status, ...command],
   );
 
   const type = async (text: string) => {
@@ -122,12 +137,7 @@ export async function startTmux(
     history: () => capture("-S", "-"),
     ended: (timeoutMs = PATIENCE) =>
       eventually(
-        async () => {
-          const [dead, status] = (await tmux("list-panes", "-F", "#{pane_dead} #{pane_dead_status}"))
-            .trim()
-            .split(" ");
-          return dead === "1" ? Number(status) : undefined;
-        },
+        () => (existsSync(status) ? Number(readFileSync(status, "utf8")) : undefined),
         async () => `pi goes on:\n${await capture()}`,
         timeoutMs,
       ),
