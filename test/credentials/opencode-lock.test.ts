@@ -28,7 +28,7 @@ describe("opencode-kimi-full's refresh lock", () => {
   });
 
   it("gives a sign of life every 30 s", async () => {
-    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"] });
     const folder = join(temporaryDirectory(), "lock");
     const release = await hold(folder);
     const owner = join(folder, "owner.json");
