@@ -11,8 +11,8 @@ import { cachedTokensFilter } from "./cached-tokens.ts";
 
 export type Fetch = typeof fetch;
 
-/** A fetch made here → the one it stands in for. */
-const originals = new WeakMap<Fetch, Fetch>();
+/** A fetch that was lent → the global one in whose place it is. */
+const replaced = new WeakMap<Fetch, Fetch>();
 
 /**
  * `real` with the rules above for everything that goes to the host of `baseUrl`; the rest passes through untouched. A
@@ -20,14 +20,12 @@ const originals = new WeakMap<Fetch, Fetch>();
  */
 export function chatFetch(baseUrl: string, real: Fetch): Fetch {
   const origin = originOf(baseUrl);
-  const original = originals.get(real) ?? real;
-  const guarded: Fetch = async (input, init) => {
+  const original = replaced.get(real) ?? real;
+  return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     if (originOf(url) !== origin) return original(input, init);
     return withCachedTokens(await original(input, { ...init, redirect: "manual" }));
   };
-  originals.set(guarded, original);
-  return guarded;
 }
 
 function originOf(url: string): string | undefined {
@@ -45,11 +43,12 @@ export interface Loan {
 export function lend(guarded: Fetch): Loan {
   let over = false;
   const restore = () => {
-    if (globalThis.fetch === guarded) globalThis.fetch = originals.get(guarded) ?? guarded;
+    if (globalThis.fetch === guarded) globalThis.fetch = replaced.get(guarded) ?? guarded;
   };
   return {
     begin() {
       if (over || globalThis.fetch === guarded) return;
+      replaced.set(guarded, replaced.get(globalThis.fetch) ?? globalThis.fetch);
       globalThis.fetch = guarded;
       // In case the adapter fails before it calls `onPayload`.
       queueMicrotask(restore);

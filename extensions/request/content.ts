@@ -1,5 +1,9 @@
 /** One form for what a message says: a string, or the parts that are left when the empty ones are gone. */
-import { hasOnlyKeys, isBlank, isObject, type JsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import * as json from "./json.ts";
+
+// Taken out once: see json.ts.
+const { hasOnlyKeys, isBlank, isObject } = json;
 
 export type Content = string | readonly JsonObject[];
 

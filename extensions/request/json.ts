@@ -1,4 +1,9 @@
-/** What it takes to look at a value that came from somebody else: plain JSON, and nothing assumed about it. */
+/**
+ * What it takes to look at a value that came from somebody else: plain JSON, and nothing assumed about it.
+ *
+ * jiti, by which pi loads extensions, hands each module out behind a Proxy, so an imported function costs more to reach
+ * (some 100 ns) than these cost to run. Where every message is looked at they are taken out of the import once.
+ */
 export type JsonObject = Record<string, unknown>;
 
 export function isObject(value: unknown): value is JsonObject {

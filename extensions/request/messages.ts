@@ -2,10 +2,17 @@
  * The conversation as Kimi accepts it: canonical roles and contents, and every tool call followed by its one result.
  * Messages that need nothing stay the same objects; texts are never walked.
  */
-import { canonicalContent } from "./content.ts";
-import { isInOrder, isObject, type JsonObject } from "./json.ts";
-import { canonicalCalls, canonicalId, idOf, type ToolCall } from "./tool-calls.ts";
+import * as contents from "./content.ts";
+import type { JsonObject } from "./json.ts";
+import * as json from "./json.ts";
+import type { ToolCall } from "./tool-calls.ts";
+import * as toolCalls from "./tool-calls.ts";
 import type { ToolNames } from "./tool-names.ts";
+
+// Taken out once: see json.ts.
+const { canonicalContent } = contents;
+const { isInOrder, isObject } = json;
+const { canonicalCalls, canonicalId, idOf } = toolCalls;
 
 type Message =
   | { readonly role: "system" | "user"; readonly sent: JsonObject }

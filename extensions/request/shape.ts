@@ -3,12 +3,15 @@
  * what the service refuses or ignores (`enable_thinking`, `reasoning_effort`, `store`, `temperature`, `tool_choice`, …)
  * cannot slip in with the next version of pi.
  */
-import { isObject } from "./json.ts";
+import * as json from "./json.ts";
 import { canonicalMessages, type Reasoning } from "./messages.ts";
 import { outputCap } from "./prompt-size.ts";
 import { type Thinking, type ThinkingModel, thinkingFor } from "./thinking.ts";
 import { type ToolNames, toolNames } from "./tool-names.ts";
 import { canonicalTools, declaredNames, toolsLength } from "./tools.ts";
+
+// Taken out once: see json.ts.
+const { isObject } = json;
 
 export interface RequestModel extends ThinkingModel {
   /** As the server calls it. */

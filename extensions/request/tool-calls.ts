@@ -1,6 +1,10 @@
 /** The calls inside an assistant message: each with an id, a name Kimi takes, and arguments that are a JSON object. */
-import { isBlank, isInOrder, isObject, type JsonObject } from "./json.ts";
+import type { JsonObject } from "./json.ts";
+import * as json from "./json.ts";
 import type { ToolNames } from "./tool-names.ts";
+
+// Taken out once: see json.ts.
+const { isBlank, isInOrder, isObject } = json;
 
 export interface ToolCall extends JsonObject {
   readonly id: string;

@@ -46,7 +46,7 @@ function prepare(one: Case) {
     maxTokens: 32_768,
   };
   const options = { model, thinkingLevel: "high", sessionId: "session" };
-  const times = { shaping: new Array<number>(), stringifying: new Array<number>() };
+  const times: { shaping: number[]; stringifying: number[] } = { shaping: [], stringifying: [] };
   const round = () => {
     const payload = { model: "m", messages: messages.map((message) => ({ ...message })), tools };
     const start = performance.now();

@@ -1,0 +1,102 @@
+import type { Api, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
+import { afterEach, expect, onTestFinished, test } from "vitest";
+import { type AdapterParts, askAdapter, type RequestOptions } from "../../extensions/adapter.ts";
+import { toolNames } from "../../extensions/request/tool-names.ts";
+import { startLoopback } from "../support/loopback.ts";
+
+const real = globalThis.fetch;
+afterEach(() => {
+  expect(globalThis.fetch).toBe(real);
+});
+
+/** A service that says one word, and counts it. */
+async function service(): Promise<string> {
+  const server = await startLoopback((request, response) => {
+    request.resume();
+    const choice = { index: 0, delta: { content: "hi" }, finish_reason: "stop" };
+    const usage = { prompt_tokens: 10, completion_tokens: 1, cached_tokens: 4 };
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.end(`data: ${JSON.stringify({ id: "x", choices: [choice], usage })}\n\ndata: [DONE]\n\n`);
+  });
+  onTestFinished(() => server.close());
+  return server.url;
+}
+
+const hello: Context = { messages: [{ role: "user", content: "hi", timestamp: 1 }] };
+
+/** Asks `baseUrl`, and gives the last event. */
+async function ask(
+  baseUrl: string,
+  parts: Partial<AdapterParts> = {},
+  options: RequestOptions = {},
+  context = hello,
+) {
+  const model: Model<Api> = {
+    id: "m",
+    name: "m",
+    api: "kimi-coder",
+    provider: "kimi-coder",
+    baseUrl: "http://unused.invalid",
+    reasoning: false,
+    input: ["text"],
+    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+    contextWindow: 1000,
+    maxTokens: 10,
+  };
+  const all = {
+    aim: () => {},
+    identity: async () => ({}),
+    baseUrl: () => baseUrl,
+    shape: (payload: unknown) => ({ body: payload, toolNames: toolNames([]) }),
+    note: () => () => {},
+    ...parts,
+  };
+  const events = await askAdapter(all, { state: "key", key: "k" }, model, context, options);
+  const seen = [];
+  for await (const event of events) seen.push(event);
+  return seen.at(-1);
+}
+
+test("the global fetch is itself again before anybody else's code runs", async () => {
+  const during: unknown[] = [];
+  const onPayload: SimpleStreamOptions["onPayload"] = () => {
+    during.push(globalThis.fetch);
+  };
+  const shape = (payload: unknown) => {
+    during.push(globalThis.fetch);
+    return { body: payload, toolNames: toolNames([]) };
+  };
+  const last = await ask(await service(), { shape }, { onPayload });
+  expect(during).toEqual([real, real]);
+  expect(last).toMatchObject({ type: "done", message: { usage: { cacheRead: 4, input: 6 } } });
+});
+
+test("an adapter that fails before it has a payload leaves the global fetch as it was", async () => {
+  const broken: Context = JSON.parse('{"messages":[{"role":"user","content":null}]}');
+  expect(await ask(await service(), {}, {}, broken)).toMatchObject({ type: "error" });
+});
+
+test("a fetch that the caller brings is the one that asks", async () => {
+  const asked: unknown[] = [];
+  const theirs: typeof fetch = (input, init) => {
+    asked.push([input, init?.redirect]);
+    return real(input, init);
+  };
+  const url = await service();
+  expect(await ask(url, {}, { fetch: theirs })).toMatchObject({ type: "done" });
+  expect(asked).toEqual([[`${url}/chat/completions`, "manual"]]);
+});
+
+test("what is noted is what other extensions made of the request, and how it was counted", async () => {
+  const noted: unknown[] = [];
+  const note = (body: unknown) => {
+    noted.push(body);
+    return (usage: unknown) => noted.push(usage);
+  };
+  await ask(
+    await service(),
+    { note },
+    { onPayload: () => ({ model: "changed", messages: [], stream: true }) },
+  );
+  expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);
+});
