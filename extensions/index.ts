@@ -93,6 +93,7 @@ export default function (pi: ExtensionAPI): void {
       identity,
       catalogue,
       lastRequest,
+      openSession: session.id,
       register: (provider) => {
         try {
           pi.registerProvider(PROVIDER, provider);

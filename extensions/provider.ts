@@ -34,6 +34,8 @@ export interface ProviderParts {
   readonly identity: (keep: boolean) => Promise<Record<string, string>>;
   readonly catalogue: Catalogue;
   readonly lastRequest: LastRequest;
+  /** The id of the session that is open. */
+  readonly openSession: () => string | undefined;
   /** Offers the provider to pi again, its models having changed. */
   readonly register: (provider: ProviderConfig) => void;
 }
@@ -78,6 +80,7 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
       sleep: clock.sleep,
       note: parts.lastRequest.note,
+      openSession: parts.openSession,
       explain: (text, seen) => explainError(text, new Date(clock.now()), seen),
       identity: ({ state }) => parts.identity(state === "token"),
       // A URL from pi's models.json is somebody's own choice.

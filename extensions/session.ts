@@ -104,6 +104,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   });
 
   return {
+    /** Of the session that is open. */
+    id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
     check: () => void welcome(),
     /** For the credential's listener. */
     hear(event: CredentialEvent): void {

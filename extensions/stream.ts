@@ -18,7 +18,7 @@ import { watchConnection } from "./connection-watch.ts";
 import { isTransient, type Seen } from "./errors.ts";
 import { failureEvent } from "./failure-event.ts";
 import type { Clock } from "./oauth/clock.ts";
-import { createCacheSession } from "./request/cache-session.ts";
+import { cacheSession } from "./request/cache-session.ts";
 
 /** Our own api id: pi 0.73 routes by it, and under `openai-completions` we would capture every provider. */
 export const API = "kimi-coder";
@@ -31,6 +31,8 @@ export interface StreamParts extends AdapterParts {
   /** Makes of the adapter's error text a sentence for the user. */
   readonly explain: (text: string, seen: Seen) => string;
   readonly sleep: Clock["sleep"];
+  /** The id of the session that is open. */
+  readonly openSession: () => string | undefined;
 }
 
 type Stream = (
@@ -40,9 +42,8 @@ type Stream = (
 ) => AssistantMessageEventStream;
 
 export function createStream(parts: StreamParts): Stream {
-  const sessionOf = createCacheSession();
   return (model, context, given) => {
-    const sessionId = sessionOf(given);
+    const sessionId = cacheSession(given, parts.openSession);
     const options = sessionId === undefined ? given : { ...given, sessionId };
     const out = createAssistantMessageEventStream();
     const connection = watchConnection();

@@ -7,15 +7,12 @@ export interface CacheOptions {
 }
 
 /**
- * Tells the session of each request of one conversation. pi 0.73.1 asks for summaries without a session and 0.87.1
- * under one that it makes up each time (with `cacheRetention: "none"`); both get that of the latest turn. A summary
- * before the first turn of the process has only what pi says.
+ * The session of a request. pi 0.73.1 asks for summaries without one and 0.87.1 under one that it makes up each time
+ * (with `cacheRetention: "none"`); both get `open`, the id of the session that is open.
  */
-export function createCacheSession(): (options: CacheOptions | undefined) => string | undefined {
-  let latest: string | undefined;
-  return ({ sessionId, cacheRetention } = {}) => {
-    if (sessionId === undefined || cacheRetention === "none") return latest ?? sessionId;
-    latest = sessionId;
-    return sessionId;
-  };
+export function cacheSession(
+  { sessionId, cacheRetention }: CacheOptions = {},
+  open: () => string | undefined,
+): string | undefined {
+  return sessionId === undefined || cacheRetention === "none" ? (open() ?? sessionId) : sessionId;
 }

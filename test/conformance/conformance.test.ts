@@ -265,10 +265,22 @@ describe.each(hosts)("pi $name", (host) => {
     await rpc.close();
   });
 
+  test("compacts a resumed session under its cache key, before any turn", async () => {
+    const before = all.find(({ bodies }) => bodies()[0]?.model === "k3" && bodies().length === 4);
+    if (before === undefined) throw new Error("no session with tools");
+    start("--session", before.sessionFile);
+    const conversation = await resume();
+    await rpc.request({ type: "compact" });
+    expect(conversation.bodies().length).toBeGreaterThan(0);
+    const keys = new Set(conversation.bodies().map(({ prompt_cache_key }) => prompt_cache_key));
+    expect(keys).toEqual(new Set([before.sessionId]));
+    await rpc.close();
+  });
+
   test("has another cache key for every session", () => {
     const keys = all.map(({ bodies }) => new Set(bodies().map(({ prompt_cache_key }) => prompt_cache_key)));
     expect(keys).toEqual(all.map(({ sessionId }) => new Set([sessionId])));
-    // Two of them were resumed.
-    expect(new Set(all.map(({ sessionId }) => sessionId)).size).toBe(all.length - 2);
+    // Three of them were resumed.
+    expect(new Set(all.map(({ sessionId }) => sessionId)).size).toBe(all.length - 3);
   });
 });

@@ -1,20 +1,21 @@
 import { expect, test } from "vitest";
-import { createCacheSession } from "../../extensions/request/cache-session.ts";
+import { cacheSession } from "../../extensions/request/cache-session.ts";
 
-test("a summary is asked for under the session of the latest turn", () => {
-  const sessionOf = createCacheSession();
-  expect(sessionOf({ sessionId: "a" })).toBe("a");
-  expect(sessionOf({})).toBe("a");
-  expect(sessionOf(undefined)).toBe("a");
-  expect(sessionOf({ sessionId: "made up", cacheRetention: "none" })).toBe("a");
-  expect(sessionOf({ sessionId: "b", cacheRetention: "short" })).toBe("b");
-  expect(sessionOf({ sessionId: "made up", cacheRetention: "none" })).toBe("b");
+const open = () => "open";
+const none = () => undefined;
+
+test("a turn is asked for under the session that pi names", () => {
+  expect(cacheSession({ sessionId: "a" }, open)).toBe("a");
+  expect(cacheSession({ sessionId: "a", cacheRetention: "short" }, open)).toBe("a");
 });
 
-test("without a turn before it has what pi says, and leaves nothing behind", () => {
-  const sessionOf = createCacheSession();
-  expect(sessionOf(undefined)).toBeUndefined();
-  expect(sessionOf({ sessionId: "made up", cacheRetention: "none" })).toBe("made up");
-  expect(sessionOf({})).toBeUndefined();
-  expect(createCacheSession()({})).toBeUndefined();
+test("a summary is asked for under the session that is open", () => {
+  expect(cacheSession({}, open)).toBe("open");
+  expect(cacheSession(undefined, open)).toBe("open");
+  expect(cacheSession({ sessionId: "made up", cacheRetention: "none" }, open)).toBe("open");
+});
+
+test("without an open session it has what pi says", () => {
+  expect(cacheSession(undefined, none)).toBeUndefined();
+  expect(cacheSession({ sessionId: "made up", cacheRetention: "none" }, none)).toBe("made up");
 });

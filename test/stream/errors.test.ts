@@ -31,6 +31,7 @@ async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept:
     identity: async () => ({}),
     baseUrl: () => baseUrl,
     note: () => () => {},
+    openSession: () => undefined,
     shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
     explain: (text, seen) => explainError(text, now, seen),
     sleep: async (ms) => {
