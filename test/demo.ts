@@ -2,8 +2,8 @@
  * The main job without an account: a simulated Kimi service on loopback, a real device login, and the real pi with
  * this extension in a throw-away home. `npm run demo [-- --interactive | -- "your prompt"]`.
  */
-import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline";
@@ -22,6 +22,8 @@ const interactive = arguments_.includes("--interactive");
 const prompt =
   arguments_.filter((argument) => argument !== "--interactive").join(" ") || "What is a rotating token?";
 
+// pi hears Ctrl+C as well and ends; what comes after it is for cleaning up.
+process.on("SIGINT", () => {});
 const home = mkdtempSync(join(tmpdir(), "pi-kimi-coder-demo-"));
 const service = await startKimiService();
 process.exitCode = 1;
@@ -33,11 +35,13 @@ try {
 }
 
 async function demonstrate(): Promise<number> {
-  say(`A simulated Kimi service listens on ${service.url}; the home is ${home}.`);
+  say("Simulated: the Kimi service, which repeats what it hears. Real: the login, pi, this extension.");
+  say(`The service listens on ${service.url}; the home is ${home}.\n`);
   await logIn();
+  keepTranslations();
   const status = interactive ? await runInteractive() : await runOnce();
-  say("\nFiles in the home:");
-  for (const file of listFiles(home)) say(`  ${file}`);
+  say("\nFiles written in the home, with their modes (it is removed now):");
+  for (const line of listFiles(home)) say(`  ${line}`);
   say("What travelled:");
   for (const line of summarize(service)) say(`  ${line}`);
   return status;
@@ -54,39 +58,57 @@ async function logIn(): Promise<void> {
     { server, clock: systemClock, save: store.save, savePath: store.path },
     {
       onAuth: ({ url, instructions }) =>
-        say(`Log in at ${url} (${instructions}): the service says yes by itself.`),
+        say(`Log in at ${url} (${instructions}).\nNo need to: this service says yes by itself.`),
       onPrompt: async () => "",
     },
   );
   say("Logged in, as kimi-cli would be.\n");
 }
 
-function piArguments(...rest: string[]): string[] {
-  const cli = join(root, "node_modules", "@mariozechner", "pi-coding-agent", "dist", "cli.js");
-  return [cli, "-e", root, "--provider", "kimi-coder", "--model", "kimi-for-coding", ...rest];
+/** Lets pi keep jiti's translations of the extension from demo to demo, in this repository and not in the temp folder. */
+function keepTranslations(): void {
+  const cache = join(root, "node_modules", ".cache", "jiti");
+  mkdirSync(cache, { recursive: true });
+  mkdirSync(join(home, "tmp"));
+  symlinkSync(cache, join(home, "tmp", "jiti"), "junction");
 }
 
-function environment(): NodeJS.ProcessEnv {
+function startPi(args: readonly string[], stdio: "inherit" | ["ignore", "pipe", "inherit"]): ChildProcess {
+  const ours = ["--provider", "kimi-coder", "--model", "kimi-for-coding", ...args];
+  say(`$ pi -e . ${ours.map((word) => (/^[\w-]+$/.test(word) ? word : JSON.stringify(word))).join(" ")}\n`);
+  const cli = join(root, "node_modules", "@mariozechner", "pi-coding-agent", "dist", "cli.js");
   const { PATH, TERM, LANG, COLORTERM } = process.env;
-  return { PATH, TERM, LANG, COLORTERM, HOME: home, PI_OFFLINE: "1", ...service.environment };
+  const surroundings = {
+    PATH,
+    TERM,
+    LANG,
+    COLORTERM,
+    HOME: home,
+    TMPDIR: join(home, "tmp"),
+    PI_OFFLINE: "1",
+  };
+  const env = { ...surroundings, ...service.environment };
+  return spawn(process.execPath, [cli, "-e", root, ...ours], { cwd: home, env, stdio });
+}
+
+function ended(pi: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    pi.on("error", reject);
+    pi.on("close", (code) => resolve(code ?? 1));
+  });
 }
 
 function runInteractive(): Promise<number> {
-  const pi = spawn(process.execPath, piArguments(), { cwd: home, env: environment(), stdio: "inherit" });
-  return new Promise((resolve) => pi.on("close", (code) => resolve(code ?? 1)));
+  return ended(startPi([], "inherit"));
 }
 
 /** Runs pi once in JSON mode and prints thinking and answer as they arrive. */
 async function runOnce(): Promise<number> {
-  say(`$ pi --provider kimi-coder --model kimi-for-coding --thinking high -p ${JSON.stringify(prompt)}`);
-  const pi = spawn(process.execPath, piArguments("--thinking", "high", "--mode", "json", prompt), {
-    cwd: home,
-    env: environment(),
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const closed = new Promise<number>((resolve) => pi.on("close", (code) => resolve(code ?? 1)));
-  for await (const line of createInterface({ input: pi.stdout })) printDelta(JSON.parse(line));
-  return closed;
+  const pi = startPi(["--thinking", "high", "--mode", "json", prompt], ["ignore", "pipe", "inherit"]);
+  const status = ended(pi);
+  if (pi.stdout) for await (const line of createInterface({ input: pi.stdout })) printDelta(JSON.parse(line));
+  say("");
+  return status;
 }
 
 function printDelta(event: unknown): void {
@@ -94,23 +116,26 @@ function printDelta(event: unknown): void {
     isJsonObject(event) && event.type === "message_update" ? event.assistantMessageEvent : undefined;
   if (!isJsonObject(update)) return;
   if (update.type === "thinking_start") process.stdout.write("[thinking] ");
-  if (update.type === "text_start") process.stdout.write("\n[answer] ");
+  if (update.type === "text_start") process.stdout.write("\n\n[answer] ");
   if (update.type === "thinking_delta" || update.type === "text_delta")
     process.stdout.write(String(update.delta));
-  if (update.type === "thinking_end" || update.type === "text_end") process.stdout.write("\n");
 }
 
 function listFiles(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
-    .filter((path) => /\.kimi|auth\.json|kimi-coder\.json/.test(path))
-    .map((path) => `${relative(directory, path)} (${(statSync(path).mode & 0o777).toString(8)})`)
+    .map((path) => `${(statSync(path).mode & 0o777).toString(8)} ${relative(directory, path)}`)
     .sort();
 }
 
 function summarize({ log }: KimiService): string[] {
-  return log.map(({ kind, method, path, status }) => `${method} ${path} -> ${status} (${kind})`);
+  return log.map(({ method, path, status, error, body }) => {
+    const thinking =
+      isJsonObject(body) && isJsonObject(body.thinking) ? [`thinking ${body.thinking.type}`] : [];
+    const notes = [...(error === undefined ? [] : [error]), ...thinking];
+    return [status, method, path, ...(notes.length > 0 ? [`(${notes.join(", ")})`] : [])].join(" ");
+  });
 }
 
 function say(text: string): void {

@@ -1,0 +1,64 @@
+/** This repository as a git server would offer it: the working tree, committed once, over plain HTTP on loopback. */
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import type { Home } from "./home.ts";
+import { root } from "./hosts.ts";
+import { startLoopback } from "./loopback.ts";
+import { run } from "./processes.ts";
+import type { Packed } from "./registry.ts";
+
+export interface GitRepository {
+  /** What `git clone` takes. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** `packages` are what npm will be given for the lock file's runtime dependencies. */
+export async function startGitRepository(home: Home, packages: readonly Packed[]): Promise<GitRepository> {
+  const tree = join(home.path, "tmp", "tree");
+  const served = join(home.path, "tmp", "git");
+  mkdirSync(tree);
+  const git = async (cwd: string, ...args: string[]) => {
+    const identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"];
+    const { stdout, stderr, exitCode } = await run("git", [...identity, ...args], { cwd, env: home.env() });
+    if (exitCode !== 0) throw new Error(`git ${args[0]}: ${stderr}`);
+    return stdout;
+  };
+  const names = await git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard");
+  for (const name of names.split("\0").filter((one) => one !== "" && existsSync(join(root, one)))) {
+    mkdirSync(dirname(join(tree, name)), { recursive: true });
+    copyFileSync(join(root, name), join(tree, name));
+  }
+  takePackedChecksums(join(tree, "package-lock.json"), packages);
+  await git(tree, "init", "--quiet");
+  await git(tree, "add", "--all");
+  await git(tree, "commit", "--quiet", "--message", "The working tree");
+  await git(tree, "clone", "--quiet", "--bare", tree, join(served, "somebody", "pi-kimi-coder.git"));
+  await git(join(served, "somebody", "pi-kimi-coder.git"), "update-server-info");
+
+  const loopback = await startLoopback((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const file = join(served, normalize(pathname));
+    if (existsSync(file) && statSync(file).isFile()) response.end(readFileSync(file));
+    else response.writeHead(404).end();
+  });
+  return { url: `${loopback.url}/somebody/pi-kimi-coder.git`, close: loopback.close };
+}
+
+/** The dependencies were packed again from node_modules: the same files, but not the bytes the lock file knows. */
+function takePackedChecksums(file: string, packages: readonly Packed[]): void {
+  const lock: unknown = JSON.parse(readFileSync(file, "utf8"));
+  const entries = isJsonObject(lock) && isJsonObject(lock.packages) ? lock.packages : {};
+  const patched = Object.fromEntries(
+    Object.entries(entries).map(([path, entry]) => {
+      const packed = packages.find(
+        ({ name, version }) =>
+          path.endsWith(`node_modules/${name}`) && isJsonObject(entry) && entry.version === version,
+      );
+      return [path, packed && isJsonObject(entry) ? { ...entry, integrity: packed.integrity } : entry];
+    }),
+  );
+  const object: JsonObject = isJsonObject(lock) ? lock : {};
+  writeFileSync(file, JSON.stringify({ ...object, packages: patched }));
+}
