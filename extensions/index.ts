@@ -94,6 +94,7 @@ export default function (pi: ExtensionAPI): void {
       catalogue,
       lastRequest,
       openSession: session.id,
+      warnUnwatched: session.warnUnwatched,
       register: (provider) => {
         try {
           pi.registerProvider(PROVIDER, provider);

@@ -5,7 +5,7 @@ import type { Bearer } from "./bearer.ts";
 import { API_KEY_VARIABLE, type Configuration } from "./configuration.ts";
 import type { Access, SharedCredential } from "./credentials/shared-credential.ts";
 import type { CredentialStore, LoginStore } from "./credentials/store.ts";
-import { explainError } from "./errors.ts";
+import { classifyError, explainError } from "./errors.ts";
 import type { LastRequest } from "./last-request.ts";
 import { login } from "./login.ts";
 import type { Catalogue } from "./models/catalogue.ts";
@@ -34,6 +34,8 @@ export interface ProviderParts {
   readonly identity: (keep: boolean) => Promise<Record<string, string>>;
   readonly catalogue: Catalogue;
   readonly lastRequest: LastRequest;
+  /** Says on stderr, where there is no screen, what pi itself swallows: an overflow with nothing left to compact. */
+  readonly warnUnwatched: (text: string) => void;
   /** The id of the session that is open. */
   readonly openSession: () => string | undefined;
   /** Offers the provider to pi again, its models having changed. */
@@ -81,7 +83,11 @@ export function kimiCoder(parts: ProviderParts): ProviderConfig {
       sleep: clock.sleep,
       note: parts.lastRequest.note,
       openSession: parts.openSession,
-      explain: (text, seen) => explainError(text, new Date(clock.now()), seen),
+      explain: (text, seen) => {
+        const sentence = explainError(text, new Date(clock.now()), seen);
+        if (classifyError(text, seen) === "overflow") parts.warnUnwatched(sentence);
+        return sentence;
+      },
       identity: ({ state }) => parts.identity(state === "token"),
       // A URL from pi's models.json is somebody's own choice.
       baseUrl: ({ region = regions[0].region }, model) =>

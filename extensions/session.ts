@@ -104,6 +104,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   });
 
   return {
+    /** For print mode, where nobody sees a notice. */
+    warnUnwatched: (text: string) => ask(({ hasUI }) => !hasUI && say(text, "warning")),
     /** Of the session that is open. */
     id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
     check: () => void welcome(),

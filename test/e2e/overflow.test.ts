@@ -1,0 +1,14 @@
+/** A prompt that does not fit, where pi has nothing left to compact and would end without a word. */
+import { expect, test } from "vitest";
+import { hosts } from "../support/hosts.ts";
+import { refusals } from "../support/kimi-service/index.ts";
+import { printPi } from "../support/pi.ts";
+import { createWorld } from "../support/world.ts";
+
+test.each(hosts)("pi $name says on stderr that a prompt exceeds the context", async (host) => {
+  const { service, home, env, logInToKimiCli } = await createWorld();
+  logInToKimiCli();
+  service.fault({ path: "chat", times: Number.POSITIVE_INFINITY, do: refusals.overflow(262_144) });
+  const { stderr } = await printPi(host, home, ["hello"], env());
+  expect(stderr).toMatch(/^Kimi Coder: this request exceeds the context window of the model; [^\n]*\n$/);
+});
