@@ -15,6 +15,9 @@ import { put } from "./homes.ts";
 import { type SteppedProcess, startStepped } from "./stepped-process.ts";
 import { asToken, logOutOfPi, putLogin, removeLogin, worldIn } from "./world.ts";
 
+/** How long we hold kimi-cli's lock for an answer, ms: its own limit less the time for writing. */
+const HOLDS = 4_300;
+
 /** Entries of others in auth.json, in a hand nobody writes. */
 const OTHERS = `{"zai" : {"type":"api_key",\t"key":"k\\u00e9y", "n": 1.0e2 },
   "anthropic":{  "type": "oauth","access":"a","refresh":"r","expires":1 ,"extra":[ 1,2 , {"x" : null}]}  }
@@ -72,6 +75,8 @@ export function interleavingIn(
   /** Chains that Kimi itself has ended: dead, but no reason to present anything twice. */
   const ended = new Set<string>();
   const inFlight = new Map<string, SteppedProcess>();
+  /** When each refresh token began to be presented, ms. */
+  const presentedAt = new Map<string, number>();
   /** What each process has been told is dead. */
   const refused = new Map<SteppedProcess, Set<string>>();
   const repairs: (() => void)[] = [];
@@ -115,6 +120,7 @@ export function interleavingIn(
       if (inFlight.has(refreshToken)) throw fault("two of us present one refresh token at once");
       if (refused.get(process)?.has(refreshToken)) throw fault("a refused token is presented again");
       inFlight.set(refreshToken, process);
+      presentedAt.set(refreshToken, clock.now());
     },
     answered(process: SteppedProcess, refreshToken: string, state: string) {
       inFlight.delete(refreshToken);
@@ -278,8 +284,10 @@ export function interleavingIn(
       const token = await present();
       if (token && needsRefresh(token, clock.now())) {
         count("rotations by the owner");
-        // An answer that took longer than we may hold the lock: nothing can keep kimi-cli from asking as well then.
-        if (inFlight.has(token.refreshToken)) excuse(token.refreshToken, "answer late");
+        // An answer that took longer than we may hold the lock, until it is written: nothing can keep kimi-cli from
+        // asking as well then.
+        const since = presentedAt.get(token.refreshToken);
+        if (since !== undefined && clock.now() - since >= HOLDS) excuse(token.refreshToken, "answer late");
         ownerAsks = true;
         const outcome = await world.refresh(token.refreshToken);
         ownerAsks = false;

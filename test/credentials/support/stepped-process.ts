@@ -13,7 +13,7 @@ export interface Surroundings {
   /** kimi-cli's lock, as it is taken in this sequence: never waits. */
   readonly takeFlock: () => Promise<LockOutcome>;
   readonly diskFails: () => boolean;
-  /** Told before a refresh token is presented, and when its answer arrived. */
+  /** Told when a refresh token begins to be presented, and when its answer arrived. */
   readonly presenting: (process: SteppedProcess, refreshToken: string) => void;
   readonly answered: (process: SteppedProcess, refreshToken: string, state: string) => void;
 }
@@ -124,8 +124,9 @@ export function startStepped(around: Surroundings): SteppedProcess {
         ),
     },
     refresh: async (refreshToken) => {
+      // Under way from here on: what waits at the gate is a connection that is slow to come about.
+      around.presenting(self, refreshToken);
       const outcome = await step(async () => {
-        around.presenting(self, refreshToken);
         unwritten.add(refreshToken);
         return world.refresh(refreshToken);
       });
