@@ -1,6 +1,6 @@
 /** Which models pi offers, and as what each is sent: the server's list, and the documented ids always among them. */
 import type { ProviderModelConfig } from "@mariozechner/pi-coding-agent";
-import type { Effort, ThinkingModel } from "../request/thinking.ts";
+import { EFFORTS_OF_LEVELS, type ThinkingModel } from "../request/thinking.ts";
 import { DOCUMENTED } from "./documented.ts";
 import type { ServerModel } from "./server-list.ts";
 
@@ -18,16 +18,6 @@ const COMPAT: ProviderModelConfig["compat"] = {
 /** pi's levels; 0.73.1 has no `max` and looks past it. */
 type Level = "off" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 type LevelMap = Partial<Record<Level, string | null>>;
-
-/** Kimi's documented mapping (see request/thinking.ts, which sends it). */
-const EFFORT_OF: ReadonlyArray<readonly [Exclude<Level, "off">, Effort]> = [
-  ["minimal", "low"],
-  ["low", "low"],
-  ["medium", "high"],
-  ["high", "high"],
-  ["xhigh", "max"],
-  ["max", "max"],
-];
 
 /** The only level besides off of a model that takes no effort; pi's default, medium, is clamped up to it. */
 const ON = "high";
@@ -87,7 +77,7 @@ function largestOutput(id: string): number {
 function levelMap({ thinking, efforts }: ServerModel): LevelMap | undefined {
   if (thinking === "none") return undefined;
   const map: LevelMap = thinking === "only" ? { off: null } : {};
-  for (const [level, effort] of EFFORT_OF) {
+  for (const [level, effort] of EFFORTS_OF_LEVELS) {
     if (efforts.length > 0) map[level] = efforts.includes(effort) ? effort : null;
     else if (level !== ON) map[level] = null;
   }

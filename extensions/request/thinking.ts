@@ -19,15 +19,17 @@ export type Thinking =
 
 const SCALE: readonly Effort[] = ["low", "high", "max"];
 
-/** Kimi's documented mapping from the wider scales of its clients. */
-const EFFORT_OF_LEVEL: ReadonlyMap<string, Effort> = new Map([
+/** Kimi's documented mapping from the wider scales of its clients; pi's levels but off. */
+export const EFFORTS_OF_LEVELS = [
   ["minimal", "low"],
   ["low", "low"],
   ["medium", "high"],
   ["high", "high"],
   ["xhigh", "max"],
   ["max", "max"],
-]);
+] as const;
+
+const EFFORT_OF_LEVEL: ReadonlyMap<string, Effort> = new Map(EFFORTS_OF_LEVELS);
 
 /**
  * What to send for pi's `level` ("off" or undefined = thinking off); undefined for a model that cannot think.
