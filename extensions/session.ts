@@ -6,13 +6,13 @@ import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-age
 import type { createBackgroundRefresh } from "./background-refresh.ts";
 import { type Configuration, PROVIDER } from "./configuration.ts";
 import type { CredentialEvent, SharedCredential } from "./credentials/shared-credential.ts";
+import type { Lazy } from "./lazy.ts";
 import type { Catalogue } from "./models/catalogue.ts";
 import { ownerName, sayUnavailable, sayUnsaved } from "./sentences.ts";
 
 export interface SessionParts {
   readonly configuration: Configuration;
-  readonly credential: SharedCredential;
-  readonly catalogue: Catalogue;
+  readonly service: Lazy<{ readonly credential: SharedCredential; readonly catalogue: Catalogue }>;
   readonly refresh: ReturnType<typeof createBackgroundRefresh>;
   /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
   readonly hasKey: () => boolean;
@@ -37,7 +37,7 @@ async function reloadEntry(registry: Registry): Promise<void> {
 }
 
 export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
-  const { configuration, credential, catalogue, refresh } = parts;
+  const { configuration, service, refresh } = parts;
   let context: ExtensionContext | undefined;
   const said = new Set<string>();
   /** Whether the process has just begun: the successor of pi 0.73 builds the extension anew for /new and /reload. */
@@ -67,6 +67,7 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   const active = () => configuration.refusal === undefined && !ownKey();
 
   async function welcome(): Promise<void> {
+    const { credential, catalogue } = await service.load();
     const access = await credential.renewal();
     if (access.state === "ready") {
       catalogue.keepUp(access.token.accessToken, access.store);
@@ -82,7 +83,7 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
 
   pi.on("session_start", (event, ctx) => {
     context = ctx;
-    isNew = event.reason === "startup";
+    isNew ||= event.reason === "startup";
     if (configuration.refusal && ctx.hasUI) say(configuration.refusal, "warning");
     if (!active() || !(ctx.hasUI || chosen())) return;
     refresh.start();
@@ -92,7 +93,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   // must find nothing left to do.
   const beforeRequest = async (_event: unknown, ctx: ExtensionContext) => {
     context = ctx;
-    if (chosen() && active()) await credential.current(true);
+    if (!chosen() || !active()) return;
+    const { credential } = await service.load();
+    await credential.current(true);
   };
   pi.on("context", beforeRequest);
   pi.on("session_before_compact", beforeRequest);
@@ -100,7 +103,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
 
   pi.on("session_shutdown", async () => {
     refresh.stop();
-    await Promise.all([credential.settle(FAREWELL), catalogue.settle(MODELS_FAREWELL)]);
+    const used = await service.settled();
+    await Promise.all([used?.credential.settle(FAREWELL), used?.catalogue.settle(MODELS_FAREWELL)]);
   });
 
   return {
@@ -108,7 +112,8 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
     warnUnwatched: (text: string) => ask(({ hasUI }) => !hasUI && say(text, "warning")),
     /** Of the session that is open. */
     id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
-    check: () => void welcome(),
+    // Where it cannot be loaded, the request that needs it says so.
+    check: () => void welcome().catch(() => {}),
     /** For the credential's listener. */
     hear(event: CredentialEvent): void {
       if (event.kind !== "mirrored") say(sayUnsaved(event, parts.authPath), "warning");

@@ -16,13 +16,16 @@ interface Import {
 }
 
 const imports: Import[] = modules.flatMap(({ name, text }) =>
-  [...text.matchAll(/^(import|export)( type)?\s[^;]*?from "([^"]+)";/gm)].map((match) => ({
-    from: name,
-    to: match[3]?.startsWith(".")
-      ? relative(extensions, join(extensions, dirname(name), match[3]))
-      : `${match[3]}`,
-    typeOnly: match[2] !== undefined,
-  })),
+  [...text.matchAll(/^(import|export)( type)?\s[^;]*?from "([^"]+)";|\bimport\("([^"]+)"\)/gm)].map(
+    (match) => {
+      const to = match[3] ?? match[4];
+      return {
+        from: name,
+        to: to?.startsWith(".") ? relative(extensions, join(extensions, dirname(name), to)) : `${to}`,
+        typeOnly: match[2] !== undefined,
+      };
+    },
+  ),
 );
 
 /** What the modules of a folder may import besides one another and Node's own. */

@@ -26,12 +26,18 @@ function createSession(options: { hasKey?: boolean } = {}) {
       },
     },
   );
+  const service = {
+    credential: { renewal, settle, current: vi.fn() },
+    catalogue: { keepUp: () => {}, settle: async () => {} },
+  };
   // Only what followSessions uses; the compiler cannot know that.
   const parts = JSON.parse("{}");
   Object.assign(parts, {
     configuration: readConfiguration({}, "/home"),
-    credential: { renewal, settle, current: vi.fn() },
-    catalogue: { keepUp: () => {}, settle: async () => {} },
+    service: {
+      load: async () => service,
+      settled: async () => service,
+    },
     refresh,
     hasKey: () => options.hasKey === true,
     keyArgument: false,
@@ -46,11 +52,15 @@ function createSession(options: { hasKey?: boolean } = {}) {
     settle,
     timers,
     notified,
-    start: (reason: string, context: unknown = ctx) => handlers.get("session_start")?.({ reason }, context),
+    async start(reason: string, context: unknown = ctx) {
+      handlers.get("session_start")?.({ reason }, context);
+      await new Promise(setImmediate);
+    },
     shutDown: () => handlers.get("session_shutdown")?.({}, ctx),
-    tickAfter(ms: number) {
+    async tickAfter(ms: number) {
       now += ms;
       for (const tick of timers) tick();
+      await new Promise(setImmediate);
     },
     hear: session.hear,
   };
@@ -58,63 +68,62 @@ function createSession(options: { hasKey?: boolean } = {}) {
 
 test.each(["startup", "new", "resume", "fork", "reload"])(
   "a session (%s) looks at the login at once and every ten minutes",
-  (reason) => {
+  async (reason) => {
     const session = createSession();
-    session.start(reason);
+    await session.start(reason);
     expect(session.renewal).toHaveBeenCalledTimes(1);
-    for (let tick = 0; tick < 19; tick++) session.tickAfter(30_000);
+    for (let tick = 0; tick < 19; tick++) await session.tickAfter(30_000);
     expect(session.renewal).toHaveBeenCalledTimes(1);
-    session.tickAfter(30_000);
+    await session.tickAfter(30_000);
     expect(session.renewal).toHaveBeenCalledTimes(2);
   },
 );
 
 test("there is one timer, however many sessions begin, and none after the last", async () => {
   const session = createSession();
-  session.start("startup");
-  session.start("new");
-  session.start("new"); // RPC mode reports a new session twice
+  await session.start("startup");
+  await session.start("new");
+  await session.start("new"); // RPC mode reports a new session twice
   expect(session.timers.size).toBe(1);
   await session.shutDown();
   expect(session.timers.size).toBe(0);
   expect(session.settle).toHaveBeenCalledTimes(1);
 });
 
-test("a machine that slept is noticed at the first tick", () => {
+test("a machine that slept is noticed at the first tick", async () => {
   const session = createSession();
-  session.start("startup");
-  session.tickAfter(30_000);
-  session.tickAfter(8 * 3_600_000);
+  await session.start("startup");
+  await session.tickAfter(30_000);
+  await session.tickAfter(8 * 3_600_000);
   expect(session.renewal).toHaveBeenCalledTimes(2);
 });
 
 test("whose login it is is said once, at the start of the process", async () => {
   const session = createSession();
   for (const reason of ["startup", "new", "reload"]) {
-    session.start(reason);
-    await Promise.resolve();
+    await session.start(reason);
   }
   await vi.waitFor(() => expect(session.notified).toEqual(["Kimi Coder: using kimi-cli credentials"]));
 });
 
-test("with a key nothing is looked at", () => {
+test("with a key nothing is looked at", async () => {
   const session = createSession({ hasKey: true });
-  session.start("startup");
+  await session.start("startup");
   expect(session.renewal).not.toHaveBeenCalled();
   expect(session.timers.size).toBe(0);
 });
 
-test("a print run with somebody else's model looks at nothing, one with ours does", () => {
+test("a print run with somebody else's model looks at nothing, one with ours does", async () => {
   const print = (provider: string) => ({ hasUI: false, model: { provider } });
   const other = createSession();
-  other.start("startup", print("anthropic"));
+  await other.start("startup", print("anthropic"));
   expect(other.renewal).not.toHaveBeenCalled();
   const ours = createSession();
-  ours.start("startup", print("kimi-coder"));
+  await ours.start("startup", print("kimi-coder"));
   expect(ours.renewal).toHaveBeenCalledTimes(1);
 });
 
-test("a session that was replaced is not spoken to", () => {
+test("a session that was replaced is not spoken to", async () => {
   const session = createSession();
   const stale = new Proxy(
     {},
@@ -124,8 +133,8 @@ test("a session that was replaced is not spoken to", () => {
       },
     },
   );
-  session.start("startup");
-  expect(() => session.start("new", { hasUI: true, ui: stale, model: undefined })).not.toThrow();
+  await session.start("startup");
+  await session.start("new", { hasUI: true, ui: stale, model: undefined });
   expect(() => session.hear({ kind: "mirrored" })).not.toThrow();
   expect(() => session.hear({ kind: "unmirrored", code: "EROFS" })).not.toThrow();
 });

@@ -7,10 +7,10 @@ import type { ServerModel } from "./server-list.ts";
 export interface CatalogueParts {
   /** The file with the last good list. */
   readonly path: string;
-  /** The API that an account belongs to; `undefined` = nobody's, or a key's. */
-  readonly baseUrl: (account: Account | undefined) => string;
-  /** The account whose login pi knows when the process starts; undefined = none yet, or a key. */
-  readonly account: Account | undefined;
+  /** The API that an account belongs to. */
+  readonly baseUrl: (account: Account) => string;
+  /** The list that pi was given when the process started; empty when there was none. */
+  readonly registered: readonly ServerModel[];
   /** Asks the server; never throws. */
   readonly ask: (baseUrl: string, accessToken: string, signal: AbortSignal) => Promise<ModelsAnswer>;
   readonly clock: Clock;
@@ -21,9 +21,9 @@ const DAY = 86_400_000;
 
 export type Catalogue = ReturnType<typeof createCatalogue>;
 
-/** Reads the kept list at once (one small file), so that it can be registered. Asks for nothing by itself. */
-export function createCatalogue({ path, baseUrl, account, ask, clock }: CatalogueParts) {
-  let registered: readonly ServerModel[] = readKeptList(path, baseUrl(account), account)?.models ?? [];
+/** Asks for nothing by itself. */
+export function createCatalogue({ path, baseUrl, ask, clock, ...given }: CatalogueParts) {
+  let registered = given.registered;
   /** The access token with which the last attempt of this process failed: tried again only with another one. */
   let failedWith: string | undefined;
   let asking: Promise<readonly ServerModel[] | undefined> | undefined;

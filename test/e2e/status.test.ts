@@ -52,15 +52,15 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     const login = await runPi(host, home, ["-p", "/kimi status"], env());
-    expect({ stdout: login.stdout, exitCode: login.exitCode }).toEqual({ stdout: "", exitCode: 0 });
-    expect(login.stderr).toContain(`Login: kimi-cli, ${home.kimiCliPath}\nAccess token: until `);
+    expect({ stderr: login.stderr, exitCode: login.exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    expect(login.stdout).toContain(`Login: kimi-cli, ${home.kimiCliPath}\nAccess token: until `);
 
     const key = { KIMI_CODER_API_KEY: "sk-very-secret" };
-    const { stderr } = await printPi(host, home, ["/kimi status"], env(key));
-    expect(stderr).toContain("\nKey: from KIMI_CODER_API_KEY\n");
-    expect(stderr).not.toContain("sk-very-secret");
+    const { stdout } = await printPi(host, home, ["/kimi status"], env(key));
+    expect(stdout).toContain("\nKey: from KIMI_CODER_API_KEY\n");
+    expect(stdout).not.toContain("sk-very-secret");
     const argument = await printPi(host, home, ["--api-key", "sk-very-secret", "/kimi status"], env());
-    expect(argument.stderr).toContain("\nKey: from --api-key\n");
+    expect(argument.stdout).toContain("\nKey: from --api-key\n");
     expect([...service.refreshes(), ...service.chats()]).toEqual([]);
     expect(Object.keys(home.files())).not.toContain(".kimi/device_id");
   });
@@ -68,8 +68,8 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
   test("is one line without a login", async () => {
     const { home, env } = await createWorld();
     const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi status"], env());
-    expect({ stdout, exitCode }).toEqual({ stdout: "", exitCode: 0 });
-    expect(stderr).toBe(
+    expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    expect(stdout).toBe(
       "Kimi Coder: no login found; type /login kimi-coder, log in with kimi-cli, or set KIMI_CODER_API_KEY.\n",
     );
   });

@@ -32,7 +32,7 @@ function start(...answers: readonly (ModelsAnswer | Promise<ModelsAnswer>)[]) {
   return createCatalogue({
     path,
     baseUrl: () => baseUrl,
-    account,
+    registered: readKeptList(path, baseUrl, account)?.models ?? [],
     ask: async (_baseUrl, accessToken) => {
       asked.push(accessToken);
       const answer = answers[Math.min(next++, answers.length - 1)];
@@ -140,7 +140,7 @@ describe("the catalogue", () => {
     const catalogue = createCatalogue({
       path,
       baseUrl: () => baseUrl,
-      account,
+      registered: [],
       ask: (_baseUrl, _token, signal) =>
         new Promise((resolve) => {
           signal.addEventListener("abort", () => {

@@ -1,10 +1,10 @@
 import { createServer } from "node:http";
-import type { Api, Model } from "@mariozechner/pi-ai";
+import { type Api, createAssistantMessageEventStream, type Model } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { Bearer } from "../../extensions/bearer.ts";
-import { explainError } from "../../extensions/errors.ts";
+import type { Bearer } from "../../extensions/chat/bearer.ts";
+import { createStream } from "../../extensions/chat/stream.ts";
+import { explainError } from "../../extensions/errors/explain.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
-import { createStream } from "../../extensions/stream.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const now = new Date(2026, 10, 21, 13, 45, 20);
@@ -39,11 +39,9 @@ async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept:
     },
   });
   const options = signal ? { signal } : {};
-  const { stopReason, errorMessage = "" } = await stream(
-    model,
-    { messages: [{ role: "user", content: "hi", timestamp: 1 }] },
-    options,
-  ).result();
+  const out = createAssistantMessageEventStream();
+  stream(out, model, { messages: [{ role: "user", content: "hi", timestamp: 1 }] }, options);
+  const { stopReason, errorMessage = "" } = await out.result();
   return { stopReason, errorMessage };
 }
 

@@ -1,22 +1,28 @@
-/**
- * `/login kimi-coder`, typed as such, with or without a region. pi 0.73 takes `/login` only without an argument and would send this text to the
- * model; its successor has the command and never passes it on while somebody is at the screen.
- */
+/** What happens after `/login kimi-coder` was typed: the question for the region, then pi 0.73's own dialog. */
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
 import {
   type ExtensionAPI,
   type ExtensionContext,
   type InputEvent,
-  type InputEventResult,
   LoginDialogComponent,
 } from "@mariozechner/pi-coding-agent";
-import { PROVIDER } from "./configuration.ts";
-import type { Owner } from "./credentials/store.ts";
-import { parseRegion, type Region } from "./region.ts";
-import type { RegionCallback, RegionQuestion } from "./region-choice.ts";
-import { ownerName } from "./sentences.ts";
+import { PROVIDER } from "../configuration.ts";
+import { parseRegion, type Region } from "../region.ts";
+import type { RegionCallback, RegionQuestion } from "../region-choice.ts";
+import { ownerName } from "../sentences.ts";
+import type { Stores } from "../stores.ts";
 
-const TYPED = /^\/login\s+kimi-coder(?:\s+(\S+))?\s*$/;
+export interface LoginPlaces {
+  readonly question: RegionQuestion;
+  readonly stores: Pick<Stores, "forLogin">;
+}
+
+export interface TypedLogin {
+  readonly ctx: ExtensionContext;
+  /** As it was typed; undefined = none was. */
+  readonly region: string | undefined;
+  readonly source: InputEvent["source"];
+}
 
 const NOBODY_THERE =
   "Kimi Coder: start pi in a terminal and type /login kimi-coder there; a login needs a person.";
@@ -24,24 +30,17 @@ const NOBODY_THERE =
 const NO_REGION =
   "Kimi Coder: that is no region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai.";
 
-/** `ownerOf` says whose file a login of the region is saved in. */
-export function offerLogin(
+export async function answerLogin(
   pi: ExtensionAPI,
-  question: RegionQuestion,
-  ownerOf: (region: Region) => Owner,
-): void {
-  pi.on("input", async (event, ctx): Promise<InputEventResult> => {
-    const typed = TYPED.exec(event.text);
-    if (!typed) return { action: "continue" };
-    const named = typed[1] === undefined ? undefined : parseRegion(typed[1]);
-    if (!isSomebodyThere(event, ctx)) say(ctx, NOBODY_THERE, "error");
-    else if (typed[1] !== undefined && named === undefined) say(ctx, NO_REGION, "error");
-    else {
-      const region = named ?? (await ask(ctx, question));
-      if (region) await logIn(pi, ctx, region, ownerOf);
-    }
-    return { action: "handled" };
-  });
+  places: LoginPlaces,
+  { ctx, region: typed, source }: TypedLogin,
+): Promise<void> {
+  // A screen and a keyboard: not print, JSON or RPC mode.
+  if (!ctx.hasUI || source !== "interactive") return say(ctx, NOBODY_THERE, "error");
+  const named = typed === undefined ? undefined : parseRegion(typed);
+  if (typed !== undefined && named === undefined) return say(ctx, NO_REGION, "error");
+  const region = named ?? (await ask(ctx, places.question));
+  if (region) await logIn(pi, ctx, region, places);
 }
 
 /** Before the dialog opens: pi 0.73 would not bring it back after a question. Undefined after Esc. */
@@ -53,16 +52,11 @@ async function ask(ctx: ExtensionContext, question: RegionQuestion): Promise<Reg
   return options.find(({ label }) => label === answer)?.id;
 }
 
-/** A screen and a keyboard: not print, JSON or RPC mode. */
-function isSomebodyThere(event: InputEvent, ctx: ExtensionContext): boolean {
-  return ctx.hasUI && event.source === "interactive";
-}
-
 async function logIn(
   pi: ExtensionAPI,
   ctx: ExtensionContext,
   region: Region,
-  ownerOf: (region: Region) => Owner,
+  { stores }: LoginPlaces,
 ): Promise<void> {
   const failure = await ctx.ui.custom<string | undefined>((tui, _theme, _keybindings, done) => {
     const dialog = new LoginDialogComponent(tui, PROVIDER, () => {});
@@ -81,7 +75,7 @@ async function logIn(
   });
   if (failure === "Login cancelled") return;
   if (failure !== undefined) return say(ctx, `Kimi Coder: ${failure}`, "error");
-  say(ctx, `Kimi Coder: logged in; saved for pi and ${ownerName(ownerOf(region))}.`, "info");
+  say(ctx, `Kimi Coder: logged in; saved for pi and ${ownerName(stores.forLogin(region).owner)}.`, "info");
   const model = ctx.modelRegistry.find(PROVIDER, "kimi-for-coding");
   if (!ctx.model && model) await pi.setModel(model);
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { NoLogin } from "../extensions/credentials/selection.ts";
-import type { CredentialStore } from "../extensions/credentials/store.ts";
-import { createLastRequest } from "../extensions/last-request.ts";
-import { type Status, statusLines } from "../extensions/status.ts";
+import { createLastRequest } from "../../extensions/chat/last-request.ts";
+import { type Status, statusLines } from "../../extensions/commands/status-lines.ts";
+import type { NoLogin } from "../../extensions/credentials/selection.ts";
+import type { CredentialStore } from "../../extensions/credentials/store.ts";
 
 const NEVER = () => Promise.reject(new Error("a status must not touch a store"));
 const store: CredentialStore = {

@@ -1,11 +1,12 @@
 /** `/kimi status`: gathers what this process uses and has sent. Nothing is refreshed, asked for or written. */
-import { type Configuration, type ConfiguredKey, PROVIDER } from "./configuration.ts";
-import type { Choice } from "./credentials/selection.ts";
-import type { Versions } from "./identity.ts";
-import type { Subcommand } from "./kimi-command.ts";
-import type { LastRequest } from "./last-request.ts";
-import { hostsOf, type Region } from "./region.ts";
-import { type Credential, statusLines } from "./status.ts";
+
+import type { LastRequest } from "../chat/last-request.ts";
+import { type Configuration, type ConfiguredKey, PROVIDER } from "../configuration.ts";
+import type { Choice } from "../credentials/selection.ts";
+import type { Versions } from "../identity.ts";
+import { hostsOf, type Region } from "../region.ts";
+import type { Run } from "./kimi.ts";
+import { type Credential, statusLines } from "./status-lines.ts";
 
 export interface StatusParts {
   readonly versions: Versions;
@@ -23,27 +24,24 @@ export interface StatusParts {
   readonly now: () => number;
 }
 
-export function statusCommand(parts: StatusParts): Subcommand {
+export function status(parts: StatusParts): Run {
   const { configuration, versions, lastRequest } = parts;
-  return {
-    name: "status",
-    description: "The login in use, and what was really sent",
-    async run({ model }) {
-      if (configuration.refusal) return configuration.refusal;
-      const argument = parts.keyArgument && model?.provider === PROVIDER;
-      const [credential, identity] = await Promise.all([
-        findCredential(parts, argument),
-        parts.identity(false),
-      ]);
-      return statusLines({
-        versions,
-        credential,
-        hosts: hostsOf(configuration.regions, regionOf(credential) ?? configuration.regions[0].region),
-        userAgent: identity["User-Agent"] ?? "none",
-        last: lastRequest.look(),
-        now: new Date(parts.now()),
-      }).join("\n");
-    },
+  return async ({ ctx: { model }, reply }) => {
+    if (configuration.refusal) return reply.complain(configuration.refusal);
+    const argument = parts.keyArgument && model?.provider === PROVIDER;
+    const [credential, identity] = await Promise.all([
+      findCredential(parts, argument),
+      parts.identity(false),
+    ]);
+    const lines = statusLines({
+      versions,
+      credential,
+      hosts: hostsOf(configuration.regions, regionOf(credential) ?? configuration.regions[0].region),
+      userAgent: identity["User-Agent"] ?? "none",
+      last: lastRequest.look(),
+      now: new Date(parts.now()),
+    });
+    reply.say(lines.join("\n"));
   };
 }
 

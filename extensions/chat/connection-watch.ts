@@ -4,8 +4,8 @@
  * https://github.com/nodejs/undici/blob/main/docs/docs/api/DiagnosticsChannel.md
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { Seen } from "./errors/classify.ts";
-import { isJsonObject } from "./oauth/http.ts";
+import type { Seen } from "../errors/classify.ts";
+import { isJsonObject } from "../oauth/http.ts";
 
 export interface ConnectionWatch {
   /** The latest that was noticed; empty on a runtime that tells nothing. */

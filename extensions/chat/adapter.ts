@@ -8,11 +8,11 @@ import {
   streamSimpleOpenAICompletions,
   type Usage,
 } from "@mariozechner/pi-ai";
+import type { ShapedRequest } from "../request/shape.ts";
+import type { ToolNames } from "../request/tool-names.ts";
 import type { Usable } from "./bearer.ts";
 import { chatFetch, type Fetch, lend } from "./chat-fetch.ts";
 import { withOwnTurns } from "./own-turns.ts";
-import type { ShapedRequest } from "./request/shape.ts";
-import type { ToolNames } from "./request/tool-names.ts";
 
 export interface AdapterParts {
   readonly identity: (bearer: Usable) => Promise<Record<string, string>>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isAtLeast } from "../extensions/thinking-command.ts";
+import { isAtLeast } from "../../extensions/commands/thinking.ts";
 
 describe("isAtLeast 0.84.3", () => {
   it.each([

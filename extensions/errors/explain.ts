@@ -1,12 +1,13 @@
 /** What a user reads when a request fails: one sentence with the cause and the next action, then the server's words. */
-import { readAdapterText } from "./errors/adapter-text.ts";
-import { classify, type ErrorClass, reactionTo, type Seen } from "./errors/classify.ts";
-import { withoutOtherReactions } from "./errors/host-words.ts";
-import { sayTime, waitUntil } from "./errors/waiting-time.ts";
-import { planPage, USUAL_REGION } from "./region.ts";
-import { oneLine, withoutTokens } from "./server-text.ts";
 
-export { classifyError, type ErrorClass, type Seen } from "./errors/classify.ts";
+import { planPage, USUAL_REGION } from "../region.ts";
+import { oneLine, withoutTokens } from "../server-text.ts";
+import { readAdapterText } from "./adapter-text.ts";
+import { classify, type ErrorClass, reactionTo, type Seen } from "./classify.ts";
+import { withoutOtherReactions } from "./host-words.ts";
+import { sayTime, waitUntil } from "./waiting-time.ts";
+
+export { classifyError, type ErrorClass, type Seen } from "./classify.ts";
 
 /** Of the server's own words, in characters. */
 const LONGEST_QUOTE = 300;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { cachedTokensFilter } from "../extensions/cached-tokens.ts";
+import { cachedTokensFilter } from "../../extensions/chat/cached-tokens.ts";
 
 /** What comes out of the filter for a stream that arrives in these pieces. */
 function filter(pieces: readonly Uint8Array[]): Buffer {

@@ -1,6 +1,6 @@
 import type { Api, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { type AdapterParts, askAdapter, type RequestOptions } from "../../extensions/adapter.ts";
+import { type AdapterParts, askAdapter, type RequestOptions } from "../../extensions/chat/adapter.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
 import { startLoopback } from "../support/loopback.ts";
 

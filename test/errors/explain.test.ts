@@ -1,11 +1,11 @@
 import { createServer, type ServerResponse } from "node:http";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { reactionTo } from "../extensions/errors/classify.ts";
-import { classifyError, type ErrorClass, explainError } from "../extensions/errors.ts";
-import { adapterTexts, type HostName, hostVerdicts, type Verdict } from "./errors/hosts.ts";
-import { type Refusal, refusals } from "./support/kimi-service/answers.ts";
-import { type Loopback, startLoopback } from "./support/loopback.ts";
+import { reactionTo } from "../../extensions/errors/classify.ts";
+import { classifyError, type ErrorClass, explainError } from "../../extensions/errors/explain.ts";
+import { type Refusal, refusals } from "../support/kimi-service/answers.ts";
+import { type Loopback, startLoopback } from "../support/loopback.ts";
+import { adapterTexts, type HostName, hostVerdicts, type Verdict } from "./hosts.ts";
 
 const now = new Date(2026, 10, 21, 13, 45, 20);
 const hostNames: readonly HostName[] = ["0.73.1", "0.87.1"];

@@ -1,8 +1,8 @@
 import { getEventListeners } from "node:events";
 import type { RequestListener } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { chatFetch, lend } from "../extensions/chat-fetch.ts";
-import { startLoopback } from "./support/loopback.ts";
+import { chatFetch, lend } from "../../extensions/chat/chat-fetch.ts";
+import { startLoopback } from "../support/loopback.ts";
 
 const real = fetch;
 

@@ -1,10 +1,11 @@
 /** What `/kimi status` says, as lines. Nothing secret is passed in: no token, no key, no device id. */
-import type { Choice } from "./credentials/selection.ts";
-import { sayTime } from "./errors/waiting-time.ts";
-import type { Versions } from "./identity.ts";
-import type { SentRequest } from "./last-request.ts";
-import type { Hosts } from "./region.ts";
-import { ownerName, sayProblem, sayUnavailable } from "./sentences.ts";
+
+import type { SentRequest } from "../chat/last-request.ts";
+import type { Choice } from "../credentials/selection.ts";
+import { sayTime } from "../errors/waiting-time.ts";
+import type { Versions } from "../identity.ts";
+import type { Hosts } from "../region.ts";
+import { ownerName, sayProblem, sayUnavailable } from "../sentences.ts";
 
 /** What a request would be sent with. */
 export type Credential =

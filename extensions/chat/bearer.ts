@@ -1,5 +1,5 @@
 /** What a request is sent with. */
-import type { Region } from "./region.ts";
+import type { Region } from "../region.ts";
 
 /** What a request may be sent with, and the region that it belongs to (undefined = kimi.com). */
 export type Bearer =

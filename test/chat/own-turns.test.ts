@@ -1,6 +1,6 @@
 import type { Api, AssistantMessage, Context, Model } from "@mariozechner/pi-ai";
 import { expect, test } from "vitest";
-import { withOwnTurns } from "../extensions/own-turns.ts";
+import { withOwnTurns } from "../../extensions/chat/own-turns.ts";
 
 const cost = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 };
 const model: Model<Api> = {

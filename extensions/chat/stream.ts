@@ -2,26 +2,22 @@
  * The way of every request: pick the token, let pi's own `openai-completions` adapter ask, and where the API rejects
  * the token, renew it once and ask again before anything was shown.
  */
-import {
-  type Api,
-  type AssistantMessageEvent,
-  type AssistantMessageEventStream,
-  type Context,
-  createAssistantMessageEventStream,
-  type Model,
-  type SimpleStreamOptions,
+import type {
+  Api,
+  AssistantMessageEvent,
+  AssistantMessageEventStream,
+  Context,
+  Model,
+  SimpleStreamOptions,
 } from "@mariozechner/pi-ai";
+import { isTransient, type Seen } from "../errors/explain.ts";
+import type { Clock } from "../oauth/clock.ts";
+import { cacheSession } from "../request/cache-session.ts";
 import { unlessAborted } from "./abort.ts";
 import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts";
 import type { Bearer, Usable } from "./bearer.ts";
 import { watchConnection } from "./connection-watch.ts";
-import { isTransient, type Seen } from "./errors.ts";
 import { failureEvent } from "./failure-event.ts";
-import type { Clock } from "./oauth/clock.ts";
-import { cacheSession } from "./request/cache-session.ts";
-
-/** Our own api id: pi 0.73 routes by it, and under `openai-completions` we would capture every provider. */
-export const API = "kimi-coder";
 
 export interface StreamParts extends AdapterParts {
   /** `key` is what pi would send; undefined or a placeholder where pi has nothing. */
@@ -35,17 +31,18 @@ export interface StreamParts extends AdapterParts {
   readonly openSession: () => string | undefined;
 }
 
-type Stream = (
+/** Sends a request and pushes what comes back, an error at the latest, into `out`. Never throws. */
+export type Stream = (
+  out: AssistantMessageEventStream,
   model: Model<Api>,
   context: Context,
-  options?: SimpleStreamOptions,
-) => AssistantMessageEventStream;
+  options: SimpleStreamOptions | undefined,
+) => void;
 
 export function createStream(parts: StreamParts): Stream {
-  return (model, context, given) => {
+  return (out, model, context, given) => {
     const sessionId = cacheSession(given, parts.openSession);
     const options = sessionId === undefined ? given : { ...given, sessionId };
-    const out = createAssistantMessageEventStream();
     const connection = watchConnection();
     const watched = { ...parts, seen: connection.seen, aim: connection.aim };
     run(watched, out, model, context, options)
@@ -54,7 +51,6 @@ export function createStream(parts: StreamParts): Stream {
         fail(out, model, options, options?.signal?.aborted ? text : parts.explain(text, connection.seen()));
       })
       .finally(connection.stop);
-    return out;
   };
 }
 

@@ -1,0 +1,194 @@
+/**
+ * What is needed once Kimi is really used: the login, requests, the list of models. Loaded by then, beside pi's own
+ * start; see index.ts.
+ */
+import { join } from "node:path";
+import type { OAuthCredentials } from "@mariozechner/pi-ai";
+import type { Bearer } from "./chat/bearer.ts";
+import { createLastRequest } from "./chat/last-request.ts";
+import { createStream } from "./chat/stream.ts";
+import {
+  API_KEY_VARIABLE,
+  CLIENT_ID,
+  type Configuration,
+  findConfiguredKey,
+  PROVIDER,
+} from "./configuration.ts";
+import { piAuth } from "./credentials/pi-auth.ts";
+import {
+  type Access,
+  type CredentialEvent,
+  createSharedCredential,
+} from "./credentials/shared-credential.ts";
+import type { CredentialStore } from "./credentials/store.ts";
+import { classifyError, explainError } from "./errors/explain.ts";
+import { createIdentity, type Versions } from "./identity.ts";
+import { login } from "./login.ts";
+import { createCatalogue } from "./models/catalogue.ts";
+import { fetchModels } from "./models/fetch.ts";
+import { wireModel } from "./models/pi-models.ts";
+import type { ServerModel } from "./models/server-list.ts";
+import { systemClock } from "./oauth/clock.ts";
+import type { Token } from "./oauth/token.ts";
+import { refresh } from "./oauth/token-endpoint.ts";
+import type { ProviderService } from "./provider.ts";
+import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
+import { chooseRegion, regionQuestion } from "./region-choice.ts";
+import { shapeRequest } from "./request/shape.ts";
+import { sayUnavailable } from "./sentences.ts";
+import { createStores } from "./stores.ts";
+
+export interface ServiceParts {
+  readonly configuration: Configuration;
+  readonly versions: Versions;
+  /** pi's auth.json. */
+  readonly authPath: string;
+  /** The list of models that pi was given at its start, and where the next start looks for it. */
+  readonly registered: readonly ServerModel[];
+  readonly modelsPath: string;
+  /** Whether pi took a key from its own copy of the login; any other was given by hand. */
+  readonly isFromEntry: (key: string) => boolean;
+  readonly hear: (event: CredentialEvent) => void;
+  /** Says on stderr, where there is no screen, what pi itself swallows: an overflow with nothing left to compact. */
+  readonly warnUnwatched: (text: string) => void;
+  /** The id of the session that is open. */
+  readonly openSession: () => string | undefined;
+  /** Offers the provider to pi again, with these models. */
+  readonly offerModels: (models: readonly ServerModel[]) => void;
+}
+
+/** A token call may take this long before its answer counts as lost, ms. */
+const TOKEN_TIMEOUT = 15_000;
+/** Nobody waits for the list of models, ms. */
+const MODELS_TIMEOUT = 20_000;
+
+export type Service = ReturnType<typeof createService>;
+
+/** Builds it of the real clock and fetch. Reads, asks and writes nothing by itself. */
+export function createService(parts: ServiceParts) {
+  const { configuration, versions } = parts;
+  const { kimiShare, kimiCodeHome, agentDir, regions } = configuration;
+  const clock = systemClock;
+  const { now } = clock;
+  const [{ region: firstRegion }] = regions;
+  const identity = createIdentity(kimiShare, versions, configuration.identity);
+  const server = (region: Region) => ({
+    host: hostsOf(regions, region).oauthHost,
+    clientId: CLIENT_ID,
+    fetch,
+    identity: () => identity(true),
+  });
+  const configuredKey = () => findConfiguredKey(process.env, agentDir);
+
+  const stores = createStores(configuration);
+  const question = regionQuestion(configuration, join(kimiCodeHome, "region"));
+  const credential = createSharedCredential({
+    stores: stores.all,
+    loginStore: stores.forLogin(question.usual),
+    piAuth: piAuth({ path: parts.authPath }),
+    memoryPath: join(agentDir, `${PROVIDER}.json`),
+    refresh: (refreshToken, { region }) => refresh(server(region), refreshToken, now, TOKEN_TIMEOUT),
+    clock,
+    listener: parts.hear,
+  });
+
+  const catalogue = createCatalogue({
+    path: parts.modelsPath,
+    baseUrl: ({ region }) => hostsOf(regions, region ?? USUAL_REGION).baseUrl,
+    registered: parts.registered,
+    ask: (baseUrl, accessToken, signal) =>
+      fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal),
+    clock,
+  });
+
+  async function bearer(key: string | undefined): Promise<Bearer> {
+    if (configuration.refusal) return { state: "none", message: configuration.refusal };
+    const fromEntry = key !== undefined && parts.isFromEntry(key);
+    // pi passes the variable's name where it has nothing (0.73 looks the name up itself, its successor does not).
+    if (key && !fromEntry && key !== API_KEY_VARIABLE) return { state: "key", key, region: firstRegion };
+    const configured = configuredKey();
+    return configured
+      ? { state: "key", key: configured.key, region: firstRegion }
+      : toBearer(await credential.current(fromEntry));
+  }
+
+  const lastRequest = createLastRequest();
+  const stream = createStream({
+    bearer,
+    renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
+    sleep: clock.sleep,
+    note: lastRequest.note,
+    openSession: parts.openSession,
+    explain: (text, seen) => {
+      const sentence = explainError(text, new Date(now()), seen);
+      if (classifyError(text, seen) === "overflow") parts.warnUnwatched(sentence);
+      return sentence;
+    },
+    identity: ({ state }) => identity(state === "token"),
+    // A URL from pi's models.json is somebody's own choice.
+    baseUrl: ({ region = firstRegion }, model) =>
+      model.baseUrl === configuration.baseUrl ? hostsOf(regions, region).baseUrl : model.baseUrl,
+    shape: (payload, model, options) =>
+      shapeRequest(payload, {
+        model: {
+          ...wireModel(catalogue.registered(), model.id),
+          contextWindow: model.contextWindow,
+          maxTokens: model.maxTokens,
+        },
+        thinkingLevel: options?.reasoning,
+        sessionId: options?.sessionId,
+        maxTokens: options?.maxTokens,
+      }),
+  });
+
+  const forProvider: ProviderService = {
+    stream,
+    async login(callbacks) {
+      const region = await chooseRegion(question, callbacks);
+      const store = stores.forLogin(region);
+      const save = (token: Token) => credential.saveLogin(token, store);
+      const token = await login({ server: server(region), clock, save, savePath: store.path }, callbacks);
+      const offer = () => parts.offerModels(catalogue.registered());
+      void catalogue.afterLogin(token.accessToken, store, offer);
+      return toCredentials(token, store);
+    },
+    // pi calls this while it holds auth.json's lock, so nothing here may wait for that lock.
+    async refreshed(credentials) {
+      if (configuredKey()) return credentials;
+      const access = await credential.current(true);
+      if (access.state === "ready") return toCredentials(access.token, access.store, credentials);
+      throw new Error(sayUnavailable(access.reason));
+    },
+  };
+  return {
+    ...forProvider,
+    credential,
+    catalogue,
+    identity,
+    configuredKey,
+    stores,
+    question,
+    lastRequest,
+    clock,
+  };
+}
+
+function toBearer(access: Access): Bearer {
+  return access.state === "ready"
+    ? { state: "token", accessToken: access.token.accessToken, region: access.store.region }
+    : { state: "none", message: sayUnavailable(access.reason) };
+}
+
+/** The entry of auth.json for a token; fields of `before` that we do not know are kept. */
+function toCredentials(token: Token, store: CredentialStore, before?: OAuthCredentials): OAuthCredentials {
+  return {
+    ...before,
+    access: token.accessToken,
+    refresh: token.refreshToken,
+    expires: token.expiresAt,
+    owner: store.owner,
+    source: store.path,
+    // pi writes no member that is undefined.
+    region: store.region === USUAL_REGION ? undefined : store.region,
+  };
+}
