@@ -43,7 +43,8 @@ export default function (pi: ExtensionAPI): void {
       registered,
       modelsPath,
       isFromEntry: entryTokens.has,
-      hear: session.hear,
+      mirrored: session.mirrored,
+      warn: session.warn,
       warnUnwatched: session.warnUnwatched,
       openSession: session.id,
       offerModels(models) {
@@ -64,7 +65,6 @@ export default function (pi: ExtensionAPI): void {
     refresh: createBackgroundRefresh(() => session.check(), expiresAt, Date.now),
     hasKey: () => findConfiguredKey(process.env, agentDir) !== undefined,
     keyArgument,
-    authPath,
   });
 
   const offer = (models: readonly ServerModel[]) => {

@@ -15,14 +15,11 @@ import {
   PROVIDER,
 } from "./configuration.ts";
 import { piAuth } from "./credentials/pi-auth.ts";
-import {
-  type Access,
-  type CredentialEvent,
-  createSharedCredential,
-} from "./credentials/shared-credential.ts";
+import { type Access, createSharedCredential } from "./credentials/shared-credential.ts";
 import type { CredentialStore } from "./credentials/store.ts";
 import { classifyError, explainError } from "./errors/explain.ts";
 import { createIdentity, type Versions } from "./identity.ts";
+import { lazy } from "./lazy.ts";
 import { login } from "./login.ts";
 import { createCatalogue } from "./models/catalogue.ts";
 import { fetchModels } from "./models/fetch.ts";
@@ -35,7 +32,7 @@ import type { ProviderService } from "./provider.ts";
 import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
 import { chooseRegion, regionQuestion } from "./region-choice.ts";
 import { shapeRequest } from "./request/shape.ts";
-import { sayUnavailable } from "./sentences.ts";
+import { sayUnavailable, sayUnsaved } from "./sentences.ts";
 import { createStores } from "./stores.ts";
 
 export interface ServiceParts {
@@ -48,7 +45,9 @@ export interface ServiceParts {
   readonly modelsPath: string;
   /** Whether pi took a key from its own copy of the login; any other was given by hand. */
   readonly isFromEntry: (key: string) => boolean;
-  readonly hear: (event: CredentialEvent) => void;
+  /** pi's own copy of the login has changed. */
+  readonly mirrored: () => void;
+  readonly warn: (text: string) => void;
   /** Says on stderr, where there is no screen, what pi itself swallows: an overflow with nothing left to compact. */
   readonly warnUnwatched: (text: string) => void;
   /** The id of the session that is open. */
@@ -61,6 +60,8 @@ export interface ServiceParts {
 const TOKEN_TIMEOUT = 15_000;
 /** Nobody waits for the list of models, ms. */
 const MODELS_TIMEOUT = 20_000;
+/** … and somebody may for the figures of the plan, ms. */
+const USAGE_TIMEOUT = 10_000;
 
 export type Service = ReturnType<typeof createService>;
 
@@ -80,6 +81,7 @@ export function createService(parts: ServiceParts) {
   });
   const configuredKey = () => findConfiguredKey(process.env, agentDir);
 
+  const rotationsPath = join(agentDir, `${PROVIDER}-renewals.json`);
   const stores = createStores(configuration);
   const question = regionQuestion(configuration, join(kimiCodeHome, "region"));
   const credential = createSharedCredential({
@@ -87,9 +89,11 @@ export function createService(parts: ServiceParts) {
     loginStore: stores.forLogin(question.usual),
     piAuth: piAuth({ path: parts.authPath }),
     memoryPath: join(agentDir, `${PROVIDER}.json`),
+    rotationsPath,
     refresh: (refreshToken, { region }) => refresh(server(region), refreshToken, now, TOKEN_TIMEOUT),
     clock,
-    listener: parts.hear,
+    listener: (event) =>
+      event.kind === "mirrored" ? parts.mirrored() : parts.warn(sayUnsaved(event, parts.authPath)),
   });
 
   const catalogue = createCatalogue({
@@ -99,6 +103,22 @@ export function createService(parts: ServiceParts) {
     ask: (baseUrl, accessToken, signal) =>
       fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal),
     clock,
+  });
+
+  const usage = lazy(async () => {
+    const [{ createUsage }, { fetchUsage }] = await Promise.all([
+      import("./usage/usage.ts"),
+      import("./usage/fetch.ts"),
+    ]);
+    return createUsage({
+      path: join(agentDir, `${PROVIDER}-usage.json`),
+      regions,
+      refusal: configuration.refusal,
+      credential,
+      configuredKey,
+      ask: (baseUrl, bearer, signal) => fetchUsage({ baseUrl, fetch, timeout: USAGE_TIMEOUT }, bearer, signal),
+      clock,
+    });
   });
 
   async function bearer(key: string | undefined): Promise<Bearer> {
@@ -164,11 +184,13 @@ export function createService(parts: ServiceParts) {
     ...forProvider,
     credential,
     catalogue,
+    usage,
     identity,
     configuredKey,
     stores,
     question,
     lastRequest,
+    rotationsPath,
     clock,
   };
 }

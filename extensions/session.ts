@@ -5,10 +5,9 @@
 import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
 import type { createBackgroundRefresh } from "./background-refresh.ts";
 import { type Configuration, PROVIDER } from "./configuration.ts";
-import type { CredentialEvent, SharedCredential } from "./credentials/shared-credential.ts";
+import type { SharedCredential } from "./credentials/shared-credential.ts";
 import type { Lazy } from "./lazy.ts";
 import type { Catalogue } from "./models/catalogue.ts";
-import { ownerName, sayUnavailable, sayUnsaved } from "./sentences.ts";
 
 export interface SessionParts {
   readonly configuration: Configuration;
@@ -17,7 +16,6 @@ export interface SessionParts {
   /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
   readonly hasKey: () => boolean;
   readonly keyArgument: boolean;
-  readonly authPath: string;
 }
 
 /** How long a process that ends waits for a refresh it has sent, ms. */
@@ -69,6 +67,7 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   async function welcome(): Promise<void> {
     const { credential, catalogue } = await service.load();
     const access = await credential.renewal();
+    const { ownerName, sayUnavailable } = await import("./sentences.ts");
     if (access.state === "ready") {
       catalogue.keepUp(access.token.accessToken, access.store);
       if (isNew) say(`Kimi Coder: using ${ownerName(access.store.owner)} credentials`, "info");
@@ -114,11 +113,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
     id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
     // Where it cannot be loaded, the request that needs it says so.
     check: () => void welcome().catch(() => {}),
-    /** For the credential's listener. */
-    hear(event: CredentialEvent): void {
-      if (event.kind !== "mirrored") say(sayUnsaved(event, parts.authPath), "warning");
-      // pi says itself what it cannot read.
-      else ask(({ modelRegistry }) => reloadEntry(modelRegistry).catch(() => {}));
-    },
+    /** Says in any mode what must be known. */
+    warn: (text: string) => say(text, "warning"),
+    /** pi's entry has changed; pi says itself what it cannot read. */
+    mirrored: () => void ask(({ modelRegistry }) => reloadEntry(modelRegistry).catch(() => {})),
   };
 }

@@ -41,7 +41,6 @@ function createSession(options: { hasKey?: boolean } = {}) {
     refresh,
     hasKey: () => options.hasKey === true,
     keyArgument: false,
-    authPath: "/auth.json",
   });
   const pi = JSON.parse("{}");
   Object.assign(pi, { on: (name: string, handler: Handler) => handlers.set(name, handler) });
@@ -62,7 +61,8 @@ function createSession(options: { hasKey?: boolean } = {}) {
       for (const tick of timers) tick();
       await new Promise(setImmediate);
     },
-    hear: session.hear,
+    mirrored: session.mirrored,
+    warn: session.warn,
   };
 }
 
@@ -135,6 +135,6 @@ test("a session that was replaced is not spoken to", async () => {
   );
   await session.start("startup");
   await session.start("new", { hasUI: true, ui: stale, model: undefined });
-  expect(() => session.hear({ kind: "mirrored" })).not.toThrow();
-  expect(() => session.hear({ kind: "unmirrored", code: "EROFS" })).not.toThrow();
+  expect(() => session.mirrored()).not.toThrow();
+  expect(() => session.warn("Kimi Coder: …")).not.toThrow();
 });

@@ -1,7 +1,6 @@
 /** The command `/kimi`: a family of subcommands, each loaded when it is first called. */
 import type { ExtensionAPI, ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
-import { oneLine } from "../server-text.ts";
-import { type Reply, replyIn } from "./reply.ts";
+import type { Reply } from "./reply.ts";
 
 /** One call of a subcommand. */
 export interface Call {
@@ -26,7 +25,10 @@ export function offerKimi(pi: ExtensionAPI, subcommands: readonly Subcommand[]):
   pi.registerCommand("kimi", {
     description: `Kimi Coder: ${names.join(", ")}`,
     getArgumentCompletions: (prefix) => complete(subcommands, prefix),
-    handler: (argument, ctx) => answer(subcommands, argument, ctx),
+    async handler(argument, ctx) {
+      const { answer } = await import("./answer.ts");
+      await answer(subcommands, argument, ctx);
+    },
   });
 }
 
@@ -43,24 +45,4 @@ function complete(subcommands: readonly Subcommand[], prefix: string) {
   return options
     .filter((option) => option.startsWith(last) && !words.slice(0, -1).includes(option))
     .map((option) => ({ value: [name, ...words.slice(0, -1), option].join(" "), label: option }));
-}
-
-async function answer(
-  subcommands: readonly Subcommand[],
-  argument: string,
-  ctx: ExtensionCommandContext,
-): Promise<void> {
-  const reply = replyIn(ctx);
-  const [name = "", ...words] = argument.trim().split(/\s+/);
-  const subcommand = subcommands.find((candidate) => candidate.name === name.toLowerCase());
-  const stranger = subcommand && words.find((word) => !subcommand.options.includes(word));
-  if (subcommand && stranger === undefined) {
-    const run = await subcommand.load();
-    return run({ ctx, options: new Set(words), reply });
-  }
-  const there = `there is ${subcommands.map((one) => `/kimi ${one.name}`).join(", ")}.`;
-  if (name === "") return reply.complain(`Kimi Coder: ${there}`);
-  if (!subcommand) return reply.complain(`Kimi Coder: there is no /kimi ${oneLine(name, 40)}; ${there}`);
-  const offered = subcommand.options.length > 0 ? subcommand.options.join(", ") : "no options";
-  reply.complain(`Kimi Coder: /kimi ${subcommand.name} takes ${offered}, not ${oneLine(`${stranger}`, 40)}.`);
 }
