@@ -36,6 +36,10 @@ export interface Configuration {
   /** The region whose tokens kimi-cli has in this environment; undefined where it is none of `regions`. */
   readonly kimiCliRegion: Region | undefined;
   readonly identity: IdentityName;
+  /** How many requests of the account may be under way at once; wins over what the plan says. */
+  readonly parallel: number | undefined;
+  /** Whether the quota is shown in pi's footer. */
+  readonly footer: boolean;
   /** One sentence that says which variable is wrong; nothing may be sent anywhere while it is set. */
   readonly refusal: string | undefined;
   /** kimi-cli's `~/.kimi`. */
@@ -70,6 +74,8 @@ export function readConfiguration(
   const chosen = read(["KIMI_CODER_REGION"], parseRegion, "is neither kimi.com nor kimi.ai");
   // Whoever mistypes it wanted not to pass for kimi-cli, so it must not mean the default.
   const identity = read(["KIMI_CODER_IDENTITY"], readIdentity, "is neither pi nor kimi-cli");
+  const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is no whole number from 1 to 1000");
+  const footer = read(["KIMI_CODER_FOOTER"], readSwitch, "is neither on nor off");
 
   const overrides = {
     ...(oauthHost === undefined ? {} : { oauthHost }),
@@ -77,7 +83,20 @@ export function readConfiguration(
   };
   const regions = regionsInUse(table, overrides, chosen);
   const kimiCliHost = oauthHost ?? table["kimi.com"].oauthHost;
-  const folder = (name: string, fallback: string) => expandHome(env[name] || fallback, home);
+  if (!isFolder(home)) refusals.push("HOME names no folder that can be shown");
+  function folder(name: string, fallback: string): string {
+    const value = env[name];
+    if (!value) return fallback;
+    if (isFolder(value)) return expandHome(value, home);
+    refusals.push(`${name} names no folder that can be shown`);
+    return fallback;
+  }
+  const folders = {
+    kimiShare: folder("KIMI_SHARE_DIR", join(home, ".kimi")),
+    kimiCodeHome: folder("KIMI_CODE_HOME", join(home, ".kimi-code")),
+    dataHome: folder("XDG_DATA_HOME", join(home, ".local", "share")),
+    agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
+  };
   return {
     oauthHost: regions[0].oauthHost,
     baseUrl: regions[0].baseUrl,
@@ -85,16 +104,20 @@ export function readConfiguration(
     asksRegion: chosen === undefined && regions.length > 1,
     kimiCliRegion: regions.find((region) => region.oauthHost === kimiCliHost)?.region,
     identity: identity ?? "kimi-cli",
+    parallel,
+    footer: footer ?? true,
     refusal:
       refusals.length === 0
         ? undefined
         : `Kimi Coder: ${refusals.join(" and ")}; correct or unset it and start pi again.`,
-    kimiShare: folder("KIMI_SHARE_DIR", join(home, ".kimi")),
-    kimiCodeHome: folder("KIMI_CODE_HOME", join(home, ".kimi-code")),
-    dataHome: folder("XDG_DATA_HOME", join(home, ".local", "share")),
+    ...folders,
     home,
-    agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
   };
+}
+
+/** The names of files in it are shown: nothing may steer a terminal, and no system takes more than 4096 bytes. */
+function isFolder(path: string): boolean {
+  return path.length <= 4_096 && !/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u.test(path);
 }
 
 function readIdentity(value: string): IdentityName | undefined {
@@ -102,9 +125,27 @@ function readIdentity(value: string): IdentityName | undefined {
   return name === "pi" || name === "kimi-cli" ? name : undefined;
 }
 
+function readCount(value: string): number | undefined {
+  return /^[1-9]\d{0,3}$/.test(value) && Number(value) <= 1_000 ? Number(value) : undefined;
+}
+
+function readSwitch(value: string): boolean | undefined {
+  switch (value.toLowerCase()) {
+    case "on":
+      return true;
+    case "off":
+      return false;
+    default:
+      return undefined;
+  }
+}
+
+/** In characters. */
+const LONGEST_HOST = 2_048;
+
 /** A base URL without its trailing slashes; undefined for what is no http(s) URL, or carries more than host and path. */
 function readHost(value: string): string | undefined {
-  if (!URL.canParse(value)) return undefined;
+  if (value.length > LONGEST_HOST || !URL.canParse(value)) return undefined;
   const { protocol, username, password, search, hash, origin, pathname } = new URL(value);
   const plain = username === "" && password === "" && search === "" && hash === "";
   return plain && (protocol === "https:" || protocol === "http:")
@@ -113,7 +154,7 @@ function readHost(value: string): string | undefined {
 }
 
 /** As pi reads its own folder variables. */
-function expandHome(path: string, home: string): string {
+export function expandHome(path: string, home: string): string {
   return path === "~" || path.startsWith("~/") ? join(home, path.slice(1)) : path;
 }
 

@@ -26,6 +26,7 @@ describe("readConfiguration", () => {
       asksRegion: true,
       kimiCliRegion: "kimi.com",
       identity: "kimi-cli",
+      footer: true,
       refusal: undefined,
       home: HOME,
       kimiShare: join(HOME, ".kimi"),
@@ -151,6 +152,23 @@ describe("readConfiguration", () => {
     },
   );
 
+  it.each([
+    ["", true],
+    ["on", true],
+    [" OFF ", false],
+  ])("takes %j for KIMI_CODER_FOOTER as %s", (value, footer) => {
+    expect(readConfiguration({ KIMI_CODER_FOOTER: value }, HOME)).toMatchObject({
+      footer,
+      refusal: undefined,
+    });
+  });
+
+  it("refuses another word for KIMI_CODER_FOOTER", () => {
+    expect(readConfiguration({ KIMI_CODER_FOOTER: "no" }, HOME).refusal).toBe(
+      "Kimi Coder: KIMI_CODER_FOOTER is neither on nor off; correct or unset it and start pi again.",
+    );
+  });
+
   it("refuses a region that there is not", () => {
     expect(readConfiguration({ KIMI_CODER_REGION: "kimi.org" }, HOME).refusal).toBe(
       "Kimi Coder: KIMI_CODER_REGION is neither kimi.com nor kimi.ai; correct or unset it and start pi again.",
@@ -166,6 +184,7 @@ describe("readConfiguration", () => {
     const names = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL", "KIMI_SHARE_DIR"].concat(
       "KIMI_CODER_REGION",
       "KIMI_CODER_IDENTITY",
+      "KIMI_CODER_FOOTER",
     );
     fc.assert(
       fc.property(fc.record(Object.fromEntries(names.map((name) => [name, value]))), (env) => {

@@ -36,6 +36,8 @@ export interface WriteOptions {
   readonly mode: number;
   /** Creates missing directories with this mode; without it they are an ENOENT. */
   readonly directoryMode?: number;
+  /** False for what is worth nothing after a crash of the machine: it is not forced onto the disk. Default true. */
+  readonly durable?: boolean;
 }
 
 const LIMIT = 1024 * 1024;
@@ -105,7 +107,8 @@ export async function writeFileAtomically(
 ): Promise<FileWrite> {
   try {
     const target = prepare(path, options);
-    await atomic()(target, "", { mode: options.mode, tmpfileCreated: fill(text) });
+    const { mode, durable = true } = options;
+    await atomic()(target, "", { mode, fsync: durable, tmpfileCreated: fill(text) });
     return { state: "written" };
   } catch (error) {
     return { state: "failed", code: systemCode(error) };
@@ -116,7 +119,8 @@ export async function writeFileAtomically(
 export function writeFileAtomicallySync(path: string, text: string, options: WriteOptions): FileWrite {
   try {
     const target = prepare(path, options);
-    atomic().sync(target, "", { mode: options.mode, tmpfileCreated: fill(text) });
+    const { mode, durable = true } = options;
+    atomic().sync(target, "", { mode, fsync: durable, tmpfileCreated: fill(text) });
     return { state: "written" };
   } catch (error) {
     return { state: "failed", code: systemCode(error) };

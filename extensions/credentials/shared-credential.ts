@@ -11,6 +11,7 @@ import { type Memory, notingRotations, recall, remember, sighting } from "./memo
 import type { PiAuth } from "./pi-auth.ts";
 import { createPiMirror, type MirrorEvent } from "./pi-mirror.ts";
 import { type Renewal, type RenewalFailure, renew } from "./renewal.ts";
+import { noteRotation, type Rotation } from "./rotations.ts";
 import type { Choice } from "./selection.ts";
 import type { CredentialStore, LoginStore, WriteOutcome } from "./store.ts";
 
@@ -24,6 +25,8 @@ export interface SharedCredentialParts {
   readonly piAuth: PiAuth;
   /** The file that outlives pi's entry; see memory.ts. */
   readonly memoryPath: string;
+  /** Where it is noted who renewed what; see rotations.ts. Without it nobody notes it. */
+  readonly rotationsPath?: string;
   /** Presents a refresh token of the store once, to the store's region; never throws, cannot be cancelled. */
   readonly refresh: (refreshToken: string, store: CredentialStore) => Promise<RefreshOutcome>;
   readonly clock: Clock;
@@ -60,6 +63,12 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     held = { state: "ready", token, store };
     inBackground(mirror({ token, store, seed, unsaved: unsaved !== undefined }));
     return held;
+  }
+
+  async function note(how: Rotation["how"], token: Token, store: CredentialStore): Promise<void> {
+    const { rotationsPath } = parts;
+    if (rotationsPath === undefined) return;
+    await noteRotation(rotationsPath, store.path, token, { how, at: clock.now(), pid: process.pid });
   }
 
   /** Writes what could not be written; true when nothing is left to write. */
@@ -103,6 +112,8 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     const noting = notingRotations(store, memoryPath, seed);
     const refresh = (refreshToken: string) => parts.refresh(refreshToken, store);
     const result = await renew({ store: noting, refresh, clock, refused }, rejected);
+    if (result.state === "unsaved" || (result.state === "fresh" && result.how === "refreshed"))
+      inBackground(note("renewed", result.token, store));
     switch (result.state) {
       case "fresh":
         return hold(result.token, store, seed);
@@ -174,6 +185,7 @@ export function createSharedCredential(parts: SharedCredentialParts) {
       seeded: true,
       seen: { ...memory.seen, [store.path]: sighting(token) },
     });
+    await note("logged-in", token, store);
     return outcome;
   }
 

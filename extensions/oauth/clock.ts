@@ -2,9 +2,12 @@
 export interface Clock {
   /** ms since the epoch. */
   readonly now: () => number;
-  /** Resolves after `ms`, or at once when `signal` fires. Never rejects. */
+  /** Resolves after `ms` (25 days at the most), or at once when `signal` fires. Never rejects. */
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
+
+/** What a timer can hold, ms: with more it fires at once. */
+const LONGEST = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: Date.now,
@@ -16,7 +19,7 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", wake);
         resolve();
       };
-      const timer = setTimeout(wake, ms);
+      const timer = setTimeout(wake, Math.min(ms, LONGEST));
       signal?.addEventListener("abort", wake);
     }),
 };

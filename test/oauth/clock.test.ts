@@ -28,6 +28,14 @@ describe("the system's clock", () => {
     expect(getEventListeners(stop.signal, "abort")).toHaveLength(0);
   });
 
+  it("does not wake at once from a sleep that is longer than a timer can hold", async () => {
+    const stop = new AbortController();
+    const asleep = systemClock.sleep(366 * 86_400_000, stop.signal).then(() => "awake");
+    expect(await Promise.race([asleep, systemClock.sleep(30)])).toBeUndefined();
+    stop.abort();
+    expect(await asleep).toBe("awake");
+  });
+
   it("does not fall asleep when the signal has fired before", async () => {
     await systemClock.sleep(1_000_000, AbortSignal.abort());
   });

@@ -54,6 +54,9 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     parallelLimit: Number.POSITIVE_INFINITY,
   };
   const api = createCodingApi(state, now, logins);
+  const running = () =>
+    log.entries.filter((one) => one.kind === "chat" && one.status === 200 && !one.finished).length;
+  let mostChatsAtOnce = 0;
 
   const decide = (entry: OpenEntry): Answer => {
     switch (entry.kind) {
@@ -63,12 +66,8 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       case "refresh":
       case "token":
         return answerToken(entry, device, logins);
-      case "chat": {
-        const running = log.entries.filter(
-          (one) => one.kind === "chat" && one.status === 200 && !one.finished,
-        );
-        return api.chat(entry, running.length);
-      }
+      case "chat":
+        return api.chat(entry, running());
       case "models":
       case "usages":
       case "me":
@@ -88,6 +87,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       ...(issued ? { issued } : {}),
       ...(usage ? { usage } : {}),
     });
+    mostChatsAtOnce = Math.max(mostChatsAtOnce, running());
     return answer;
   };
 
@@ -167,6 +167,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     refreshes: () => log.entries.filter(({ kind }) => kind === "refresh"),
     reusedRefreshTokens: () => log.entries.filter(({ reused }) => reused).length,
     chats: () => log.entries.filter(({ kind }) => kind === "chat"),
+    mostChatsAtOnce: () => mostChatsAtOnce,
     refused: () => log.entries.filter(({ refused }) => refused),
     secrets: () => [...logins.secrets(), ...device.secrets()],
     waitFor: log.waitFor,

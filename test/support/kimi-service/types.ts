@@ -198,6 +198,8 @@ export interface KimiService {
   /** How often a used refresh token was presented. */
   reusedRefreshTokens(): number;
   chats(): LogEntry[];
+  /** How many chats were being answered at the same time at most. */
+  mostChatsAtOnce(): number;
   /** What a rule of the service answered with 4xx. */
   refused(): LogEntry[];
   /** Every token and device code ever handed out: what must be found nowhere. */

@@ -1,0 +1,29 @@
+/** The booster wallet, as `GET /usages` tells of it in either shape. */
+import type { Wallet } from "./figures.ts";
+import { member, number } from "./values.ts";
+
+/** The wallet's amounts are cents × 1,000,000; the month's are cents. */
+export function readWallet(wallet: unknown): Wallet | undefined {
+  const left = number(member(wallet, "balance", "amountLeft"));
+  const total = number(member(wallet, "balance", "amount"));
+  if (left === undefined || left < 0) return undefined;
+  const limited = member(wallet, "monthlyChargeLimitEnabled") === true;
+  return {
+    leftCents: left / 1_000_000,
+    totalCents: total === undefined || total < 0 ? undefined : total / 1_000_000,
+    monthlyUsedCents: amount(member(wallet, "monthlyUsed", "priceInCents")),
+    monthlyLimitCents: limited ? amount(member(wallet, "monthlyChargeLimit", "priceInCents")) : undefined,
+    currency:
+      readCurrency(member(wallet, "monthlyChargeLimit", "currency")) ??
+      readCurrency(member(wallet, "monthlyUsed", "currency")),
+  };
+}
+
+function amount(value: unknown): number | undefined {
+  const cents = number(value);
+  return cents === undefined || cents < 0 ? undefined : cents;
+}
+
+function readCurrency(value: unknown): string | undefined {
+  return typeof value === "string" && /^[A-Z]{3}$/.test(value) ? value : undefined;
+}

@@ -1,0 +1,152 @@
+/** The windows of `GET /usages`: named ones in the newer shape, ones that say how long they are in the older. */
+import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import type { QuotaWindow, WindowKind } from "./figures.ts";
+import { member, number, positive, readTime, text } from "./values.ts";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const LENGTH = { "5h": 5 * HOUR, week: 7 * DAY } as const;
+const LABEL: Readonly<Record<Exclude<WindowKind, "other">, string>> = {
+  "5h": "5 hours",
+  week: "week",
+  month: "month",
+  "month-code": "month, code",
+};
+const ORDER: readonly WindowKind[] = ["5h", "week", "month", "month-code", "other"];
+/** No plan has a longer one, ms. */
+const LONGEST = 400 * DAY;
+/** More than any answer has had. */
+const MOST_WINDOWS = 12;
+
+/** `usages`: an object of windows by name. */
+function newerWindows(usages: unknown): QuotaWindow[] {
+  if (!isJsonObject(usages)) return [];
+  return Object.entries(usages)
+    .slice(0, 4 * MOST_WINDOWS)
+    .flatMap(([name, entry]) => {
+      const ratio = number(member(entry, "used_ratio"));
+      if (ratio === undefined || !isJsonObject(entry)) return [];
+      return [quotaWindow(newerKind(name), name, ratio * 100, readReset(entry), undefined)];
+    });
+}
+
+function newerKind(name: string): WindowKind {
+  switch (name) {
+    case "limit_5h":
+      return "5h";
+    case "limit_7d":
+      return "week";
+    case "limit_month_total":
+      return "month";
+    case "limit_month_code":
+      return "month-code";
+    default:
+      return "other";
+  }
+}
+
+/** `usage` is the week; `limits` are windows that say how long they are. */
+function olderWindows({ usage, limits }: JsonObject): QuotaWindow[] {
+  const week = isJsonObject(usage) ? [{ detail: usage, length: LENGTH.week }] : [];
+  const others = (Array.isArray(limits) ? limits.slice(0, 4 * MOST_WINDOWS) : []).flatMap(
+    (limit: unknown) => {
+      const detail = member(limit, "detail");
+      return isJsonObject(detail) ? [{ detail, length: readLength(member(limit, "window")) }] : [];
+    },
+  );
+  return [...week, ...others].flatMap(({ detail, length }) => {
+    const percent = usedPercent(detail);
+    return percent === undefined
+      ? []
+      : [quotaWindow(kindOf(length), sayLength(length), percent, readReset(detail), length)];
+  });
+}
+
+/** `used` may be absent, then it is what does not remain. */
+function usedPercent({ limit, used, remaining }: JsonObject): number | undefined {
+  const all = positive(limit);
+  const left = number(remaining);
+  const gone = number(used) ?? (all === undefined || left === undefined ? undefined : all - left);
+  return all === undefined || gone === undefined ? undefined : (gone / all) * 100;
+}
+
+function readLength(window: unknown): number | undefined {
+  const duration = positive(member(window, "duration"));
+  const name = member(window, "timeUnit");
+  const unit = typeof name === "string" ? UNITS.get(name) : undefined;
+  const length = duration === undefined || unit === undefined ? undefined : duration * unit;
+  return length !== undefined && length <= LONGEST ? length : undefined;
+}
+
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ["TIME_UNIT_SECOND", 1_000],
+  ["TIME_UNIT_MINUTE", 60_000],
+  ["TIME_UNIT_HOUR", HOUR],
+  ["TIME_UNIT_DAY", DAY],
+  ["TIME_UNIT_WEEK", 7 * DAY],
+]);
+
+function kindOf(length: number | undefined): WindowKind {
+  if (length === LENGTH["5h"]) return "5h";
+  if (length === LENGTH.week) return "week";
+  return length !== undefined && length >= 28 * DAY && length <= 31 * DAY ? "month" : "other";
+}
+
+function sayLength(length: number | undefined): string {
+  if (length === undefined) return "other";
+  if (length % DAY === 0) return `${length / DAY} days`;
+  return length % HOUR === 0 ? `${length / HOUR} hours` : `${Math.round(length / 60_000)} minutes`;
+}
+
+function quotaWindow(
+  kind: WindowKind,
+  name: string,
+  percent: number,
+  resetsAt: number | undefined,
+  length: number | undefined,
+): QuotaWindow {
+  return {
+    kind,
+    label:
+      kind === "other" ? (text(name.replace(/^limit_/, "").replaceAll("_", " ")) ?? "other") : LABEL[kind],
+    usedPercent: Math.min(100, Math.max(0, percent)),
+    resetsAt,
+    length: length ?? usualLength(kind, resetsAt),
+  };
+}
+
+function usualLength(kind: WindowKind, resetsAt: number | undefined): number | undefined {
+  switch (kind) {
+    case "5h":
+    case "week":
+      return LENGTH[kind];
+    case "month":
+    case "month-code":
+      return resetsAt === undefined ? undefined : resetsAt - monthBefore(resetsAt);
+    case "other":
+      return undefined;
+  }
+}
+
+function monthBefore(at: number): number {
+  const date = new Date(at);
+  // Day 0 of a month is the last of the one before.
+  const lastDay = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 0)).getUTCDate();
+  const day = Math.min(date.getUTCDate(), lastDay);
+  return new Date(at).setUTCMonth(date.getUTCMonth() - 1, day);
+}
+
+/** The windows of an answer of either shape; never throws. */
+export function readWindows(answer: JsonObject): readonly QuotaWindow[] {
+  const windows = [...newerWindows(answer.usages), ...olderWindows(answer)];
+  const first = windows.filter(
+    ({ kind }, index) => kind === "other" || windows.findIndex((other) => other.kind === kind) === index,
+  );
+  return first
+    .sort((one, other) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind))
+    .slice(0, MOST_WINDOWS);
+}
+
+function readReset(entry: JsonObject): number | undefined {
+  return readTime(entry.resetTime ?? entry.reset_time ?? entry.resetAt ?? entry.reset_at);
+}

@@ -1,0 +1,151 @@
+/** The quota as lines, at the widths of a split pane, a usual terminal and a wide one. */
+import { visibleWidth } from "@mariozechner/pi-tui";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseUsages } from "../../extensions/usage/figures.ts";
+import { layout, type Paint, type View, withoutColour } from "../../extensions/usage/layout.ts";
+import { emptyAt } from "../../extensions/usage/pace.ts";
+import { newerUsages } from "../support/kimi-service/index.ts";
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+/** Noon, whatever the time zone of the machine. */
+const now = new Date(2026, 10, 20, 12).getTime();
+
+/** 5 hours: 90 % after two of them; the week: hardly touched. */
+const hasty = {
+  user: { membership: { level: "LEVEL_INTERMEDIATE" } },
+  parallel: { limit: "30" },
+  usages: {
+    limit_5h: { used_ratio: 0.9, reset_time: new Date(now + 3 * HOUR).toISOString() },
+    limit_7d: { used_ratio: 0.002, reset_time: new Date(now + 100 * HOUR).toISOString() },
+  },
+};
+
+function view(body: unknown, more: Partial<View> = {}, fetchedAt = now): View {
+  const figures = parseUsages(body);
+  return { kept: figures && { figures, fetchedAt }, notice: undefined, now, ...more };
+}
+const plain = (shown: View, width: number) =>
+  layout(shown, width, withoutColour).map((line) => line.trimEnd());
+
+describe("the layout", () => {
+  test("at 40 columns takes a few lines for each window", () => {
+    expect(plain(view(hasty), 40)).toEqual([
+      "Kimi quota · Intermediate",
+      "",
+      "▸ 5 hours                      90 % used",
+      `  ${"█".repeat(34)}${"░".repeat(4)}`,
+      "  resets 15:00 (in 3 h)",
+      "  at this rate empty in 13 m",
+      "  week                         <1 % used",
+      `  █${"░".repeat(37)}`,
+      "  resets Tue 16:00 (in 4 d 4 h)",
+      "▸ the limit you will reach first",
+      "Requests at once: at most 30",
+      "",
+      "As of 12:00 (just now)",
+    ]);
+  });
+
+  test("at 80 columns takes one, and one for the pace", () => {
+    const bars = 80 - "5 hours".length - 55;
+    expect(plain(view(hasty), 80).slice(2, 5)).toEqual([
+      `▸ 5 hours  ${"█".repeat(16)}${"░".repeat(bars - 16)}  90 % used  resets 15:00 (in 3 h)`,
+      `${" ".repeat(11)}at this rate empty in 13 m`,
+      `  week     █${"░".repeat(bars - 1)}  <1 % used  resets Tue 16:00 (in 4 d 4 h)`,
+    ]);
+  });
+
+  test("at 200 columns takes one for everything", () => {
+    expect(plain(view(hasty), 200)[2]).toBe(
+      `▸ 5 hours  ${"█".repeat(36)}${"░".repeat(4)}  90 % used  resets 15:00 (in 3 h)  at this rate empty in 13 m`,
+    );
+  });
+
+  test("tells of the months and the wallet", () => {
+    const lines = plain(view(newerUsages(now)), 80);
+    expect(lines.filter((line) => /█/.test(line)).map((line) => line.slice(2, 13))).toEqual([
+      "5 hours    ",
+      "week       ",
+      "month      ",
+      "month, code",
+    ]);
+    expect(lines).toContain("Booster wallet: 150.00 USD of 200.00 USD left");
+    expect(lines).toContain("  this month 1.50 USD of 20.00 USD");
+  });
+
+  test("says how old it is, what goes on beside it, and what went wrong below", () => {
+    const old = now - 2 * HOUR - MINUTE;
+    const asking = view(hasty, { notice: { text: "asking Kimi…", tone: "dim" } }, old);
+    expect(plain(asking, 80).at(-1)).toBe("As of 09:59 (2 h 1 m ago) · asking Kimi…");
+    const failed = view(hasty, { notice: { text: "it failed", tone: "error" } }, old);
+    expect(plain(failed, 80).slice(-2)).toEqual(["As of 09:59 (2 h 1 m ago)", "it failed"]);
+    expect(plain({ kept: undefined, notice: failed.notice, now }, 80)).toEqual(["it failed"]);
+  });
+
+  test("does not show what was used before a reset", () => {
+    const later = view(hasty, { now: now + 4 * HOUR });
+    expect(plain(later, 80)[2]).toMatch(/^ {2}5 hours {2}░+ {3}0 % used {2}was reset since$/);
+    expect(plain(later, 80)[3]).toMatch(/^▸ week /);
+  });
+
+  test("says when a window is used up", () => {
+    const usages = { limit_5h: { used_ratio: 1, reset_time: new Date(now + HOUR).toISOString() } };
+    expect(plain(view({ usages }), 200)[2]).toMatch(
+      /█{40} 100 % used {2}resets 13:00 \(in 1 h\) {2}used up$/,
+    );
+  });
+
+  test("paints by how much is used", () => {
+    const tones: Paint = (tone, text) => (text === "" ? "" : `<${tone}>${text}</>`);
+    const painted = (used_ratio: number) =>
+      layout(view({ usages: { limit_7d: { used_ratio } } }), 200, tones)[2] ?? "none";
+    expect(painted(0.5)).toContain("<good> 50 % used</>");
+    expect(painted(0.8)).toContain("<warning> 80 % used</>");
+    expect(painted(0.95)).toContain("<error> 95 % used</>");
+    expect(painted(0.999)).toContain("<error> 99 % used</>");
+  });
+
+  test("never gets wider than the screen, whatever the server calls things", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 220 }),
+        fc.dictionary(
+          fc.string({ unit: "grapheme" }),
+          fc.record({ used_ratio: fc.double({ min: 0, max: 1 }) }),
+        ),
+        fc.string({ unit: "grapheme", minLength: 1 }),
+        (width, usages, level) => {
+          const shown = view({ ...hasty, usages, user: { membership: { level } } });
+          const notice = {
+            text: "Kimi Coder: something is wrong; do something about it.",
+            tone: "error",
+          } as const;
+          for (const line of layout({ ...shown, notice }, width, withoutColour))
+            expect(visibleWidth(line)).toBeLessThanOrEqual(width);
+        },
+      ),
+    );
+  });
+});
+
+describe("the pace", () => {
+  const window = (usedPercent: number, left: number) =>
+    ({ kind: "5h", label: "5 hours", usedPercent, resetsAt: now + left, length: 5 * HOUR }) as const;
+  test.each([
+    ["half in an hour: empty after another", window(50, 4 * HOUR), now + HOUR],
+    ["as fast as the clock: never", window(40, 3 * HOUR), undefined],
+    ["a little faster", window(41, 3 * HOUR), now + (59 / 41) * 2 * HOUR],
+    ["nothing used", window(0, HOUR), undefined],
+    ["everything used", window(100, HOUR), undefined],
+    ["just begun", window(20, 4.9 * HOUR), undefined],
+    ["over", window(50, 0), undefined],
+    ["no reset known", { ...window(50, HOUR), resetsAt: undefined }, undefined],
+    ["no length known", { ...window(50, HOUR), length: undefined }, undefined],
+  ])("%s", (_, quota, at) => {
+    const empty = emptyAt(quota, now, now);
+    if (at === undefined) expect(empty).toBeUndefined();
+    else expect(empty).toBeCloseTo(at, -1);
+  });
+});
