@@ -1,0 +1,452 @@
+import { mkdirSync, symlinkSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { Probes } from "../../extensions/doctor/doctor.ts";
+import { listedHolder, lookAtFlock } from "../../extensions/doctor/lock-holders.ts";
+import { routeOf } from "../../extensions/doctor/proxies.ts";
+import { badChecks, reportJson, reportLines } from "../../extensions/doctor/report.ts";
+import { temporaryDirectory } from "../credentials/support/homes.ts";
+import { complaints, createHealthyPatient, createPatient, find, KIMI_CLI, login, NOW } from "./support.ts";
+
+const failing = (code: string) => async () => {
+  throw Object.assign(new Error("a-secret-message"), { code });
+};
+const answering = (status: number, headers: Record<string, string> = {}): Partial<Probes> => ({
+  fetch: async (url) =>
+    new Response(null, {
+      status: String(url).endsWith("/models") ? status : 200,
+      headers: { date: new Date(NOW).toUTCString(), ...headers },
+    }),
+});
+
+describe("a patient in good health", () => {
+  it("has nothing wrong, and nothing is written", async () => {
+    const patient = createHealthyPatient();
+    const report = await patient.examine();
+    expect(complaints(report)).toEqual([]);
+    expect(reportLines(report)).toContain("✓ Login of kimi-cli: valid for 13 min");
+    expect(reportLines(report).at(-1)).toBe("Nothing is wrong.");
+    expect(reportJson(report)).toMatchObject({
+      version: 1,
+      ok: true,
+      about: { pi: "0.73.1", node: "20.17.0" },
+    });
+  });
+
+  it("has a fix for each thing that is wrong, and only for those", async () => {
+    const patient = createPatient();
+    const report = await patient.examine({ dns: failing("ENOTFOUND") });
+    const checks = report.groups.flatMap((group) => group.checks);
+    expect(badChecks(report)).toHaveLength(3);
+    for (const { state, fix } of checks) expect(fix !== undefined).toBe(state === "bad");
+    expect(reportLines(report).at(-1)).toBe("3 things are wrong, see ✗.");
+    expect(reportJson(report).checks).toHaveLength(checks.length);
+  });
+});
+
+describe("logins", () => {
+  it.each<[string, string, string | undefined]>([
+    ["ended", login(-60), undefined],
+    ["at its half", login(100), undefined],
+    ["not used for a month", login(-31 * 86_400), "Login of kimi-cli: not renewed for 31 days: it has ended"],
+    ["torn", login().slice(0, 40), "Login of kimi-cli: its file is not a JSON object"],
+    ["empty", "", "Login of kimi-cli: its file is empty"],
+    ["without a token", '{"refresh_token": "x"}', "Login of kimi-cli: its file holds no access token"],
+  ])("%s", async (_name, text, complaint) => {
+    const patient = createHealthyPatient();
+    patient.write(KIMI_CLI, text);
+    const said = complaints(await patient.examine());
+    if (complaint === undefined) expect(said).toEqual([]);
+    else expect(said).toContain(complaint);
+  });
+
+  it("is not there, or logged out: says what to do", async () => {
+    const patient = createPatient();
+    const none = await patient.examine();
+    expect(complaints(none)).toEqual(["Login in use: no login found"]);
+    expect(find(none, "Login in use")?.fix).toContain("/login kimi-coder");
+    patient.write(KIMI_CLI, '{"access_token": "", "refresh_token": "", "expires_at": 0}');
+    const out = await patient.examine();
+    expect(complaints(out)).toEqual(["Login in use: kimi-cli has logged out"]);
+    expect(find(out, "Login of kimi-cli")?.state).toBe("none");
+  });
+
+  it("was ended in pi", async () => {
+    const patient = createHealthyPatient();
+    patient.write(".pi/agent/kimi-coder.json", '{"seeded": true, "seen": {}}');
+    expect(complaints(await patient.examine())).toEqual([
+      "Login in use: logged out in pi, and no new login since",
+    ]);
+  });
+
+  it.each([
+    ["the same", "refresh-secret", "the same as that of kimi-cli (~/.kimi/credentials/kimi-code.json)"],
+    [
+      "older",
+      "before",
+      "older than that of kimi-cli (~/.kimi/credentials/kimi-code.json); the next session brings it in line",
+    ],
+  ])("pi's copy is %s", async (_name, refresh, says) => {
+    const patient = createHealthyPatient();
+    const entry = { type: "oauth", access: "a", refresh, expires: NOW + 1000, owner: "kimi-cli" };
+    const source = join(patient.home, KIMI_CLI);
+    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source } }));
+    expect(find(await patient.examine(), "pi's copy of the login")).toEqual({
+      name: "pi's copy of the login",
+      state: "ok",
+      says,
+    });
+    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source: "/gone" } }));
+    expect(find(await patient.examine(), "pi's copy of the login")?.state).toBe("bad");
+  });
+
+  it("a damaged auth.json", async () => {
+    const patient = createHealthyPatient();
+    patient.write(".pi/agent/auth.json", '{"anthropic": {"key": "sk-');
+    expect(complaints(await patient.examine())).toEqual([
+      "pi's copy of the login: auth.json is not a JSON object",
+    ]);
+  });
+
+  it("a key given by hand, with which the API is asked", async () => {
+    const patient = createPatient();
+    const sent: unknown[] = [];
+    const report = await patient.examine(
+      {
+        fetch: async (_url, init) => {
+          sent.push(init?.headers);
+          return new Response(null, { status: 401 });
+        },
+      },
+      { configuredKey: () => ({ key: "sk-secret", source: "KIMI_CODER_API_KEY" }) },
+    );
+    expect(complaints(report)).toEqual(["API at api.kimi.com: does not take the API key (401)"]);
+    expect(find(report, "Login in use")?.says).toBe("an API key from KIMI_CODER_API_KEY, no login");
+    expect(sent).toContainEqual({ Authorization: "Bearer sk-secret" });
+    expect(sent).toContainEqual({});
+  });
+});
+
+describe("files", () => {
+  it.each<[string, Awaited<ReturnType<Probes["look"]>>, string]>([
+    ["unreadable", { ...regular(), readable: false }, "~/.kimi/credentials/kimi-code.json cannot be read"],
+    [
+      "another user's",
+      { ...regular(), own: false },
+      "~/.kimi/credentials/kimi-code.json belongs to another user",
+    ],
+    [
+      "open to others",
+      { ...regular(), mode: 0o644 },
+      "~/.kimi/credentials/kimi-code.json has mode 0644: others on this machine may get at it",
+    ],
+    ["a FIFO", { ...regular(), kind: "other" }, "~/.kimi/credentials/kimi-code.json is no regular file"],
+    [
+      "behind a closed folder",
+      { state: "failed", code: "EACCES" },
+      "~/.kimi/credentials/kimi-code.json cannot be looked at (EACCES)",
+    ],
+  ])("%s", async (_name, seen, says) => {
+    const patient = createHealthyPatient();
+    const path = join(patient.home, KIMI_CLI);
+    const look: Probes["look"] = async (at) =>
+      at === path ? seen : { ...regular(), kind: at.endsWith(".json") ? "file" : "folder" };
+    expect(complaints(await patient.examine({ look }))).toEqual([`kimi-cli: file: ${says}`]);
+  });
+
+  it("a folder that cannot be written", async () => {
+    const patient = createHealthyPatient();
+    const look: Probes["look"] = async (path) =>
+      path.endsWith("credentials")
+        ? { ...regular(), kind: "folder", writable: false }
+        : { ...regular(), kind: path.endsWith(".json") ? "file" : "folder" };
+    expect(complaints(await patient.examine({ look }))).toEqual([
+      "kimi-cli: folder: ~/.kimi/credentials cannot be written: a renewed login could not be saved",
+    ]);
+  });
+
+  it("a link is followed, a folder in the place of a file is not taken for one", async () => {
+    const patient = createHealthyPatient();
+    const other = createPatient();
+    other.write("real.json", login(), 0o644);
+    mkdirSync(join(other.home, KIMI_CLI, ".."), { recursive: true });
+    symlinkSync(join(other.home, "real.json"), join(other.home, KIMI_CLI));
+    expect(complaints(await other.examine())[0]).toMatch(/^kimi-cli: file: .* has mode 0644/);
+    mkdirSync(join(patient.home, ".kimi-code/credentials/kimi-code.json"), { recursive: true });
+    expect(complaints(await patient.examine())).toEqual([
+      "Login of kimi-code: cannot be read (EISDIR)",
+      "kimi-code: file: ~/.kimi-code/credentials/kimi-code.json is a folder",
+    ]);
+  });
+
+  function regular() {
+    return { state: "there", kind: "file", mode: 0o600, own: true, readable: true, writable: true } as const;
+  }
+});
+
+describe("locks", () => {
+  const name = "Lock ~/.kimi/credentials/kimi-code.lock";
+  it.each([
+    ["known", { pid: 4711, name: "python3" }, "held by process 4711 (python3)"],
+    ["of a program nobody knows", { pid: 4711, name: undefined }, "held by process 4711"],
+    ["another user's", undefined, "held by a process of another user"],
+  ])("kimi-cli's is held by a process that is %s", async (_name, holder, says) => {
+    const report = await createHealthyPatient().examine({ flock: async () => ({ state: "held", holder }) });
+    expect(complaints(report)).toEqual([`${name}: ${says}`]);
+  });
+
+  it("this pi holds for a renewal of its own, or somebody only for a moment", async () => {
+    const own = await createHealthyPatient().examine({
+      flock: async () => ({ state: "held", holder: { pid: 1, name: "node" } }),
+    });
+    expect(find(own, name)?.state).toBe("ok");
+    let looks = 0;
+    const moment = await createHealthyPatient().examine({
+      flock: async () => (++looks < 3 ? { state: "held", holder: undefined } : { state: "free" }),
+    });
+    expect(find(moment, name)).toMatchObject({ state: "ok", says: "free" });
+  });
+
+  it("pi's are held, or were left behind", async () => {
+    const patient = createHealthyPatient();
+    const lock = join(patient.home, ".pi/agent/auth.json.lock");
+    mkdirSync(lock);
+    utimesSync(lock, NOW / 1000 - 5, NOW / 1000 - 5);
+    const held = "Lock ~/.pi/agent/auth.json.lock: held by a process that is alive";
+    expect(complaints(await patient.examine())).toEqual([held]);
+    utimesSync(lock, NOW / 1000 - 3600, NOW / 1000 - 3600);
+    expect(complaints(await patient.examine())).toEqual([
+      "Lock ~/.pi/agent/auth.json.lock: left behind by a process that ended 60 min ago",
+    ]);
+  });
+
+  it("opencode's names its holder", async () => {
+    const patient = createPatient();
+    const auth = {
+      "kimi-for-coding-oauth": { type: "oauth", access: "a", refresh: "r", expires: NOW + 800_000 },
+    };
+    patient.write(".local/share/opencode/auth.json", JSON.stringify(auth));
+    const lock = ".local/share/opencode/auth.json.kimi-for-coding-oauth.refresh.lock";
+    patient.write(`${lock}/owner.json`, '{"token": "secret", "pid": 4712}');
+    utimesSync(join(patient.home, lock, "owner.json"), NOW / 1000, NOW / 1000);
+    expect(complaints(await patient.examine())).toEqual([`Lock ~/${lock}: held by process 4712`]);
+  });
+
+  it("are found in /proc/locks by device and inode, not those that wait", () => {
+    const locks = [
+      "1: POSIX  ADVISORY  WRITE 11 fe:00:2146467 0 EOF",
+      "2: FLOCK  ADVISORY  WRITE 12 fe:01:2146467 0 EOF",
+      "3: FLOCK  ADVISORY  WRITE 13 fe:00:2146467 0 EOF",
+      "3: -> FLOCK  ADVISORY  WRITE 14 fe:00:2146467 0 EOF",
+      "4: FLOCK  ADVISORY  WRITE 15 103:05:7 0 EOF",
+    ].join("\n");
+    expect(listedHolder(locks, { dev: 65024, ino: 2146467 })).toBe(13);
+    expect(listedHolder(locks, { dev: 0x103 * 256 + 5, ino: 7 })).toBe(15);
+    expect(listedHolder(locks, { dev: 65024, ino: 1 })).toBeUndefined();
+  });
+
+  it("cannot be told where there is no /proc", async () => {
+    const folder = temporaryDirectory();
+    expect(await lookAtFlock(join(folder, "none"), folder)).toEqual({ state: "absent" });
+    expect(await lookAtFlock(folder, join(folder, "none"))).toEqual({ state: "unknown" });
+  });
+});
+
+describe("network", () => {
+  it.each<[string, Partial<Probes>, string]>([
+    ["DNS", { dns: failing("EAI_AGAIN") }, "DNS: its name cannot be resolved (EAI_AGAIN)"],
+    ["TCP", { tcp: failing("ECONNREFUSED") }, "TCP: its port cannot be reached (ECONNREFUSED)"],
+    ["TLS", { tls: failing("CERT_HAS_EXPIRED") }, "TLS: no secure connection (CERT_HAS_EXPIRED)"],
+    [
+      "an error nobody knows",
+      { tcp: failing("a-secret") },
+      "TCP: its port cannot be reached (an error of another kind)",
+    ],
+  ])("fails at %s", async (_name, probes, says) => {
+    const report = await createHealthyPatient().examine({ ...probes, fetch: failing("ECONNREFUSED") });
+    expect(complaints(report)).toEqual([`Way to auth.kimi.com: ${says}`, `Way to api.kimi.com: ${says}`]);
+    expect(find(report, "API at api.kimi.com")).toMatchObject({
+      state: "none",
+      says: "no way to it, see above",
+    });
+  });
+
+  it.each([
+    [401, "does not take the access token (401)"],
+    [402, "says that the account has no membership (402)"],
+    [403, "refuses this account (403)"],
+    [404, "is not Kimi's (404)"],
+    [302, "redirects to another address (302)"],
+    [429, "has too many requests (429)"],
+    [503, "has an error of its own (503)"],
+    [418, "answers with status 418"],
+  ])("the API answers %d", async (status, says) => {
+    const report = await createHealthyPatient().examine(answering(status));
+    expect(complaints(report)).toEqual([`API at api.kimi.com: ${says}`]);
+  });
+
+  it.each([
+    [61, "61 s behind the server's"],
+    [-7_300, "2 h ahead of the server's"],
+    [59, undefined],
+  ])("the server's clock is %d s later", async (seconds, says) => {
+    const date = new Date(NOW + seconds * 1000).toUTCString();
+    const report = await createHealthyPatient().examine(answering(200, { date }));
+    expect(complaints(report)).toEqual(says === undefined ? [] : [`Clock: ${says}`]);
+  });
+
+  it("is given up after its limit, whatever hangs", async () => {
+    const never = () => new Promise<never>(() => {});
+    const { checkWay, askHost } = await import("../../extensions/doctor/network.ts");
+    const { healthy } = await import("./support.ts");
+    const host = { name: "api.kimi.com", url: "https://api.kimi.com", route: "direct" } as const;
+    for (const probe of ["dns", "tcp", "tls"]) {
+      const way = await checkWay({ ...healthy, [probe]: never }, host, 20);
+      expect(way.says).toContain("ETIMEDOUT");
+    }
+    expect(await askHost({ ...healthy, fetch: never }, host.url, undefined, 20)).toEqual({
+      state: "lost",
+      code: "ETIMEDOUT",
+    });
+  });
+
+  it("is left alone while a variable is refused", async () => {
+    const never = () => {
+      throw new Error("nothing may be sent");
+    };
+    const report = await createHealthyPatient({
+      KIMI_CODE_BASE_URL: "a secret",
+      KIMI_CODER_IDENTITY: "me",
+    }).examine({
+      dns: never,
+      tcp: never,
+      fetch: never,
+    });
+    expect(complaints(report)).toEqual([
+      "Configuration variables: KIMI_CODE_BASE_URL and KIMI_CODER_IDENTITY cannot be understood, and nothing is sent",
+    ]);
+  });
+
+  it("asks only the hosts of regions in which there is a login, each with its own token", async () => {
+    const patient = createHealthyPatient();
+    const asked: string[] = [];
+    const fetch: Probes["fetch"] = async (url, init) => {
+      asked.push(`${url} ${JSON.stringify(init?.headers)}`);
+      return new Response(null, { status: 200 });
+    };
+    await patient.examine({ fetch });
+    const mine = 'https://api.kimi.com/coding/v1/models {"Authorization":"Bearer access-secret"}';
+    expect(asked.sort()).toEqual([mine, "https://auth.kimi.com/ {}"]);
+    // kimi-code's slot for kimi.ai.
+    const global = patient.parts.stores.find(({ region }) => region === "kimi.ai");
+    if (!global) throw new Error("no store of kimi.ai");
+    patient.write(global.path.slice(patient.home.length + 1), login(700).replaceAll("-secret", "-other"));
+    asked.length = 0;
+    await patient.examine({ fetch });
+    expect(asked.sort()).toEqual(
+      [
+        mine,
+        "https://api.kimi.ai/coding/v1/models {}",
+        "https://auth.kimi.ai/ {}",
+        "https://auth.kimi.com/ {}",
+      ].sort(),
+    );
+  });
+});
+
+describe("proxies", () => {
+  const env = { HTTPS_PROXY: "http://user:secret@proxy.example:3128", no_proxy: "localhost, .kimi.ai" };
+  it.each([
+    ["https://api.kimi.com", { hostname: "proxy.example", port: 3128 }],
+    ["https://api.kimi.ai", "direct"],
+    ["http://api.kimi.com", "direct"],
+  ])("%s goes its way", (url, route) => {
+    expect(routeOf(url, { env, used: true })).toEqual(route);
+    expect(routeOf(url, { env, used: false })).toBe("direct");
+  });
+
+  it("are named, not shown, and the way to them is what is checked", async () => {
+    const patient = createHealthyPatient(env);
+    const to: string[] = [];
+    const report = await patient.examine({
+      tcp: async (host, port) => {
+        to.push(`${host}:${port}`);
+      },
+    });
+    expect(complaints(report)).toEqual([]);
+    expect(new Set(to)).toEqual(new Set(["proxy.example:3128"]));
+    expect(find(report, "Proxy variables")?.says).toBe(
+      "HTTPS_PROXY, NO_PROXY set; requests go through the proxy",
+    );
+    expect(reportLines(report).join("\n")).not.toMatch(/secret|proxy\.example/);
+  });
+
+  it.each<[string, Record<string, string>, Partial<Probes>, string]>([
+    ["no URL", { HTTPS_PROXY: "secret" }, {}, "HTTPS_PROXY set, and what they name is no http(s) proxy"],
+    [
+      "not used, and nothing is reached",
+      { HTTPS_PROXY: "http://p:1" },
+      { usesProxies: false, tcp: failing("ETIMEDOUT") },
+      "HTTPS_PROXY set, but this Node does not go by them",
+    ],
+  ])("%s", async (_name, variables, probes, says) => {
+    const report = await createHealthyPatient(variables).examine(probes);
+    expect(complaints(report)).toContain(`Proxy variables: ${says}`);
+  });
+});
+
+describe("programs and neighbours", () => {
+  it("versions that are too old", async () => {
+    const report = await createHealthyPatient().examine(
+      { node: "v18.19.0" },
+      { versions: { extension: "0.1.0", pi: "0.54.0" } },
+    );
+    expect(complaints(report)).toEqual(["Node: 18.19.0 is too old", "pi: 0.54.0 is not supported"]);
+  });
+
+  it.each<[unknown, RegExp | undefined]>([
+    [{ packages: ["npm:pi-kimi-coder"] }, undefined],
+    [{ packages: ["npm:pi-kimi-coder@1.0.0", "/somewhere/pi-kimi-coder"] }, /installed 2 times/],
+    [
+      { packages: ["npm:something", { source: "npm:@secret/pi-kimi@2" }] },
+      /packages\[1\] in ~\/\.pi\/agent\/settings\.json$/,
+    ],
+    [{ packages: ["git:github.com/secret/kimi-for-pi@v1"] }, /packages\[0\]/],
+    [{ packages: ["git:github.com/secret/pi-kimi-coder.git@v1"] }, undefined],
+    [{ extensions: ["./mine/kimi.ts"] }, /extensions\[0\]/],
+    [{ packages: ["npm:pi-moonshot"] }, undefined],
+    [{ packages: "kimi", extensions: [7, null, { source: 5 }] }, undefined],
+    ["kimi", undefined],
+  ])("settings %j", async (settings, complaint) => {
+    const patient = createHealthyPatient();
+    patient.write(".pi/agent/settings.json", JSON.stringify(settings));
+    const said = complaints(await patient.examine());
+    if (complaint === undefined) expect(said).toEqual([]);
+    else expect(said).toEqual([expect.stringMatching(complaint)]);
+    expect(said.join()).not.toContain("secret");
+  });
+
+  it("others' files, projects and commands", async () => {
+    const patient = createHealthyPatient();
+    patient.write(".pi/agent/extensions/my-kimi.ts", "");
+    patient.write("work/.pi/settings.json", '{"packages": ["npm:kimi"]}');
+    const path = "/elsewhere/index.ts";
+    const report = await patient.examine(
+      {},
+      {
+        commands: [
+          { name: "kimi:2", path },
+          { name: "other", path },
+        ],
+      },
+    );
+    expect(complaints(report)).toEqual([
+      "Other extensions for Kimi: there is one: packages[0] in the project's .pi/settings.json; a file or folder in ~/.pi/agent/extensions; a command of another extension",
+    ]);
+    const own = await createHealthyPatient().examine(
+      {},
+      { commands: [{ name: "kimi", path: "/somewhere/pi-kimi-coder/extensions/index.ts" }] },
+    );
+    expect(complaints(own)).toEqual([]);
+  });
+});
