@@ -10,6 +10,7 @@ import { createBackgroundRefresh } from "./background-refresh.ts";
 import { offerKimi } from "./commands/kimi.ts";
 import { offerLogin } from "./commands/login.ts";
 import { offerThinking } from "./commands/thinking.ts";
+import type { Waiting } from "./concurrency/guard.ts";
 import { findConfiguredKey, PROVIDER, readConfiguration } from "./configuration.ts";
 import { createEntryTokens } from "./entry-tokens.ts";
 import { lazy } from "./lazy.ts";
@@ -17,12 +18,15 @@ import { readKeptList, readMirroredAccount } from "./models/cache.ts";
 import { piModels } from "./models/pi-models.ts";
 import type { ServerModel } from "./models/server-list.ts";
 import { kimiCoder } from "./provider.ts";
+import { followQuota } from "./quota-footer.ts";
 import { hostsOf, USUAL_REGION } from "./region.ts";
 import { followSessions } from "./session.ts";
+import type { StatusFile } from "./status-file/follow.ts";
+import { asksForStatus, loginRefusal } from "./unattended.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json");
 
-export default function (pi: ExtensionAPI): void {
+export default function (pi: ExtensionAPI): void | Promise<void> {
   const configuration = readConfiguration(process.env, homedir());
   const { agentDir, regions } = configuration;
   const versions = { extension: version, pi: VERSION };
@@ -46,7 +50,10 @@ export default function (pi: ExtensionAPI): void {
       mirrored: session.mirrored,
       warn: session.warn,
       warnUnwatched: session.warnUnwatched,
+      noteFailure: (sentence, why) => statusFile?.noteFailure(sentence, why),
+      waiting: (what) => showWaiting(what).catch(() => {}),
       openSession: session.id,
+      besideLogin: (verification) => loginCommand.beside(verification),
       offerModels(models) {
         try {
           offer(models);
@@ -57,6 +64,18 @@ export default function (pi: ExtensionAPI): void {
     });
   });
 
+  /** In the order in which it is told, which loading could change. */
+  let told: Waiting | undefined;
+  async function showWaiting(what: Waiting | undefined): Promise<void> {
+    told = what;
+    const note = what && (await import("./concurrency/words.ts")).sayWaiting(what, Date.now());
+    if (told !== what) return;
+    session.waiting(note);
+    statusFile?.waiting(note);
+  }
+
+  const noLogin = loginRefusal(process.env, process.argv);
+  let statusFile: StatusFile | undefined;
   const keyArgument = process.argv.some((argument) => /^--api-key(=|$)/.test(argument));
   const expiresAt = () => service.loaded()?.credential.expiresAt();
   const session = followSessions(pi, {
@@ -67,39 +86,44 @@ export default function (pi: ExtensionAPI): void {
     keyArgument,
   });
 
+  const quotaFooter = lazy(async () => {
+    const [{ loadFooter }, used] = await Promise.all([import("./usage/load.ts"), service.load()]);
+    return loadFooter(used, keyArgument);
+  });
+  followQuota(pi, quotaFooter, configuration.footer);
+
   const offer = (models: readonly ServerModel[]) => {
     const { note: noteFromEntry } = entryTokens;
-    const provider = kimiCoder({ configuration, models: piModels(models), service, noteFromEntry });
+    const provider = kimiCoder({
+      configuration,
+      models: piModels(models),
+      service,
+      loginRefusal: noLogin,
+      noteFromEntry,
+    });
     pi.registerProvider(PROVIDER, provider);
   };
   offer(registered);
 
-  offerLogin(pi, service);
+  const loginPlaces = lazy(async () => {
+    const { logins, stores } = await service.load();
+    const { question } = await logins.load();
+    return { question, stores };
+  });
+  const loginCommand = offerLogin(pi, loginPlaces, noLogin);
   offerThinking(pi, VERSION);
-  offerKimi(pi, [
-    {
-      name: "status",
-      description: "The login in use, and what was really sent",
-      options: [],
-      load: async () => {
-        const [{ status }, { credential, configuredKey, identity, lastRequest, clock }] = await Promise.all([
-          import("./commands/status.ts"),
-          service.load(),
-        ]);
-        const { look } = credential;
-        const { now } = clock;
-        return status({
-          versions,
-          configuration,
-          look,
-          configuredKey,
-          keyArgument,
-          authPath,
-          identity,
-          lastRequest,
-          now,
-        });
-      },
-    },
-  ]);
+  offerKimi(pi, async (name) => {
+    const { loadSubcommand } = await import("./commands/load.ts");
+    const parts = { pi, configuration, versions, authPath, modelsPath, keyArgument, service };
+    return loadSubcommand(name, parts);
+  });
+  if (!asksForStatus(process.env)) return;
+  // pi waits for it, so that no event is missed; what a missing file means is said by the first request.
+  const { home } = configuration;
+  const surroundings = { home, cwd: process.cwd(), agentDir };
+  return import("./status-file/offer.ts")
+    .then(({ offerStatusFile }) => {
+      statusFile = offerStatusFile(pi, process.env, surroundings, VERSION);
+    })
+    .catch(() => {});
 }

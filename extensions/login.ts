@@ -21,6 +21,23 @@ export interface LoginParts {
   /** Whether the login could be saved; asked before the user is sent anywhere. */
   readonly save: (token: Token) => Promise<WriteOutcome>;
   readonly savePath: string;
+  /** The program whose login it will be beside pi's. */
+  readonly savedFor: string;
+  /** Shows what pi's own dialog does not, beside it; returns what takes that away again. */
+  readonly beside?: (verification: Verification) => () => void;
+}
+
+/** What the user is to confirm (RFC 8628 §3.3). */
+export interface Verification
+  extends Pick<DeviceAuthorization, "userCode" | "verificationUri" | "expiresAt"> {
+  readonly savedFor: string;
+  /** Whether one before it has expired. */
+  readonly isAnother: boolean;
+}
+
+/** What our own login screen adds to pi's callbacks: it shows everything itself. */
+export interface VerificationCallback {
+  readonly onVerification?: (verification: Verification) => void;
 }
 
 /** What pi's successor adds to the callbacks; 0.73 documents it but does not pass it. */
@@ -44,15 +61,37 @@ export const CANCELLED = "Login cancelled";
  * Error whose message is one sentence for the user, or `Login cancelled` after Esc.
  */
 export async function login(
-  { server, clock, save, savePath }: LoginParts,
-  callbacks: OAuthLoginCallbacks & DeviceCodeCallback,
+  parts: LoginParts,
+  callbacks: OAuthLoginCallbacks & DeviceCodeCallback & VerificationCallback,
 ): Promise<Token> {
-  const { signal } = callbacks;
+  let putAway: (() => void) | undefined;
+  let isAnother = false;
+  const showVerification = (authorization: DeviceAuthorization) => {
+    putAway?.();
+    const { userCode, verificationUri, expiresAt } = authorization;
+    const verification = { userCode, verificationUri, expiresAt, savedFor: parts.savedFor, isAnother };
+    isAnother = true;
+    if (callbacks.onVerification) return callbacks.onVerification(verification);
+    show(callbacks, authorization, parts.clock.now());
+    putAway = parts.beside?.(verification);
+  };
+  try {
+    return await runDeviceFlow(parts, callbacks, showVerification);
+  } finally {
+    putAway?.();
+  }
+}
+
+async function runDeviceFlow(
+  { server, clock, save, savePath }: LoginParts,
+  { onProgress, signal }: OAuthLoginCallbacks,
+  showVerification: (authorization: DeviceAuthorization) => void,
+): Promise<Token> {
   const deadline = clock.now() + DEADLINE;
   for (let expired = false; clock.now() < deadline; expired = true) {
     const authorization = await authorize(server, clock, signal);
-    if (expired) callbacks.onProgress?.("The code has expired; here is a new one.");
-    show(callbacks, authorization, clock.now());
+    if (expired) onProgress?.("The code has expired; here is a new one.");
+    showVerification(authorization);
     const limited = { ...authorization, expiresAt: Math.min(authorization.expiresAt, deadline) };
     const ask = (stop?: AbortSignal) => poll(server, authorization.deviceCode, clock.now, stop);
     const decision = await awaitDecision(ask, limited, clock, signal);

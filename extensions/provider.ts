@@ -15,6 +15,8 @@ export interface ProviderParts {
   readonly configuration: Configuration;
   readonly models: ProviderModelConfig[];
   readonly service: Lazy<ProviderService>;
+  /** One sentence why nobody can be asked to log in. */
+  readonly loginRefusal: string | undefined;
   /** Told which access tokens pi took from its own copy of the login. */
   readonly noteFromEntry: (accessToken: string) => void;
 }
@@ -33,7 +35,8 @@ export interface ProviderService {
   readonly refreshed: (credentials: OAuthCredentials) => Promise<OAuthCredentials>;
 }
 
-export function kimiCoder({ configuration, models, service, noteFromEntry }: ProviderParts): ProviderConfig {
+export function kimiCoder(parts: ProviderParts): ProviderConfig {
+  const { configuration, models, service, noteFromEntry } = parts;
   const { refusal } = configuration;
   return {
     name: "Kimi Coder",
@@ -55,7 +58,8 @@ export function kimiCoder({ configuration, models, service, noteFromEntry }: Pro
     oauth: {
       name: "Kimi Coder (Kimi coding plan)",
       async login(callbacks) {
-        if (refusal) throw new Error(refusal);
+        const refused = refusal ?? parts.loginRefusal;
+        if (refused) throw new Error(refused);
         const { login } = await loaded(service);
         return login(callbacks);
       },

@@ -4,9 +4,12 @@
  */
 import { join } from "node:path";
 import type { OAuthCredentials } from "@mariozechner/pi-ai";
+import { systemTimer } from "./background-refresh.ts";
 import type { Bearer } from "./chat/bearer.ts";
 import { createLastRequest } from "./chat/last-request.ts";
 import { createStream } from "./chat/stream.ts";
+import type { Waiting } from "./concurrency/guard.ts";
+import { createRequests } from "./concurrency/requests.ts";
 import {
   API_KEY_VARIABLE,
   CLIENT_ID,
@@ -14,15 +17,14 @@ import {
   findConfiguredKey,
   PROVIDER,
 } from "./configuration.ts";
+import type { Unavailable } from "./credentials/access.ts";
 import { piAuth } from "./credentials/pi-auth.ts";
 import { type Access, createSharedCredential } from "./credentials/shared-credential.ts";
 import type { CredentialStore } from "./credentials/store.ts";
-import { classifyError, explainError } from "./errors/explain.ts";
 import { createIdentity, type Versions } from "./identity.ts";
 import { lazy } from "./lazy.ts";
-import { login } from "./login.ts";
+import type { Verification } from "./login.ts";
 import { createCatalogue } from "./models/catalogue.ts";
-import { fetchModels } from "./models/fetch.ts";
 import { wireModel } from "./models/pi-models.ts";
 import type { ServerModel } from "./models/server-list.ts";
 import { systemClock } from "./oauth/clock.ts";
@@ -30,9 +32,9 @@ import type { Token } from "./oauth/token.ts";
 import { refresh } from "./oauth/token-endpoint.ts";
 import type { ProviderService } from "./provider.ts";
 import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
-import { chooseRegion, regionQuestion } from "./region-choice.ts";
 import { shapeRequest } from "./request/shape.ts";
 import { sayUnavailable, sayUnsaved } from "./sentences.ts";
+import type { Why } from "./status-file/failure.ts";
 import { createStores } from "./stores.ts";
 
 export interface ServiceParts {
@@ -50,8 +52,14 @@ export interface ServiceParts {
   readonly warn: (text: string) => void;
   /** Says on stderr, where there is no screen, what pi itself swallows: an overflow with nothing left to compact. */
   readonly warnUnwatched: (text: string) => void;
+  /** Hears why a request fails, with the sentence pi is about to show. */
+  readonly noteFailure: (sentence: string, why: Why) => void;
+  /** Shows what a request waits for; undefined = none waits any more. */
+  readonly waiting: (what: Waiting | undefined) => void;
   /** The id of the session that is open. */
   readonly openSession: () => string | undefined;
+  /** Shows beside pi's own dialog what that leaves out; returns what takes it away. */
+  readonly besideLogin: (verification: Verification) => () => void;
   /** Offers the provider to pi again, with these models. */
   readonly offerModels: (models: readonly ServerModel[]) => void;
 }
@@ -60,15 +68,13 @@ export interface ServiceParts {
 const TOKEN_TIMEOUT = 15_000;
 /** Nobody waits for the list of models, ms. */
 const MODELS_TIMEOUT = 20_000;
-/** … and somebody may for the figures of the plan, ms. */
-const USAGE_TIMEOUT = 10_000;
 
 export type Service = ReturnType<typeof createService>;
 
 /** Builds it of the real clock and fetch. Reads, asks and writes nothing by itself. */
 export function createService(parts: ServiceParts) {
   const { configuration, versions } = parts;
-  const { kimiShare, kimiCodeHome, agentDir, regions } = configuration;
+  const { kimiShare, agentDir, regions } = configuration;
   const clock = systemClock;
   const { now } = clock;
   const [{ region: firstRegion }] = regions;
@@ -83,10 +89,9 @@ export function createService(parts: ServiceParts) {
 
   const rotationsPath = join(agentDir, `${PROVIDER}-renewals.json`);
   const stores = createStores(configuration);
-  const question = regionQuestion(configuration, join(kimiCodeHome, "region"));
   const credential = createSharedCredential({
     stores: stores.all,
-    loginStore: stores.forLogin(question.usual),
+    loginStore: stores.forLogin(firstRegion),
     piAuth: piAuth({ path: parts.authPath }),
     memoryPath: join(agentDir, `${PROVIDER}.json`),
     rotationsPath,
@@ -100,29 +105,40 @@ export function createService(parts: ServiceParts) {
     path: parts.modelsPath,
     baseUrl: ({ region }) => hostsOf(regions, region ?? USUAL_REGION).baseUrl,
     registered: parts.registered,
-    ask: (baseUrl, accessToken, signal) =>
-      fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal),
+    async ask(baseUrl, accessToken, signal) {
+      const { fetchModels } = await import("./models/fetch.ts");
+      return fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, accessToken, signal);
+    },
     clock,
   });
 
+  const figuresPath = join(agentDir, `${PROVIDER}-usage.json`);
   const usage = lazy(async () => {
-    const [{ createUsage }, { fetchUsage }] = await Promise.all([
-      import("./usage/usage.ts"),
-      import("./usage/fetch.ts"),
-    ]);
-    return createUsage({
-      path: join(agentDir, `${PROVIDER}-usage.json`),
-      regions,
-      refusal: configuration.refusal,
-      credential,
-      configuredKey,
-      ask: (baseUrl, bearer, signal) => fetchUsage({ baseUrl, fetch, timeout: USAGE_TIMEOUT }, bearer, signal),
-      clock,
-    });
+    const { loadUsage } = await import("./usage/load.ts");
+    return loadUsage(configuration, { path: figuresPath, credential, configuredKey, clock });
   });
 
+  function sayWhy(reason: Unavailable): string {
+    const sentence = sayUnavailable(reason);
+    parts.noteFailure(sentence, reason);
+    return sentence;
+  }
+
+  const toBearer = (access: Access): Bearer =>
+    access.state === "ready"
+      ? {
+          state: "token",
+          accessToken: access.token.accessToken,
+          region: access.store.region,
+          source: access.store,
+        }
+      : { state: "none", message: sayWhy(access.reason) };
+
   async function bearer(key: string | undefined): Promise<Bearer> {
-    if (configuration.refusal) return { state: "none", message: configuration.refusal };
+    if (configuration.refusal) {
+      parts.noteFailure(configuration.refusal, "configuration");
+      return { state: "none", message: configuration.refusal };
+    }
     const fromEntry = key !== undefined && parts.isFromEntry(key);
     // pi passes the variable's name where it has nothing (0.73 looks the name up itself, its successor does not).
     if (key && !fromEntry && key !== API_KEY_VARIABLE) return { state: "key", key, region: firstRegion };
@@ -132,17 +148,31 @@ export function createService(parts: ServiceParts) {
       : toBearer(await credential.current(fromEntry));
   }
 
+  const place = createRequests({
+    path: join(agentDir, `${PROVIDER}-requests`),
+    figuresPath,
+    regions,
+    limit: configuration.parallel,
+    clock,
+    timer: systemTimer,
+    random: Math.random,
+    waiting: parts.waiting,
+  });
+
   const lastRequest = createLastRequest();
   const stream = createStream({
     bearer,
     renewed: async (accessToken) => toBearer(await credential.afterRejection(accessToken)),
-    sleep: clock.sleep,
+    place,
     note: lastRequest.note,
     openSession: parts.openSession,
-    explain: (text, seen) => {
-      const sentence = explainError(text, new Date(now()), seen);
-      if (classifyError(text, seen) === "overflow") parts.warnUnwatched(sentence);
-      return sentence;
+    judge: async (text, seen) => {
+      const { judgeError } = await import("./chat/judge-error.ts");
+      return judgeError(text, new Date(now()), seen);
+    },
+    failed: ({ kind, sentence }) => {
+      parts.noteFailure(sentence, kind);
+      if (kind === "overflow") parts.warnUnwatched(sentence);
     },
     identity: ({ state }) => identity(state === "token"),
     // A URL from pi's models.json is somebody's own choice.
@@ -161,23 +191,31 @@ export function createService(parts: ServiceParts) {
       }),
   });
 
+  const logins = lazy(async () => {
+    const { createLogins } = await import("./logins.ts");
+    const { besideLogin: beside, offerModels } = parts;
+    return createLogins({
+      configuration,
+      stores,
+      credential,
+      catalogue,
+      server,
+      clock,
+      beside,
+      offerModels,
+      toCredentials,
+    });
+  });
+
   const forProvider: ProviderService = {
     stream,
-    async login(callbacks) {
-      const region = await chooseRegion(question, callbacks);
-      const store = stores.forLogin(region);
-      const save = (token: Token) => credential.saveLogin(token, store);
-      const token = await login({ server: server(region), clock, save, savePath: store.path }, callbacks);
-      const offer = () => parts.offerModels(catalogue.registered());
-      void catalogue.afterLogin(token.accessToken, store, offer);
-      return toCredentials(token, store);
-    },
+    login: async (callbacks) => (await logins.load()).login(callbacks),
     // pi calls this while it holds auth.json's lock, so nothing here may wait for that lock.
     async refreshed(credentials) {
       if (configuredKey()) return credentials;
       const access = await credential.current(true);
       if (access.state === "ready") return toCredentials(access.token, access.store, credentials);
-      throw new Error(sayUnavailable(access.reason));
+      throw new Error(sayWhy(access.reason));
     },
   };
   return {
@@ -188,17 +226,11 @@ export function createService(parts: ServiceParts) {
     identity,
     configuredKey,
     stores,
-    question,
+    logins,
     lastRequest,
     rotationsPath,
     clock,
   };
-}
-
-function toBearer(access: Access): Bearer {
-  return access.state === "ready"
-    ? { state: "token", accessToken: access.token.accessToken, region: access.store.region }
-    : { state: "none", message: sayUnavailable(access.reason) };
 }
 
 /** The entry of auth.json for a token; fields of `before` that we do not know are kept. */

@@ -109,6 +109,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   return {
     /** For print mode, where nobody sees a notice. */
     warnUnwatched: (text: string) => ask(({ hasUI }) => !hasUI && say(text, "warning")),
+    /** Shows in pi's footer what a request waits for; undefined takes it away. */
+    waiting: (note: string | undefined) =>
+      void ask(({ hasUI, ui }) => hasUI && ui.setStatus(`${PROVIDER}-waiting`, note)),
     /** Of the session that is open. */
     id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
     // Where it cannot be loaded, the request that needs it says so.

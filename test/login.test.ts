@@ -1,7 +1,7 @@
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { WriteOutcome } from "../extensions/credentials/store.ts";
-import { login } from "../extensions/login.ts";
+import { login, type Verification } from "../extensions/login.ts";
 import type { AuthorizationServer } from "../extensions/oauth/http.ts";
 import type { Token } from "../extensions/oauth/token.ts";
 import { createFakeClock, type FakeClock } from "./support/fake-clock.ts";
@@ -46,8 +46,9 @@ const callbacks = (): OAuthLoginCallbacks => ({
   onProgress: (message) => trace.push(`progress ${message}`),
   signal: stop.signal,
 });
+const savePath = "/home/someone/.kimi/credentials/kimi-code.json";
 const run = (to: Parameters<typeof login>[1] = callbacks()) =>
-  login({ server, clock, save, savePath: "/home/someone/.kimi/credentials/kimi-code.json" }, to);
+  login({ server, clock, save, savePath, savedFor: "kimi-cli" }, to);
 const polls = () => service.log.filter(({ kind }) => kind === "device_poll");
 const codes = () => trace.filter((line) => line.startsWith("auth "));
 
@@ -213,6 +214,44 @@ describe("a login", () => {
     ]);
     expect(codes()).toEqual([]);
   });
+
+  it("leaves all of the showing to a screen of our own, without the device code", async () => {
+    service.scriptDevice(["expired", "approved"]);
+    const shown: Verification[] = [];
+    const start = clock.now();
+    await run({ ...callbacks(), onVerification: (verification) => shown.push(verification) });
+    const [first, second] = shown;
+    expect(shown).toHaveLength(2);
+    expect(first).toEqual({
+      userCode: expect.stringMatching(/^\w{4}-\w{4}$/),
+      verificationUri: expect.stringContaining(`${service.url}/device?user_code=`),
+      expiresAt: start + 1_800_000,
+      savedFor: "kimi-cli",
+      isAnother: false,
+    });
+    expect(second).toMatchObject({ isAnother: true });
+    expect(codes()).toEqual([]);
+  });
+
+  it.each(["approved", "denied"] as const)(
+    "takes away what it put beside pi's dialog when %s",
+    async (end) => {
+      service.scriptDevice(["expired", end]);
+      let there = 0;
+      const beside = ({ isAnother }: Verification) => {
+        trace.push(`beside ${isAnother}`);
+        there += 1;
+        return () => {
+          there -= 1;
+        };
+      };
+      await login({ server, clock, save, savePath, savedFor: "kimi-cli", beside }, callbacks()).catch(
+        () => {},
+      );
+      expect(trace.filter((line) => line.startsWith("beside"))).toEqual(["beside false", "beside true"]);
+      expect(there).toBe(0);
+    },
+  );
 
   it("does without the callbacks that are optional", async () => {
     const { onAuth, onPrompt } = callbacks();

@@ -81,7 +81,8 @@ function rewriteLine(line: Buffer): Buffer {
   if (head === undefined || data === undefined || end === undefined) return line;
   const chunk = parse(data);
   const said = isJsonObject(chunk) ? withDetails(chunk) : chunk;
-  return said === chunk ? line : Buffer.from(`${head}${JSON.stringify(said)}${end}`);
+  const text = said === chunk ? undefined : write(said);
+  return text === undefined ? line : Buffer.from(`${head}${text}${end}`);
 }
 
 /** The chunk with each usage object in it completed; the same object where that changes nothing. */
@@ -108,6 +109,15 @@ function complete(usage: unknown): unknown {
   const details = isJsonObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {};
   if (typeof details.cached_tokens === "number") return usage;
   return { ...usage, prompt_tokens_details: { ...details, cached_tokens: usage.cached_tokens } };
+}
+
+/** undefined where the value goes deeper than it can be written: it can be read at any depth. */
+function write(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
 }
 
 function parse(text: string): unknown {

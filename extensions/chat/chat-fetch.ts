@@ -8,6 +8,7 @@
  * runs in between, so nobody else gets it, and nothing stays replaced.
  */
 import { cachedTokensFilter } from "./cached-tokens.ts";
+import { bounded } from "./error-body.ts";
 
 export type Fetch = typeof fetch;
 
@@ -24,7 +25,7 @@ export function chatFetch(baseUrl: string, real: Fetch): Fetch {
   return async (input, init) => {
     const url = input instanceof Request ? input.url : String(input);
     if (originOf(url) !== origin) return original(input, init);
-    return withCachedTokens(await original(input, { ...init, redirect: "manual" }));
+    return readable(await original(input, { ...init, redirect: "manual" }));
   };
 }
 
@@ -60,21 +61,49 @@ export function lend(guarded: Fetch): Loan {
   };
 }
 
-function withCachedTokens(response: Response): Response {
+/** An event stream with its cached tokens in place; an error, or a page in place of a stream, cut to what is read of it. */
+function readable(response: Response): Response {
   const { body, ok, status, statusText, headers } = response;
-  if (!ok || !body || !/^text\/event-stream\b/i.test(headers.get("content-type") ?? "")) return response;
-  return new Response(filtered(body), { status, statusText, headers });
+  if (!body) return response;
+  const type = headers.get("content-type") ?? "";
+  if (ok && /^text\/event-stream\b/i.test(type)) {
+    return new Response(filtered(body), { status, statusText, headers });
+  }
+  const isError = !ok || /^(?:text\/html|application\/json)\b/i.test(type);
+  return isError ? new Response(bounded(body), { status, statusText, headers }) : response;
+}
+
+/** In bytes. The SDK takes a time that grows with the square of it, 20 s for 20 MB, and pi stands still meanwhile. */
+const LARGEST_EVENT = 8 * 1024 * 1024;
+
+/** How many bytes came since a piece with the end of an event in it: a blank line, or what may be the half of one. */
+function eventSizes() {
+  let size = 0;
+  return {
+    add(piece: Uint8Array): number {
+      const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+      const ends =
+        /^[\r\n]/.test(bytes.toString("latin1", 0, 1)) || bytes.includes("\n\n") || bytes.includes("\n\r\n");
+      size = ends ? 0 : size + bytes.length;
+      return size;
+    },
+  };
 }
 
 /** As much is read as is asked for; errors and the reader's cancelling pass through. */
 function filtered(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   const filter = cachedTokensFilter();
+  const sizes = eventSizes();
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         for (;;) {
           const { done, value } = await reader.read();
+          if (value && sizes.add(value) > LARGEST_EVENT) {
+            reader.cancel().catch(() => {});
+            throw new Error("an event of more than 8 MB");
+          }
           const ready = done ? filter.end() : filter.push(value);
           if (ready) controller.enqueue(ready);
           if (done) controller.close();

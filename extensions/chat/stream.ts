@@ -10,23 +10,28 @@ import type {
   Model,
   SimpleStreamOptions,
 } from "@mariozechner/pi-ai";
-import { isTransient, type Seen } from "../errors/explain.ts";
-import type { Clock } from "../oauth/clock.ts";
+import type { Refusal } from "../concurrency/notes.ts";
+import type { Place } from "../concurrency/place.ts";
+import type { Seen } from "../errors/classify.ts";
 import { cacheSession } from "../request/cache-session.ts";
 import { unlessAborted } from "./abort.ts";
 import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts";
 import type { Bearer, Usable } from "./bearer.ts";
 import { watchConnection } from "./connection-watch.ts";
 import { failureEvent } from "./failure-event.ts";
+import type { Verdict } from "./judge-error.ts";
 
 export interface StreamParts extends AdapterParts {
   /** `key` is what pi would send; undefined or a placeholder where pi has nothing. */
   readonly bearer: (key: string | undefined) => Promise<Bearer>;
   /** The token to use instead of `accessToken`, which the API rejected. */
   readonly renewed: (accessToken: string) => Promise<Bearer>;
-  /** Makes of the adapter's error text a sentence for the user. */
-  readonly explain: (text: string, seen: Seen) => string;
-  readonly sleep: Clock["sleep"];
+  /** What the adapter's error text means. */
+  readonly judge: (text: string, seen: Seen) => Promise<Verdict>;
+  /** Told what the user is about to read. */
+  readonly failed: (verdict: Verdict) => void;
+  /** The request's place among those of its account. */
+  readonly place: (bearer: Usable) => Place;
   /** The id of the session that is open. */
   readonly openSession: () => string | undefined;
 }
@@ -46,22 +51,32 @@ export function createStream(parts: StreamParts): Stream {
     const connection = watchConnection();
     const watched = { ...parts, seen: connection.seen, aim: connection.aim };
     run(watched, out, model, context, options)
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         const text = error instanceof Error ? error.message : String(error);
-        fail(out, model, options, options?.signal?.aborted ? text : parts.explain(text, connection.seen()));
+        if (options?.signal?.aborted) return fail(out, model, options, text);
+        fail(out, model, options, await sentenceFor(watched, text, watched.seen()));
       })
+      .catch((error: unknown) => fail(out, model, options, String(error)))
       .finally(connection.stop);
   };
+}
+
+async function sentenceFor({ judge, failed }: StreamParts, text: string, seen: Seen): Promise<string> {
+  const verdict = await judge(text, seen);
+  failed(verdict);
+  return verdict.sentence;
 }
 
 /** An error that was not passed on, because asking again may help. */
 type Withheld =
   | { readonly because: "rejected" }
-  /** The service asked to wait so many ms. */
-  | { readonly because: "busy"; readonly wait: number };
+  /** The service is busy, or the account is; its place knows how long to wait. */
+  | { readonly because: "busy" };
 
 /** How often a request waits as long as `retry-after` asks; after that pi's own retry takes over, which ignores it. */
 const MOST_WAITS = 2;
+/** How often it waits because there are too many at once, which ends by itself: minutes in all. */
+const MOST_TURNS = 8;
 /** Longer than this nobody wants to wait without a word, ms: the user is told until when instead. */
 const LONGEST_WAIT = 60_000;
 
@@ -70,6 +85,13 @@ interface WatchedParts extends StreamParts {
   readonly seen: () => Seen;
   /** Says to which API the next request goes. */
   readonly aim: (baseUrl: string) => void;
+}
+
+/** What pi wants to be asked. */
+interface Question {
+  readonly model: Model<Api>;
+  readonly context: Context;
+  readonly options: RequestOptions | undefined;
 }
 
 async function run(
@@ -82,39 +104,59 @@ async function run(
   const bearer = await unlessAborted(parts.bearer(options?.apiKey), options?.signal);
   if (bearer.state === "none") return fail(out, model, options, bearer.message);
 
-  let current: Usable = bearer;
+  const place = parts.place(bearer);
+  try {
+    await converse(parts, place, bearer, out, { model, context, options });
+  } finally {
+    place.release();
+  }
+}
+
+async function converse(
+  parts: WatchedParts,
+  place: Place,
+  bearer: Usable,
+  out: AssistantMessageEventStream,
+  { model, context, options }: Question,
+): Promise<void> {
+  const signal = options?.signal;
+  let current = bearer;
   let renewable = current.state === "token";
   for (let waits = 0; ; ) {
+    const waited = await unlessAborted(place.enter(signal), signal);
+    if (waited && current.state === "token") {
+      // The token may have ended meanwhile.
+      const newest = await unlessAborted(parts.bearer(options?.apiKey), signal);
+      if (newest.state === "none") return fail(out, model, options, newest.message);
+      current = newest;
+    }
     const events = await askAdapter(parts, current, model, context, options);
-    const mayWait = waits < MOST_WAITS;
-    const withheld = await relay(events, out, explainer(parts, current), { renewable, mayWait });
+    const withheld = await relay(events, out, { parts, bearer: current, place, renewable, waits });
     if (withheld === undefined) return;
     if (withheld.because === "busy") {
       waits += 1;
-      await unlessAborted(parts.sleep(withheld.wait, options?.signal), options?.signal);
     } else if (current.state === "token") {
       renewable = false;
-      const renewed = await unlessAborted(parts.renewed(current.accessToken), options?.signal);
+      const renewed = await unlessAborted(parts.renewed(current.accessToken), signal);
       if (renewed.state === "none") return fail(out, model, options, renewed.message);
       current = renewed;
     }
   }
 }
 
-interface Explainer {
-  readonly explain: (text: string) => string;
-  /** Whether the answer was somebody else's page. */
-  readonly isPage: () => boolean;
-  /** How long to wait before the same request is worth repeating, ms; undefined where it is not, or nobody says. */
-  readonly wait: (text: string) => number | undefined;
+/** Whether waiting is better than to let pi hear of it. */
+function mayWait({ concurrency, retryAfter = 0 }: Refusal, waits: number): boolean {
+  return retryAfter <= LONGEST_WAIT && waits < (concurrency ? MOST_TURNS : MOST_WAITS);
 }
 
-function explainer({ explain, seen }: WatchedParts, { state, region }: Usable): Explainer {
-  return {
-    explain: (text) => explain(text, { ...seen(), key: state === "key", region }),
-    isPage: () => seen().page === true,
-    wait: (text) => (isTransient(text, seen()) ? seen().retryAfter : undefined),
-  };
+interface Circumstances {
+  readonly parts: WatchedParts;
+  readonly bearer: Usable;
+  readonly place: Place;
+  /** Whether another token may be tried. */
+  readonly renewable: boolean;
+  /** How often the request has waited. */
+  readonly waits: number;
 }
 
 /**
@@ -124,26 +166,36 @@ function explainer({ explain, seen }: WatchedParts, { state, region }: Usable): 
 async function relay(
   events: AsyncIterable<AssistantMessageEvent>,
   out: AssistantMessageEventStream,
-  { explain, isPage, wait }: Explainer,
-  { renewable, mayWait }: { readonly renewable: boolean; readonly mayWait: boolean },
+  { parts, bearer, place, renewable, waits }: Circumstances,
 ): Promise<Withheld | undefined> {
+  const seen = () => ({ ...parts.seen(), key: bearer.state === "key", region: bearer.region });
   let first = true;
   for await (const event of events) {
-    if (first && event.type === "error" && event.reason === "error") {
+    if (event.type === "error" && event.reason === "error") {
       const text = event.error.errorMessage ?? "";
-      if (renewable && /^401\b/.test(text)) return { because: "rejected" };
-      const ms = mayWait ? wait(text) : undefined;
-      if (ms !== undefined && ms <= LONGEST_WAIT) return { because: "busy", wait: ms };
+      if (first && renewable && /^401\b/.test(text)) return { because: "rejected" };
+      const verdict = await parts.judge(text, seen());
+      const { refusal } = verdict;
+      if (first && refusal) {
+        place.refused(refusal);
+        const cured = refusal.concurrency || refusal.retryAfter !== undefined;
+        if (cured && mayWait(refusal, waits)) return { because: "busy" };
+      }
+      parts.failed(verdict);
+      event.error.errorMessage = verdict.sentence;
     }
     first = false;
-    if (event.type === "error" && event.reason === "error")
-      event.error.errorMessage = explain(event.error.errorMessage ?? "");
-    // pi 0.73 takes a page that came with 200 for an answer in which nothing is said.
-    if (event.type === "done" && event.message.content.length === 0 && isPage()) {
-      const error = { ...event.message, stopReason: "error" as const, errorMessage: explain("") };
+    // pi 0.73 takes a page, or anything else that came with 200 and is no stream, for an answer that says nothing.
+    const silent = event.type === "done" && event.message.content.length === 0;
+    const isPage = parts.seen().page === true;
+    if (silent && (isPage || event.message.usage.totalTokens === 0)) {
+      const text = isPage ? "" : "Stream ended without finish_reason";
+      const errorMessage = await sentenceFor(parts, text, seen());
+      const error = { ...event.message, stopReason: "error" as const, errorMessage };
       out.push({ type: "error", reason: "error", error });
       continue;
     }
+    if (event.type === "done") place.served();
     out.push(event);
   }
   return undefined;

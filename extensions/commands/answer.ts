@@ -1,26 +1,37 @@
 /** Finds the subcommand that was typed and lets it answer, or says what there is. */
 import type { ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
 import { oneLine } from "../server-text.ts";
-import type { Subcommand } from "./kimi.ts";
+import { type Name, type Run, SUBCOMMANDS, type Subcommand } from "./kimi.ts";
 import { replyIn } from "./reply.ts";
 
 /** `argument` is what was typed after `/kimi`. */
 export async function answer(
-  subcommands: readonly Subcommand[],
+  load: (name: Name) => Promise<Run>,
   argument: string,
   ctx: ExtensionCommandContext,
 ): Promise<void> {
   const reply = replyIn(ctx);
-  const [name = "", ...words] = argument.trim().split(/\s+/);
-  const subcommand = subcommands.find((candidate) => candidate.name === name.toLowerCase());
-  const stranger = subcommand && words.find((word) => !subcommand.options.includes(word));
-  if (subcommand && stranger === undefined) {
-    const run = await subcommand.load();
-    return run({ ctx, options: new Set(words), reply });
+  const [typed = "", ...words] = argument.trim().split(/\s+/);
+  const name = typed.toLowerCase();
+  if (!isName(name)) {
+    const there = `there is ${Object.keys(SUBCOMMANDS)
+      .map((one) => `/kimi ${one}`)
+      .join(", ")}.`;
+    return reply.complain(
+      typed === "" ? `Kimi Coder: ${there}` : `Kimi Coder: there is no /kimi ${oneLine(typed, 40)}; ${there}`,
+    );
   }
-  const there = `there is ${subcommands.map((one) => `/kimi ${one.name}`).join(", ")}.`;
-  if (name === "") return reply.complain(`Kimi Coder: ${there}`);
-  if (!subcommand) return reply.complain(`Kimi Coder: there is no /kimi ${oneLine(name, 40)}; ${there}`);
-  const offered = subcommand.options.length > 0 ? subcommand.options.join(", ") : "no options";
-  reply.complain(`Kimi Coder: /kimi ${subcommand.name} takes ${offered}, not ${oneLine(`${stranger}`, 40)}.`);
+  const { options }: Subcommand = SUBCOMMANDS[name];
+  const stranger = words.find((word) => !options.includes(word));
+  if (stranger !== undefined) {
+    return reply.complain(
+      `Kimi Coder: /kimi ${name} takes ${options.join(", ")}, not ${oneLine(stranger, 40)}.`,
+    );
+  }
+  const run = await load(name);
+  return run({ ctx, options: new Set(words), reply });
+}
+
+function isName(name: string): name is Name {
+  return Object.hasOwn(SUBCOMMANDS, name);
 }

@@ -1,16 +1,15 @@
 /** What happens after `/login kimi-coder` was typed: the question for the region, then pi 0.73's own dialog. */
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
-import {
-  type ExtensionAPI,
-  type ExtensionContext,
-  type InputEvent,
-  LoginDialogComponent,
-} from "@mariozechner/pi-coding-agent";
+import type { ExtensionAPI, ExtensionContext, InputEvent } from "@mariozechner/pi-coding-agent";
 import { PROVIDER } from "../configuration.ts";
+import { CANCELLED, type VerificationCallback } from "../login.ts";
 import { parseRegion, type Region } from "../region.ts";
 import type { RegionCallback, RegionQuestion } from "../region-choice.ts";
 import { ownerName } from "../sentences.ts";
 import type { Stores } from "../stores.ts";
+import { NOBODY_THERE } from "../unattended.ts";
+import { lookForBrowser, openBrowser } from "./login-screen/browser.ts";
+import { loginScreen } from "./login-screen/view.ts";
 
 export interface LoginPlaces {
   readonly question: RegionQuestion;
@@ -22,10 +21,9 @@ export interface TypedLogin {
   /** As it was typed; undefined = none was. */
   readonly region: string | undefined;
   readonly source: InputEvent["source"];
+  /** One sentence why nobody can be asked. */
+  readonly refusal: string | undefined;
 }
-
-const NOBODY_THERE =
-  "Kimi Coder: start pi in a terminal and type /login kimi-coder there; a login needs a person.";
 
 const NO_REGION =
   "Kimi Coder: that is no region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai.";
@@ -33,8 +31,9 @@ const NO_REGION =
 export async function answerLogin(
   pi: ExtensionAPI,
   places: LoginPlaces,
-  { ctx, region: typed, source }: TypedLogin,
+  { ctx, region: typed, source, refusal }: TypedLogin,
 ): Promise<void> {
+  if (refusal) return say(ctx, refusal, "error");
   // A screen and a keyboard: not print, JSON or RPC mode.
   if (!ctx.hasUI || source !== "interactive") return say(ctx, NOBODY_THERE, "error");
   const named = typed === undefined ? undefined : parseRegion(typed);
@@ -58,22 +57,30 @@ async function logIn(
   region: Region,
   { stores }: LoginPlaces,
 ): Promise<void> {
-  const failure = await ctx.ui.custom<string | undefined>((tui, _theme, _keybindings, done) => {
-    const dialog = new LoginDialogComponent(tui, PROVIDER, () => {});
-    const callbacks: OAuthLoginCallbacks & RegionCallback = {
+  const { platform, env } = process;
+  const browser = lookForBrowser({ platform, env });
+  const failure = await ctx.ui.custom<string | undefined>((tui, theme, keybindings, done) => {
+    const stop = new AbortController();
+    const isCancel = (data: string) => keybindings.matches(data, "tui.select.cancel");
+    const screen = loginScreen({ tui, theme, browser, now: Date.now }, isCancel, () => stop.abort());
+    const callbacks: OAuthLoginCallbacks & RegionCallback & VerificationCallback = {
       region,
-      onAuth: ({ url, instructions }) => dialog.showAuth(url, instructions),
-      onPrompt: ({ message, placeholder }) => dialog.showPrompt(message, placeholder),
-      onProgress: (message) => dialog.showProgress(message),
-      signal: dialog.signal,
+      onVerification(verification) {
+        screen.show(verification);
+        if (browser !== "remote") openBrowser(verification.verificationUri, platform);
+      },
+      // The screen above shows all there is, and nothing has to be typed.
+      onAuth: () => {},
+      onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
+      signal: stop.signal,
     };
     ctx.modelRegistry.authStorage.login(PROVIDER, callbacks).then(
       () => done(undefined),
       (error: unknown) => done(error instanceof Error ? error.message : String(error)),
     );
-    return dialog;
+    return screen;
   });
-  if (failure === "Login cancelled") return;
+  if (failure === CANCELLED) return;
   if (failure !== undefined) return say(ctx, `Kimi Coder: ${failure}`, "error");
   say(ctx, `Kimi Coder: logged in; saved for pi and ${ownerName(stores.forLogin(region).owner)}.`, "info");
   const model = ctx.modelRegistry.find(PROVIDER, "kimi-for-coding");

@@ -1,40 +1,71 @@
 /** What `/kimi status` says, as lines. Nothing secret is passed in: no token, no key, no device id. */
 
 import type { SentRequest } from "../chat/last-request.ts";
+import type { Rotation } from "../credentials/rotations.ts";
 import type { Choice } from "../credentials/selection.ts";
 import { sayTime } from "../errors/waiting-time.ts";
 import type { Versions } from "../identity.ts";
-import type { Hosts } from "../region.ts";
+import type { Hosts, Region } from "../region.ts";
 import { ownerName, sayProblem, sayUnavailable } from "../sentences.ts";
+import { hitPercent, type SessionCache } from "./session-cache.ts";
 
 /** What a request would be sent with. */
 export type Credential =
   /** `source` says where the key comes from. */
   { readonly kind: "key"; readonly source: string } | { readonly kind: "login"; readonly choice: Choice };
 
+/** How the login in use got into its file. */
+export type Renewal =
+  /** A pi has noted it; `own`: it was this process. */
+  | ({ readonly by: "pi"; readonly own: boolean } & Rotation)
+  /** No pi has: the program that owns the file, or another one. `at`: when the file was written, ms since the epoch. */
+  | { readonly by: "other"; readonly at: number };
+
+/** What is kept of the plan since somebody last asked for it. */
+export interface KnownPlan {
+  readonly name: string;
+  /** ms since the epoch. */
+  readonly askedAt: number;
+}
+
 export interface Status {
   readonly versions: Versions;
   readonly credential: Credential;
+  readonly renewal: Renewal | undefined;
+  readonly plan: KnownPlan | undefined;
+  readonly region: Region;
   readonly hosts: Hosts;
   readonly userAgent: string;
+  /** The model that is selected, of whatever provider; `<provider>/<id>`. */
+  readonly model: string | undefined;
   readonly last: SentRequest | undefined;
+  readonly cache: SessionCache;
   readonly now: Date;
+}
+
+/** Whether there is nothing to tell of but that there is no login. */
+export function isWithoutLogin({ credential }: Pick<Status, "credential">): string | undefined {
+  if (credential.kind === "key" || credential.choice.state !== "none") return undefined;
+  const { reason } = credential.choice;
+  return reason.kind === "no-login" || reason.kind === "logged-out" ? sayUnavailable(reason) : undefined;
 }
 
 /** One line where there is no login at all; else each line begins with what it is about. */
 export function statusLines(status: Status): readonly string[] {
-  const { versions, credential, hosts, userAgent, last, now } = status;
-  if (credential.kind === "login" && credential.choice.state === "none") {
-    const { reason } = credential.choice;
-    if (reason.kind === "no-login" || reason.kind === "logged-out") return [sayUnavailable(reason)];
-  }
+  const nothing = isWithoutLogin(status);
+  if (nothing !== undefined) return [nothing];
+  const { versions, credential, renewal, plan, region, hosts, userAgent, model, now } = status;
   return [
     `pi-kimi-coder ${versions.extension} on pi ${versions.pi}`,
     ...credentialLines(credential, now),
+    ...(renewal ? [renewalLine(renewal, credential, now)] : []),
+    plan ? `Plan: ${plan.name} (asked ${ago(plan.askedAt, now)})` : "Plan: not asked yet; type /kimi usage",
+    `Region: ${region}`,
     `API: ${hosts.baseUrl}`,
     `Authorization server: ${hosts.oauthHost}`,
     `Identity: ${userAgent}`,
-    ...requestLines(last),
+    `Model: ${model ?? "none selected"}`,
+    ...requestLines(status),
   ];
 }
 
@@ -63,9 +94,35 @@ function tokenLine(expiresAt: number, now: Date): string {
     : `Access token: ended ${time} (${sayDuration(-left)} ago); the next request renews it`;
 }
 
+function renewalLine(renewal: Renewal, credential: Credential, now: Date): string {
+  const when = `${sayPast(renewal.at, now)} (${ago(renewal.at, now)})`;
+  if (renewal.by === "other") {
+    const choice = credential.kind === "login" ? credential.choice : undefined;
+    const owner = choice?.state === "use" ? ownerName(choice.store.owner) : undefined;
+    return `Renewed: ${when} by ${owner === undefined ? "" : `${owner} or `}another program`;
+  }
+  const who = renewal.own ? "this pi" : `another pi (process ${renewal.pid})`;
+  return renewal.how === "logged-in" ? `Logged in: ${when} from ${who}` : `Renewed: ${when} by ${who}`;
+}
+
 const MINUTE = 60_000;
 
-function sayDuration(ms: number): string {
+/** "14:05" today, else "20 Nov 14:05": local time, the minute it happened in. */
+function sayPast(at: number, now: Date): string {
+  const date = new Date(at);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  if (date.toDateString() === now.toDateString()) return clock;
+  return `${date.getDate()} ${date.toDateString().slice(4, 7)} ${clock}`;
+}
+
+function ago(at: number, now: Date): string {
+  const past = now.getTime() - at;
+  return past < 0 ? "in the future: a clock was set" : `${sayDuration(past)} ago`;
+}
+
+/** `ms` ≥ 0. */
+export function sayDuration(ms: number): string {
   const minutes = Math.floor(ms / MINUTE);
   if (minutes < 1) return "less than a minute";
   const hours = Math.floor(minutes / 60);
@@ -73,19 +130,32 @@ function sayDuration(ms: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
-function requestLines(last: SentRequest | undefined): readonly string[] {
-  if (!last) return ["Last request: none in this session yet"];
+function requestLines({ last, cache }: Status): readonly string[] {
+  return [...lastLines(last), ...cacheLines(cache)];
+}
+
+function lastLines(last: SentRequest | undefined): readonly string[] {
+  if (!last) return ["Last request: none since pi started"];
   const { model, thinking, maxTokens, usage } = last;
   const sent = thinking === undefined ? "no thinking" : `thinking ${JSON.stringify(thinking)}`;
   const cap = maxTokens === undefined ? "no max_tokens" : `max_tokens ${maxTokens}`;
   const request = `Last request: model ${model}, ${sent}, ${cap}`;
   const prompt = usage ? usage.input + usage.cacheRead + usage.cacheWrite : 0;
-  if (!usage || prompt === 0) return [request];
-  const share = Math.floor((usage.cacheRead / prompt) * 100);
-  return [
-    request,
-    `Prompt cache: ${number(usage.cacheRead)} of ${number(prompt)} tokens came from it (${share} %)`,
-  ];
+  const percent = usage && hitPercent({ prompt, cached: usage.cacheRead });
+  if (!usage || percent === undefined) return [request];
+  return [request, `  of its prompt ${share(usage.cacheRead, prompt, percent)} came from Kimi's cache`];
+}
+
+function cacheLines(cache: SessionCache): readonly string[] {
+  const percent = hitPercent(cache);
+  if (percent === undefined) return [];
+  const { answers, cached, prompt } = cache;
+  const of = answers === 1 ? "1 answer" : `${number(answers)} answers`;
+  return [`Prompt cache: ${share(cached, prompt, percent)} in this session (${of})`];
+}
+
+function share(cached: number, prompt: number, percent: number): string {
+  return `${number(cached)} of ${number(prompt)} tokens (${percent} %)`;
 }
 
 function number(value: number): string {

@@ -40,7 +40,7 @@ export function isTransient(text: string, seen: Seen = {}): boolean {
 
 function readable(message: string, kind: ErrorClass): string {
   // A stack trace is for nobody.
-  const [spoken = ""] = message.split(/\n\s+at\s/);
+  const [spoken = ""] = message.split(/\n[^\S\n]+at\s/);
   const clean = oneLine(withoutTokens(oneLine(spoken, 2_000)), LONGEST_QUOTE);
   return withoutOtherReactions(clean, reactionTo(kind));
 }

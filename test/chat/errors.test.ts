@@ -2,8 +2,9 @@ import { createServer } from "node:http";
 import { type Api, createAssistantMessageEventStream, type Model } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Bearer } from "../../extensions/chat/bearer.ts";
+import { judgeError } from "../../extensions/chat/judge-error.ts";
 import { createStream } from "../../extensions/chat/stream.ts";
-import { explainError } from "../../extensions/errors/explain.ts";
+import { createFreePlace } from "../../extensions/concurrency/place.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
 import { startLoopback } from "../support/loopback.ts";
 
@@ -33,10 +34,15 @@ async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept:
     note: () => () => {},
     openSession: () => undefined,
     shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
-    explain: (text, seen) => explainError(text, now, seen),
-    sleep: async (ms) => {
-      slept.push(ms);
-    },
+    judge: async (text, seen) => judgeError(text, now, seen),
+    failed: () => {},
+    place: () =>
+      createFreePlace({
+        now: () => 0,
+        sleep: async (ms) => {
+          slept.push(ms);
+        },
+      }),
   });
   const options = signal ? { signal } : {};
   const out = createAssistantMessageEventStream();

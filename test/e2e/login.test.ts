@@ -24,6 +24,11 @@ function expectLogin({ service, home }: World): void {
   });
 }
 
+/** The top of B, C, D and F in block letters. */
+const LETTERS = "█▀▀▀▄ ▄▀▀▀▄ █▀▀▀▄ █▀▀▀▀";
+/** The top of a QR code's corner. */
+const FINDER = "█▀▀▀▀▀█";
+
 describeInTmux.each(hosts)("/login on pi $name", (host) => {
   test("typed as /login kimi-coder shows address and code, saves for pi and kimi-cli, and pi answers", async () => {
     const world = await createWorld();
@@ -107,6 +112,52 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
       });
       await pi.waitFor(/declined in the browser; type \/login kimi-coder/);
       expect(home.readKimiCli()).toBeUndefined();
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test.each([
+    { width: 40, height: 24, qr: false },
+    { width: 80, height: 24, qr: false },
+    { width: 80, height: 50, qr: true },
+    { width: 200, height: 50, qr: true },
+  ])("at $width columns and $height lines shows it whole, and counts down", async ({ qr, ...size }) => {
+    const { service, home, env } = await createWorld();
+    const address = "https://www.kimi.com/code/authorize_device?user_code=BCDF-GHJK";
+    service.deviceResponse({ user_code: "BCDF-GHJK", verification_uri_complete: address });
+    service.scriptDevice(Array.from({ length: 1000 }, () => "pending" as const));
+    const pi = await startTmux(host, home, [...ourModel], { ...env(), ...size });
+    try {
+      await enterLogin(pi, host);
+      const first = await pi.waitFor(/another (29:\d\d)/);
+      expect(first.replace(/\n */g, "")).toContain(address);
+      expect(first).toMatch(/BCDF-GHJK(?!.*https)/);
+      expect(first).toContain(size.width > 60 ? LETTERS : "B C D F - G H J K");
+      expect(first.replace(/\s+/g, " ")).toContain("pi and kimi-cli then share the login.");
+      if (size.width > 60) expect(first).toContain("on any device");
+      expect(first.includes(FINDER)).toBe(qr);
+      const shown = /another (29:\d\d)/.exec(first)?.[1];
+      await pi.waitFor((screen) => {
+        const later = /another (29:\d\d)/.exec(screen)?.[1];
+        return later !== undefined && later !== shown;
+      });
+      await pi.key("Escape");
+      await pi.waitFor((screen) => !screen.includes("good for another"));
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("over SSH opens no browser of its own", async () => {
+    const { service, home, env } = await createWorld();
+    service.deviceResponse({ interval: 0.5 });
+    const pi = await startTmux(host, home, [], env({ SSH_CONNECTION: "::1 1 ::1 22", DISPLAY: ":0" }));
+    try {
+      await enterLogin(pi, host);
+      await pi.waitFor(/on any device/);
+      await pi.waitFor(/logged in/i);
+      expect(home.openedUrls()).toEqual([]);
     } finally {
       await pi.close();
     }

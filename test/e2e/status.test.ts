@@ -1,51 +1,93 @@
 /** `/kimi status` in the real pi: on the screen, in RPC and in print mode. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { hosts } from "../support/hosts.ts";
+import { hosts, type PiHost } from "../support/hosts.ts";
 import { ourModel, printPi, runPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
-import { createWorld } from "../support/world.ts";
+import { eventually } from "../support/waiting.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+/** Runs commands in RPC mode; gives what each one says. */
+async function startTalk(host: PiHost, { home, env }: World) {
+  const pi = startRpc(host, home, [...ourModel, "--thinking", "high"], env());
+  const say = async (message: string) => {
+    const from = pi.events.length;
+    await pi.request({ type: "prompt", message });
+    const { message: said } = await pi.waitFor(({ method }) => method === "notify", { from });
+    return String(said);
+  };
+  await pi.waitFor(({ method }) => method === "notify");
+  return { pi, say };
+}
 
 describe.each(hosts)("/kimi status on pi $name", (host) => {
   test("says in RPC mode what was really sent, turn by turn, and no secret", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const token = logInToKimiCli();
-    const pi = startRpc(host, home, [...ourModel, "--thinking", "high"], env());
-    const say = async (message: string) => {
-      const from = pi.events.length;
-      await pi.request({ type: "prompt", message });
-      const { message: said } = await pi.waitFor(({ method }) => method === "notify", { from });
-      return String(said);
-    };
-    await pi.waitFor(({ method }) => method === "notify");
-    expect(await say("/kimi status")).toContain("Last request: none in this session yet");
+    const world = await createWorld();
+    const { service, home } = world;
+    const token = world.logInToKimiCli();
+    const { pi, say } = await startTalk(host, world);
+    expect(await say("/kimi status")).toContain("Last request: none since pi started");
 
-    service.reply({ text: "hi", usage: { prompt_tokens: 1000, cached_tokens: 640 }, cachedTokensAt: "top" });
+    const usage = (prompt_tokens: number, cached_tokens: number) => ({ prompt_tokens, cached_tokens });
+    service.reply({ text: "hi", usage: usage(1000, 200), cachedTokensAt: "top" });
     await pi.prompt("hello");
+    service.reply({ text: "hi", usage: usage(1000, 640), cachedTokensAt: "top" });
+    await pi.prompt("hello again");
     const status = await say("/kimi status");
     expect(status.split("\n")).toEqual([
       expect.stringMatching(new RegExp(`^pi-kimi-coder \\d+\\.\\d+\\.\\d+ on pi ${host.version}$`)),
       `Login: kimi-cli, ${home.kimiCliPath}`,
       expect.stringMatching(/^Access token: until [\w ]*\d\d:\d\d \(in 1[45] min\)$/),
+      expect.stringMatching(
+        /^Renewed: [\w ]*\d\d:\d\d \((less than a|\d) min.* ago\) by kimi-cli or another program$/,
+      ),
+      expect.stringMatching(/^Plan: /),
+      "Region: kimi.com",
       `API: ${service.baseUrl}`,
       `Authorization server: ${service.oauthHost}`,
       `Identity: ${service.chats()[0]?.headers["user-agent"]}`,
+      "Model: kimi-coder/kimi-for-coding",
       expect.stringMatching(
         /^Last request: model kimi-for-coding, thinking \{"type":"enabled".*\}, max_tokens \d+$/,
       ),
-      "Prompt cache: 640 of 1,000 tokens came from it (64 %)",
+      "  of its prompt 640 of 1,000 tokens (64 %) came from Kimi's cache",
+      "Prompt cache: 840 of 2,000 tokens (42 %) in this session (2 answers)",
     ]);
-    const [body] = service.chats().map((chat) => chat.body);
+    const body = service.chats().at(-1)?.body;
     const [, thinking] = /thinking (\{.*\}), max_tokens/.exec(status) ?? [];
     expect(body).toMatchObject({ thinking: JSON.parse(thinking ?? "{}") });
     expect(body).toMatchObject({ max_tokens: Number(/max_tokens (\d+)/.exec(status)?.[1]) });
     for (const secret of [token.access_token, token.refresh_token, home.read(".kimi/device_id").trim()])
       expect(status).not.toContain(secret);
 
-    expect(await say("/kimi usages")).toBe("Kimi Coder: there is no /kimi usages; there is /kimi status.");
-    expect(await say("/kimi")).toBe("Kimi Coder: there is /kimi status.");
-    expect(service.chats()).toHaveLength(1); // no command was sent to the model
+    expect(await say("/kimi usages")).toMatch(
+      /^Kimi Coder: there is no \/kimi usages; there is .*\/kimi status/,
+    );
+    expect(await say("/kimi")).toMatch(/^Kimi Coder: there is .*\/kimi status/);
+    expect(service.chats()).toHaveLength(2); // no command was sent to the model
     await pi.close();
+  });
+
+  test("says that this pi has renewed the login, and to the next one that another has", async () => {
+    const world = await createWorld();
+    world.logInToKimiCli("expired");
+    const { pi, say } = await startTalk(host, world);
+    // The note is written beside everything else.
+    const note = join(world.home.agentDir, "kimi-coder-renewals.json");
+    await eventually(
+      () => existsSync(note) || undefined,
+      () => "nobody noted the renewal",
+      10_000,
+    );
+    expect(await say("/kimi status")).toMatch(/\nRenewed: .* by this pi\n/);
+    await pi.close();
+    expect(world.service.refreshes()).toHaveLength(1);
+    expect(world.home.files()[".pi/agent/kimi-coder-renewals.json"]).toBe("600");
+
+    const next = await printPi(host, world.home, ["/kimi status"], world.env());
+    expect(next.stdout).toMatch(/\nRenewed: .* by another pi \(process \d+\)\n/);
   });
 
   test("works in print mode, names a key's place, and leaves no trace", async () => {
@@ -65,6 +107,36 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     expect(Object.keys(home.files())).not.toContain(".kimi/device_id");
   });
 
+  test("gives the shell one JSON object", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    const token = logInToKimiCli();
+    const run = await printPi(host, home, ["/kimi status --json"], env());
+    expect({ stderr: run.stderr, exitCode: run.exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    const text = expect.any(String);
+    expect(JSON.parse(run.stdout)).toEqual({
+      version: 1,
+      extension: text,
+      pi: host.version,
+      state: "login",
+      login: {
+        owner: "kimi-cli",
+        path: home.kimiCliPath,
+        accessTokenEnds: new Date(Math.floor(token.expires_at * 1000)).toISOString(),
+      },
+      key: null,
+      reason: null,
+      renewal: { by: "other", at: text, pid: null, login: false },
+      plan: null,
+      region: "kimi.com",
+      api: service.baseUrl,
+      authorizationServer: service.oauthHost,
+      identity: text,
+      model: "kimi-coder/kimi-for-coding",
+      lastRequest: null,
+      cache: { answers: 0, promptTokens: 0, cachedTokens: 0, percent: null },
+    });
+  });
+
   test("is one line without a login", async () => {
     const { home, env } = await createWorld();
     const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi status"], env());
@@ -76,22 +148,32 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
 });
 
 describeInTmux.each(hosts)("/kimi on the screen of pi $name", (host) => {
-  test("completes its subcommands, and shows the status", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    const pi = await startTmux(host, home, [...ourModel], env());
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await pi.ready();
-      await pi.type("/kimi ");
-      await pi.waitFor(/status\s+The login in use, and what was really sent/);
-      await pi.type("status");
-      await pi.key("Escape");
-      await pi.key("Enter");
-      await pi.waitFor(/pi-kimi-coder \d[\s\S]*Login: kimi-cli[\s\S]*Last request: none in this session yet/);
-      expect(service.chats()).toEqual([]);
-    } finally {
-      await pi.close();
-    }
-  });
+  test.each([40, 80, 200])(
+    "completes its subcommands, and shows the status, at %d columns",
+    async (width) => {
+      const { service, home, env, logInToKimiCli } = await createWorld();
+      logInToKimiCli();
+      const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height: 60 });
+      try {
+        await pi.waitFor(/using kimi-cli\s+credentials/);
+        await pi.ready();
+        await pi.type("/kimi stat");
+        await pi.waitFor(width < 80 ? /→ status/ : /→ status\s+The login in use, and what was really sent/);
+        await pi.type("us");
+        await pi.key("Escape");
+        await pi.key("Enter");
+        // Lines are broken anywhere at 40 columns.
+        const whole = [
+          "Login: kimi-cli,",
+          "Region: kimi.com",
+          "Model: kimi-coder/",
+          "Last request: none since pi",
+        ];
+        await pi.waitFor((screen) => whole.every((part) => screen.replace(/\s+/g, " ").includes(part)));
+        expect(service.chats()).toEqual([]);
+      } finally {
+        await pi.close();
+      }
+    },
+  );
 });

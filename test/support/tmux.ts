@@ -21,6 +21,8 @@ export interface TmuxPi {
   key(...names: string[]): Promise<void>;
   /** What is on the screen now. */
   screen(): Promise<string>;
+  /** The screen with its colours, as terminal escapes, and the spaces at the ends of its lines. */
+  styled(): Promise<string>;
   /** The screen and everything that scrolled off it. */
   history(): Promise<string>;
   /** Waits until the screen has it; gives the screen. Throws with the screen after `timeoutMs` (default 20 s). */
@@ -134,6 +136,7 @@ export async function startTerminal(
     ready: (timeoutMs) => waitFor("[Extensions]", timeoutMs),
     waitFor,
     screen: () => capture(),
+    styled: () => capture("-e", "-N"),
     history: () => capture("-S", "-"),
     ended: (timeoutMs = PATIENCE) =>
       eventually(

@@ -1,0 +1,245 @@
+/** `/kimi doctor` in the real pi: well and ill, in print and RPC mode and on the screen. */
+import { chmodSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { hosts, type PiHost } from "../support/hosts.ts";
+import { holdKimiCliLock } from "../support/peers.ts";
+import { ourModel, runPi } from "../support/pi.ts";
+import { startRpc } from "../support/rpc.ts";
+import { findSecrets } from "../support/secrets.ts";
+import { describeInTmux, startTmux } from "../support/tmux.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+/** The doctor's words from the shell, without a session or a model. */
+async function ask(host: PiHost, { home, env }: World, variables: Record<string, string> = {}) {
+  const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor"], env(variables));
+  expect(stderr).toBe("");
+  const bad = stdout.split("\n").filter((line) => line.startsWith("✗"));
+  return { stdout, bad, exitCode };
+}
+
+/** A port that answers every connection so. */
+async function listen(answer: string): Promise<number> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.end(answer);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** One on which nobody listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+describe.each(hosts)("/kimi doctor on pi $name", (host) => {
+  test("finds nothing wrong where nothing is, and touches nothing", async () => {
+    const world = await createWorld();
+    const { service, home } = world;
+    world.logInToKimiCli();
+    // The session itself makes pi's copy of the login.
+    await ask(host, world);
+    const login = ["auth.json", "kimi-coder.json"].map((name) => home.read(`.pi/agent/${name}`));
+    const before = Object.keys(home.files());
+    const asked = service.log.length;
+    const { stdout, bad, exitCode } = await ask(host, world);
+    expect({ bad, exitCode }).toEqual({ bad: [], exitCode: 0 });
+    for (const line of [
+      "✓ Login in use: that of kimi-cli",
+      "✓ kimi-cli: file: ~/.kimi/credentials/kimi-code.json can be read by you alone",
+      "✓ API at the host in KIMI_CODE_BASE_URL: answers, and takes the login",
+      "✓ Clock: agrees with the server's",
+      "Nothing is wrong.",
+    ])
+      expect(stdout.split("\n")).toContain(line);
+    expect(stdout).not.toContain(home.path);
+    expect(stdout).not.toContain(new URL(service.url).port);
+    expect(["auth.json", "kimi-coder.json"].map((name) => home.read(`.pi/agent/${name}`))).toEqual(login);
+    expect(
+      Object.keys(home.files()).filter((name) => !before.includes(name) && !/sessions|models/.test(name)),
+    ).toEqual([]);
+    expect(new Set(service.log.slice(asked).map(({ kind }) => kind))).toEqual(new Set(["models", "other"]));
+  });
+
+  test("works without a login, and says what to do", async () => {
+    const world = await createWorld();
+    const { stdout, bad, exitCode } = await ask(host, world);
+    expect({ bad, exitCode }).toEqual({ bad: ["✗ Login in use: no login found"], exitCode: 1 });
+    expect(stdout).toContain(
+      "\n  → type /login kimi-coder in pi, or log in with kimi-cli, or set KIMI_CODER_API_KEY\n",
+    );
+  });
+
+  test("names files that are open, torn, or no files; locks that are held, or left behind", async () => {
+    const world = await createWorld();
+    const { home, service } = world;
+    const token = world.logInToKimiCli();
+    const release = await holdKimiCliLock(home);
+    onTestFinished(release);
+    chmodSync(home.kimiCliPath, 0o644);
+    home.write(".opencode-kimi-auth/oauth.json", '{"access_token": "at-torn');
+    mkdirSync(home.kimiCodePath(service), { recursive: true });
+    home.writeAuth({});
+    const lock = `${home.authPath}.lock`;
+    mkdirSync(lock);
+    utimesSync(lock, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
+    home.write(".pi/agent/settings.json", '{"packages": []}');
+    home.write(".pi/agent/extensions/kimi-other.ts", "export default () => {};");
+    const { stdout, bad, exitCode } = await ask(host, world);
+    const slot = "~/.kimi-code/credentials/kimi-code-env-<slot>.json";
+    // pi itself may take a stale lock of auth.json over at its start.
+    const own = bad
+      .filter((line) => !line.includes("auth.json.lock"))
+      .map((line) => line.replace(/env-[0-9a-f]{16}/, "env-<slot>"));
+    expect(own).toEqual([
+      "✗ Other extensions for Kimi: there is one: a file or folder in ~/.pi/agent/extensions",
+      "✗ Login of kimi-code: cannot be read (EISDIR)",
+      "✗ Login of opencode-kimi-auth: its file is not a JSON object",
+      "✗ kimi-cli: file: ~/.kimi/credentials/kimi-code.json has mode 0644: others on this machine may get at it",
+      `✗ kimi-code: file: ${slot} is a folder`,
+      expect.stringMatching(
+        /^✗ Lock ~\/\.kimi\/credentials\/kimi-code\.lock: held by process \d+ \(python3?\)$/,
+      ),
+    ]);
+    expect(exitCode).toBe(1);
+    expect(findSecrets(stdout)).toEqual([]);
+    expect(stdout).not.toContain(token.access_token);
+  });
+
+  test("names the stage at which a host is not reached", async () => {
+    const world = await createWorld();
+    world.logInToKimiCli();
+    const closed = await closedPort();
+    const garbage = await listen("this is no TLS\r\n");
+    const { bad } = await ask(host, world, {
+      KIMI_CODE_OAUTH_HOST: `http://127.0.0.1:${closed}`,
+      KIMI_CODE_BASE_URL: `https://127.0.0.1:${garbage}/coding/v1`,
+    });
+    expect(bad).toEqual([
+      "✗ Way to the host in KIMI_CODE_OAUTH_HOST: TCP: its port cannot be reached (ECONNREFUSED)",
+      expect.stringMatching(/^✗ Way to the host in KIMI_CODE_BASE_URL: TLS: no secure connection \(.+\)$/),
+    ]);
+    const { bad: unnamed } = await ask(host, world, {
+      KIMI_CODE_BASE_URL: "https://nobody.invalid/coding/v1",
+    });
+    expect(unnamed).toEqual([
+      expect.stringMatching(
+        /^✗ Way to the host in KIMI_CODE_BASE_URL: DNS: its name cannot be resolved \(E\w+\)$/,
+      ),
+    ]);
+  });
+
+  test("sees a clock that is off, a login that ended, and a token that is not taken", async () => {
+    const world = await createWorld();
+    const { service, home } = world;
+    const token = world.logInToKimiCli();
+    const date = new Date(Date.now() + 600_000).toUTCString();
+    service.fault({ path: "models", do: { status: 401, body: {}, headers: { date } } });
+    expect((await ask(host, world)).bad).toEqual([
+      "✗ API at the host in KIMI_CODE_BASE_URL: does not take the access token (401)",
+      expect.stringMatching(/^✗ Clock: (9|10) min behind the server's$/),
+    ]);
+    home.writeKimiCli({ ...token, expires_at: Date.now() / 1000 - 40 * 86_400 });
+    expect((await ask(host, world)).bad).toEqual([
+      "✗ Login of kimi-cli: not renewed for 40 days: it has ended",
+    ]);
+    rmSync(home.kimiCliPath);
+    const refused = await ask(host, world, { KIMI_CODER_IDENTITY: "somebody" });
+    expect(refused.bad).toEqual([
+      "✗ Configuration variables: KIMI_CODER_IDENTITY cannot be understood, and nothing is sent",
+      "✗ Login in use: kimi-cli has logged out",
+    ]);
+  });
+
+  test("goes through a proxy as pi's requests do, and shows nothing of its address", async () => {
+    const world = await createWorld();
+    world.logInToKimiCli();
+    const port = await closedPort();
+    const { stdout, bad } = await ask(host, world, {
+      HTTP_PROXY: `http://user:very-secret@127.0.0.1:${port}`,
+      NO_PROXY: "localhost",
+    });
+    expect(bad).toEqual([
+      "✗ Way to the host in KIMI_CODE_OAUTH_HOST: TCP: the proxy's port cannot be reached (ECONNREFUSED)",
+      "✗ Way to the host in KIMI_CODE_BASE_URL: TCP: the proxy's port cannot be reached (ECONNREFUSED)",
+    ]);
+    expect(stdout).toContain("✓ Proxy variables: HTTP_PROXY, NO_PROXY set; requests go through the proxy\n");
+    expect(stdout).not.toMatch(new RegExp(`very-secret|${port}`));
+  });
+
+  test("gives the shell JSON", async () => {
+    const { home, env } = await createWorld();
+    const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor --json"], env());
+    expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 1 });
+    const report: unknown = JSON.parse(stdout);
+    const text = expect.any(String);
+    expect(report).toEqual({
+      version: 1,
+      ok: false,
+      about: { extension: text, pi: host.version, node: text, system: text },
+      checks: expect.any(Array),
+    });
+    const checks: readonly unknown[] =
+      isJsonObject(report) && Array.isArray(report.checks) ? report.checks : [];
+    expect(checks.length).toBeGreaterThan(12);
+    for (const check of checks) {
+      expect(check).toEqual({
+        group: expect.stringMatching(/^(program|logins|files|locks|network|plan)$/),
+        name: text,
+        state: expect.stringMatching(/^(ok|bad|none)$/),
+        says: text,
+        fix: isJsonObject(check) && check.state === "bad" ? text : null,
+      });
+    }
+  });
+
+  test("answers in RPC mode with a notice, and pi goes on", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    const pi = startRpc(host, home, [...ourModel], env());
+    await pi.waitFor(({ method }) => method === "notify");
+    const from = pi.events.length;
+    await pi.request({ type: "prompt", message: "/kimi doctor" });
+    const { message } = await pi.waitFor(({ method }) => method === "notify", { from });
+    expect(String(message)).toContain("✓ Login in use: that of kimi-cli\n");
+    await pi.prompt("hello");
+    expect(service.chats()).toHaveLength(1);
+    await pi.close();
+  });
+});
+
+describeInTmux.each(hosts)("/kimi doctor on the screen of pi $name", (host) => {
+  test.each([40, 80, 200])("at %d columns", async (width) => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    chmodSync(home.kimiCliPath, 0o640);
+    writeFileSync(join(home.work, "unrelated"), "");
+    const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height: 100 });
+    try {
+      await pi.waitFor(/using kimi-cli\s+credentials/);
+      await pi.ready();
+      await pi.type("/kimi doctor");
+      await pi.key("Escape");
+      await pi.key("Enter");
+      const wanted = [
+        "✓ Login in use: that of kimi-cli",
+        "→ chmod 600 ~/.kimi/credentials/",
+        "1 thing is wrong, see ✗.",
+      ];
+      await pi.waitFor((screen) => wanted.every((part) => screen.replace(/\s+/g, " ").includes(part)));
+    } finally {
+      await pi.close();
+    }
+  });
+});

@@ -1,0 +1,288 @@
+/** The status file of the real pi, read as an orchestrator reads it. */
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { hosts, olderHost, type PiHost, root } from "../support/hosts.ts";
+import { jsonPi, ourModel, piArguments, printPi } from "../support/pi.ts";
+import { startRpc } from "../support/rpc.ts";
+import { readStatusFile } from "../support/status-file.ts";
+import { describeInTmux, startTmux } from "../support/tmux.ts";
+import { enter, enterLogin } from "../support/typing.ts";
+import { createWorld } from "../support/world.ts";
+
+const serverError = { status: 500, body: { error: { type: "server_error", message: "boom" } } };
+const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+
+async function createWatched() {
+  const world = await createWorld();
+  const path = join(world.home.path, "run", "worker.json");
+  const watched = { KIMI_CODER_STATUS_FILE: path };
+  const env = (extra: Readonly<Record<string, string>> = {}) => world.env({ ...watched, ...extra });
+  return { ...world, path, env, status: readStatusFile(path) };
+}
+
+describe.each(hosts)("the status file of pi $name", (host) => {
+  test("follows print mode, and holds the answer without the thinking", async () => {
+    const { service, home, path, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    service.reply({ thinking: "secret thoughts", text: "forty-two" });
+    const { exitCode, stdout } = await printPi(host, home, ["hello"], env());
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: "forty-two\n" });
+    expect(status.read()).toMatchObject({
+      version: 1,
+      state: "completed",
+      turn: 1,
+      model: "kimi-coder/kimi-for-coding",
+      message: "forty-two",
+      messageFile: null,
+      error: null,
+      exit: { code: 0 },
+    });
+    expect(status.states().slice(0, 2)).toEqual(["starting", "processing"]);
+    expect(status.states().at(-1)).toBe("completed@");
+    expect(status.complaints()).toEqual([]);
+    expect(readFileSync(path, "utf8")).not.toContain("secret thoughts");
+    expect([mode(path), mode(dirname(path)), ...readdirSync(dirname(path))]).toEqual([
+      "600",
+      "700",
+      "worker.json",
+    ]);
+  });
+
+  test("is not there unless asked for", async () => {
+    const world = await createWorld();
+    world.logInToKimiCli();
+    await printPi(host, world.home, ["hello"], world.env());
+    expect(Object.keys(world.home.files()).filter((name) => name.includes("status"))).toEqual([]);
+  });
+
+  test("is at its default place for CAO, and nowhere for an id that is a path", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    await printPi(host, home, ["hello"], env({ CAO_TERMINAL_ID: "ab12cd34" }));
+    const path = join(home.agentDir, "kimi-coder-status", "ab12cd34.json");
+    expect(readStatusFile(path).read()).toMatchObject({ state: "completed", message: "You said: hello" });
+    const evil = await printPi(host, home, ["hello"], env({ CAO_TERMINAL_ID: "../../evil" }));
+    expect(evil.stderr.trim().split("\n")).toEqual([
+      "Kimi Coder: CAO_TERMINAL_ID is no plain name, so no status file is written; name one in KIMI_CODER_STATUS_FILE.",
+    ]);
+    expect(evil.stdout).toBe("You said: hello\n");
+    expect(Object.keys(home.files()).filter((name) => name.includes("evil"))).toEqual([]);
+  });
+
+  test("says in one line and with pi's exit code that there is no login", async () => {
+    const { service, home, env, status } = await createWatched();
+    const print = await printPi(host, home, ["hello"], env());
+    expect(print.stderr.trim().split("\n")).toEqual([expect.stringContaining("no login found")]);
+    expect(print.exitCode).toBe(1);
+    const error = { class: "no-login", nextAction: expect.stringContaining("type /login kimi-coder") };
+    expect(status.read()).toMatchObject({ state: "error", message: null, error, exit: { code: 1 } });
+    await jsonPi(host, home, ["hello"], env());
+    expect(status.read()).toMatchObject({ state: "error", error });
+    expect(status.complaints()).toEqual([]);
+    expect(service.log).toEqual([]);
+    expect(home.openedUrls()).toEqual([]);
+  });
+
+  test("says that a login was revoked", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    service.revokeAccessToken();
+    service.revokeLogin();
+    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
+    expect(exitCode).toBe(1);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(status.read()).toMatchObject({ state: "error", error: { class: "login" } });
+  });
+
+  test("stays at processing while pi repeats, aborts, gives up, compacts and begins anew", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    home.write(
+      ".pi/agent/settings.json",
+      JSON.stringify({
+        retry: { enabled: true, maxRetries: 2, baseDelayMs: 100 },
+        compaction: { keepRecentTokens: 1 },
+      }),
+    );
+    const pi = startRpc(host, home, ourModel, env());
+    const first = await status.waitFor({ state: "idle" });
+    expect(first).toMatchObject({ turn: 0, message: null });
+
+    service.fault({ path: "chat", times: 2, do: serverError });
+    await pi.request({ type: "prompt", message: "one" });
+    await status.waitFor({ state: "completed", turn: 1, message: "You said: one" });
+    expect(status.states()).toEqual(["starting", "idle", "processing", "completed"]);
+
+    const stop = service.fault({ path: "chat", times: 20, do: serverError });
+    await pi.request({ type: "prompt", message: "two" });
+    const failed = await status.waitFor({ state: "error", turn: 2 });
+    expect(failed).toMatchObject({ error: { class: "server", nextAction: expect.stringContaining("wait") } });
+    expect(service.chats()).toHaveLength(6);
+    stop();
+
+    service.fault({ path: "chat", do: { hang: true } });
+    await pi.request({ type: "prompt", message: "three" });
+    await service.waitFor(({ kind }) => kind === "chat" && service.chats().length === 7);
+    expect(status.read()).toMatchObject({ state: "processing", turn: 3, message: null, error: null });
+    await pi.request({ type: "abort" });
+    await status.waitFor({ state: "error", turn: 3 });
+    expect(status.read()).toMatchObject({ error: { class: "aborted" } });
+
+    await pi.request({ type: "prompt", message: "four" });
+    await status.waitFor({ state: "completed", turn: 4 });
+    await pi.request({ type: "compact" });
+    await status.waitFor({ state: "completed", turn: 4, message: "You said: four" });
+    expect(status.states().slice(-3)).toEqual(["completed", "processing", "completed"]);
+    service.fault({ path: "chat", times: 20, do: { status: 402, body: { error: { message: "no plan" } } } });
+    await pi.request({ type: "prompt", message: "five" });
+    expect(await status.waitFor({ state: "error", turn: 5 })).toMatchObject({
+      error: { class: "membership" },
+    });
+
+    await pi.request({ type: "new_session" });
+    const fresh = await status.waitFor({ state: "idle" });
+    expect(fresh).toMatchObject({ turn: 0, message: null, error: null });
+    expect(fresh.sessionId).not.toBe(first.sessionId);
+    await pi.close();
+    expect(status.read()).toMatchObject({ state: "idle", exit: { code: 0 } });
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("says that a pi was ended in the middle of a turn", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    service.fault({ path: "chat", do: { hang: true } });
+    const pi = startRpc(host, home, ourModel, env());
+    await status.waitFor({ state: "idle" });
+    await pi.request({ type: "prompt", message: "hello" });
+    await service.waitFor(({ kind }) => kind === "chat");
+    await pi.kill("SIGTERM");
+    expect(status.read()).toMatchObject({
+      state: "error",
+      error: { class: "interrupted" },
+      exit: { code: 143 },
+    });
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("names the file of a long answer, and takes it away with the next turn", async () => {
+    const { service, home, path, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    const text = "long € ".repeat(2_000).trim();
+    service.reply({ text });
+    const pi = startRpc(host, home, ourModel, env());
+    await status.waitFor({ state: "idle" });
+    await pi.request({ type: "prompt", message: "hello" });
+    const { message, messageFile } = await status.waitFor({ state: "completed" });
+    expect(message).toBeNull();
+    expect(String(messageFile)).toMatch(/worker\.json\.message-\d+\.txt$/);
+    expect(readFileSync(String(messageFile), "utf8")).toBe(text);
+    expect(mode(String(messageFile))).toBe("600");
+    await pi.request({ type: "prompt", message: "again" });
+    await status.waitFor({ state: "completed", message: "You said: again" });
+    expect(readdirSync(dirname(path))).toEqual(["worker.json"]);
+    await pi.close();
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("that cannot be written costs one warning, and no answer", async () => {
+    const { home, path, env, logInToKimiCli } = await createWorld().then((world) => ({
+      ...world,
+      path: join(world.home.path, "there"),
+    }));
+    logInToKimiCli();
+    const watched = env({ KIMI_CODER_STATUS_FILE: path });
+    mkdirSync(path);
+    const folder = await printPi(host, home, ["hello"], watched);
+    expect(folder).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(folder.stderr.trim().split("\n")).toEqual([
+      `Kimi Coder: the status file ${path} cannot be written (EISDIR); make it writable, or name another in KIMI_CODER_STATUS_FILE.`,
+    ]);
+    const precious = join(home.path, "notes.txt");
+    writeFileSync(precious, "dear diary");
+    chmodSync(precious, 0o644);
+    const foreign = await printPi(host, home, ["hello"], env({ KIMI_CODER_STATUS_FILE: precious }));
+    expect(foreign).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(foreign.stderr).toContain("cannot be written (something else is in it)");
+    expect(readFileSync(precious, "utf8")).toBe("dear diary");
+  });
+
+  test("stays the parent's while a subagent runs", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    const child = [host.node, ...piArguments(host, [...ourModel, "-p", "--no-session", "child"], root)];
+    const command = child.map((word) => `'${word}'`).join(" ");
+    service.reply({ toolCalls: [{ name: "bash", arguments: { command } }] }, { text: "from the child" });
+    const { stdout } = await printPi(host, home, ["parent"], env());
+    expect(service.chats()).toHaveLength(3);
+    expect(JSON.stringify(service.chats()[2]?.body)).toContain("from the child");
+    expect(status.states().slice(0, 2)).toEqual(["starting", "processing"]);
+    expect(status.states().filter((state) => state === "starting")).toHaveLength(1);
+    expect(status.read()).toMatchObject({ state: "completed", turn: 1, message: stdout.trim() });
+    expect(status.complaints()).toEqual([]);
+  });
+});
+
+async function typeLogin(host: PiHost, path: string, world: Awaited<ReturnType<typeof createWatched>>) {
+  const { service, home, env } = world;
+  const pi = await startTmux(host, home, ourModel, env());
+  try {
+    await enterLogin(pi, host);
+    await pi.waitFor(/login needs a\s+person/);
+    expect(service.log).toEqual([]);
+    expect(home.openedUrls()).toEqual([]);
+    expect(existsSync(path)).toBe(true);
+  } finally {
+    await pi.close();
+  }
+}
+
+describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) => {
+  test("leads through a session, and /login asks nobody", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    const pi = await startTmux(host, home, ourModel, env());
+    try {
+      const { sessionId } = await status.waitFor({ state: "idle" });
+      await enter(pi, "hello");
+      await status.waitFor({ state: "completed", message: "You said: hello" });
+      const { pid } = status.read();
+      service.fault({ path: "chat", do: { hang: true } });
+      await pi.submit("slow");
+      await status.waitFor({ state: "processing", turn: 2 });
+      await service.waitFor(() => service.chats().length === 2);
+      await pi.key("Escape");
+      expect(await status.waitFor({ state: "error", turn: 2 })).toMatchObject({
+        error: { class: "aborted" },
+      });
+      await pi.submit("/reload");
+      await pi.waitFor(/[Rr]eloaded/);
+      await pi.submit("after");
+      expect(await status.waitFor({ state: "completed", turn: 3 })).toMatchObject({ sessionId, pid });
+      await pi.submit("/new");
+      await status.waitFor({ state: "idle", turn: 0 });
+      await pi.submit("/quit");
+      expect(await pi.ended()).toBe(0);
+      expect(status.read()).toMatchObject({ state: "idle", exit: { code: 0 } });
+      expect(status.complaints()).toEqual([]);
+      expect(status.states().filter((state) => state === "starting")).toHaveLength(1);
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("means that no login is begun", async () => {
+    const world = await createWatched();
+    await typeLogin(host, world.path, world);
+    if (host === olderHost) expect(world.status.read()).toMatchObject({ state: "idle", turn: 0 });
+  });
+});
