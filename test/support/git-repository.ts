@@ -11,6 +11,8 @@ import type { Packed } from "./registry.ts";
 export interface GitRepository {
   /** What `git clone` takes. */
   readonly url: string;
+  /** Commits another version. */
+  release(version: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -34,8 +36,9 @@ export async function startGitRepository(home: Home, packages: readonly Packed[]
   await git(tree, "init", "--quiet");
   await git(tree, "add", "--all");
   await git(tree, "commit", "--quiet", "--message", "The working tree");
-  await git(tree, "clone", "--quiet", "--bare", tree, join(served, "somebody", "pi-kimi-coder.git"));
-  await git(join(served, "somebody", "pi-kimi-coder.git"), "update-server-info");
+  const bare = join(served, "somebody", "pi-kimi-coder.git");
+  await git(tree, "clone", "--quiet", "--bare", tree, bare);
+  await git(bare, "update-server-info");
 
   const loopback = await startLoopback((request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
@@ -43,7 +46,17 @@ export async function startGitRepository(home: Home, packages: readonly Packed[]
     if (existsSync(file) && statSync(file).isFile()) response.end(readFileSync(file));
     else response.writeHead(404).end();
   });
-  return { url: `${loopback.url}/somebody/pi-kimi-coder.git`, close: loopback.close };
+  return {
+    url: `${loopback.url}/somebody/pi-kimi-coder.git`,
+    async release(version) {
+      const file = join(tree, "package.json");
+      writeFileSync(file, JSON.stringify({ ...readObject(file), version }));
+      await git(tree, "commit", "--quiet", "--all", "--message", `Release ${version}`);
+      await git(tree, "push", "--quiet", bare, "HEAD");
+      await git(bare, "update-server-info");
+    },
+    close: loopback.close,
+  };
 }
 
 /** The dependencies were packed again from node_modules: the same files, but not the bytes the lock file knows. */
@@ -61,4 +74,10 @@ function takePackedChecksums(file: string, packages: readonly Packed[]): void {
   );
   const object: JsonObject = isJsonObject(lock) ? lock : {};
   writeFileSync(file, JSON.stringify({ ...object, packages: patched }));
+}
+
+function readObject(file: string): JsonObject {
+  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+  if (!isJsonObject(value)) throw new Error(`${file} is no object`);
+  return value;
 }

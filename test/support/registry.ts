@@ -31,6 +31,8 @@ export interface Registry {
   readonly packages: readonly Packed[];
   /** Paths that were asked for and are not here: packages that nobody should have needed. */
   readonly missed: readonly string[];
+  /** Packs a folder and serves it too; of several versions of a package the last is `latest`. */
+  publish(folder: string): Promise<Packed>;
   close(): Promise<void>;
 }
 
@@ -81,6 +83,13 @@ export async function startRegistry(home: Home): Promise<Registry> {
     ours: find(packages, "pi-kimi-coder"),
     packages,
     missed,
+    async publish(folder) {
+      const [packed] = await pack([folder], destination, home);
+      if (packed === undefined) throw new Error(`npm has packed nothing of ${folder}`);
+      served.push(packed);
+      manifests.push(readObject(join(folder, "package.json")));
+      return packed;
+    },
     close: loopback.close,
   };
 }

@@ -1,0 +1,290 @@
+/**
+ * What becomes of an installation: listed, updated, removed, beside other providers of Kimi's models. How it is
+ * installed, how large it may be and that no pi comes with it, readme.test.ts shows.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { type GitRepository, startGitRepository } from "../support/git-repository.ts";
+import { createHome, type Home } from "../support/home.ts";
+import { hosts, olderHost, root } from "../support/hosts.ts";
+import { type Loopback, startLoopback } from "../support/loopback.ts";
+import { createMachine, type Machine } from "../support/machine.ts";
+import { run } from "../support/processes.ts";
+import { type Registry, startRegistry } from "../support/registry.ts";
+
+/** ms */
+const PATIENCE = 120_000;
+const ASK = "pi --provider kimi-coder --model kimi-for-coding -p";
+
+let shared: Home;
+let registry: Registry;
+let repository: GitRepository;
+beforeAll(async () => {
+  shared = createHome();
+  registry = await startRegistry(shared);
+  repository = await startGitRepository(shared, registry.packages);
+}, PATIENCE);
+afterAll(async () => {
+  await registry.close();
+  await repository.close();
+  shared.remove();
+});
+
+describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
+  const globally = host === olderHost ? ".npm-global/lib" : ".pi/agent/npm";
+
+  test("npm: listed, updated to what was published since, and removed without a trace in the user's files", () =>
+    onMachine(async (machine) => {
+      const { home } = machine;
+      home.write(".pi/agent/settings.json", '{"theme":"light"}');
+      home.writeAuth({ anthropic: { type: "api_key", key: "k" } });
+      await succeed(machine, "pi install npm:pi-kimi-coder");
+      expect(await succeed(machine, "pi list")).toContain("npm:pi-kimi-coder");
+      expect(await succeed(machine, `${ASK} hello`)).toBe("You said: hello\n");
+
+      const version = `99.0.${host === olderHost ? 0 : 1}`;
+      await publish(version);
+      await succeed(machine, "pi update --extensions");
+      const manifest: unknown = JSON.parse(home.read(`${globally}/node_modules/pi-kimi-coder/package.json`));
+      expect(manifest).toMatchObject({ version });
+      expect(await succeed(machine, `${ASK} again`)).toBe("You said: again\n");
+      expect(machine.service.chats().at(-1)?.headers["user-agent"]).toContain(`pi-kimi-coder/${version}`);
+
+      const login = readFileSync(home.kimiCliPath, "utf8");
+      const device = home.read(".kimi/device_id");
+      await succeed(machine, "pi remove npm:pi-kimi-coder");
+      expect(await succeed(machine, "pi list")).not.toContain("kimi-coder");
+      await expectGone(machine);
+      expect(machine.installed()).toEqual([]);
+      expect(readFileSync(home.kimiCliPath, "utf8") === login).toBe(true);
+      expect(home.read(".kimi/device_id")).toBe(device);
+      expect(home.readAuth()).toMatchObject({ anthropic: { type: "api_key", key: "k" } });
+      const settings: unknown = JSON.parse(home.read(".pi/agent/settings.json"));
+      expect(settings).toMatchObject({ theme: "light" });
+    }));
+
+  test("npm, for a project: listed and removed there", () =>
+    onMachine(async (machine) => {
+      const trust = host === olderHost ? "" : " --approve";
+      await succeed(machine, "pi install -l npm:pi-kimi-coder");
+      expect(await succeed(machine, `pi list${trust}`)).toContain("npm:pi-kimi-coder");
+      await succeed(machine, `pi remove -l npm:pi-kimi-coder${trust}`);
+      expect(await succeed(machine, `pi list${trust}`)).not.toContain("kimi-coder");
+      await expectGone(machine);
+      expect(machine.installed()).toEqual([]);
+    }));
+
+  test("git: listed, updated to what was committed since, and removed", () =>
+    onMachine(async (machine) => {
+      const source = `git:${repository.url}`;
+      await succeed(machine, `pi install ${source}`);
+      expect(await succeed(machine, "pi list")).toContain(source);
+      const version = `98.0.${host === olderHost ? 0 : 1}`;
+      await repository.release(version);
+      await succeed(machine, "pi update --extensions");
+      expect(await succeed(machine, `${ASK} hello`)).toBe("You said: hello\n");
+      expect(machine.service.chats().at(-1)?.headers["user-agent"]).toContain(`pi-kimi-coder/${version}`);
+      await succeed(machine, `pi remove ${source}`);
+      expect(await succeed(machine, "pi list")).not.toContain("kimi-coder");
+      await expectGone(machine);
+    }));
+
+  test("nothing collides with a moonshot package and pi's own kimi-coding", () =>
+    onMachine(async (machine) => {
+      const { home, service } = machine;
+      const others = await startOtherServices();
+      try {
+        await registry.publish(
+          writeMoonshot(
+            join(home.path, "tmp", "pi-moonshot"),
+            others.url,
+            host === olderHost ? "1.0.0" : "1.0.1",
+          ),
+        );
+        const providers = { "kimi-coding": { baseUrl: others.url } };
+        home.write(".pi/agent/models.json", JSON.stringify({ providers }));
+        await succeed(machine, "pi install npm:pi-moonshot");
+        await succeed(machine, "pi install npm:pi-kimi-coder");
+        const keys = "KIMI_API_KEY=coding-key MOONSHOT_API_KEY=moonshot-key";
+
+        // The older pi prints the list to stderr where stdin is no terminal.
+        const list = await succeed(machine, `${keys} pi --list-models 2>&1`);
+        const own = /^kimi-coding +(\S+)/m.exec(list)?.[1];
+        expect(own).toBeDefined();
+        expect(list).toMatch(/^moonshot +moonshot-model/m);
+        expect(list.match(/^kimi-coder +/gm)).toHaveLength(3);
+
+        const ask = (provider: string, model: string) =>
+          succeed(machine, `${keys} pi --provider ${provider} --model ${model} -p hello`);
+        expect(await ask("kimi-coder", "kimi-for-coding")).toBe("You said: hello\n");
+        expect(await ask("moonshot", "moonshot-model")).toBe("from moonshot\n");
+        expect(await ask("kimi-coding", `${own}`)).toBe("from kimi-coding\n");
+        expect(others.keys).toEqual(["moonshot-key", "coding-key"]);
+        expect(service.chats()).toHaveLength(1);
+        expect(service.refused()).toEqual([]);
+        const current = service.chats()[0]?.accessToken;
+        expect(home.readKimiCli()?.access_token === current).toBe(true);
+      } finally {
+        await others.close();
+      }
+    }));
+
+  async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
+    const machine = await createMachine(host, registry);
+    try {
+      await work(machine);
+    } finally {
+      await machine.remove();
+    }
+  }
+});
+
+describe("the package", () => {
+  test("holds of extensions/ every file that git knows, and nothing that git does not", async () => {
+    const listing = [
+      "ls-files",
+      "-z",
+      "--cached",
+      "--others",
+      "--exclude-standard",
+      "--deduplicate",
+      "extensions",
+    ];
+    const { stdout } = await run("git", listing, { cwd: root, env: shared.env() });
+    const known = stdout.split("\0").filter((name) => name !== "" && isThere(join(root, name)));
+    expect(known.length).toBeGreaterThan(30);
+    expect(registry.ours.files.filter((file) => file.startsWith("extensions/")).sort()).toEqual(known.sort());
+    expect(known.filter((name) => !/\.(?:ts|schema\.json)$/.test(name))).toEqual([]);
+  });
+
+  test("runs nothing while it is installed, neither from npm nor from git", async () => {
+    const atInstallation = /^(?:pre|post)?(?:install|prepare)$|^prepublish$|^dependencies$/;
+    for (const { name, scripts } of await manifests()) {
+      const names = Object.keys(isJsonObject(scripts) ? scripts : {});
+      // What is published by others has `prepare` for their own clone; npm runs it in no installation from a registry.
+      const ran = names.filter(
+        (one) => atInstallation.test(one) && (name === "pi-kimi-coder" || /install$/.test(one)),
+      );
+      expect(ran, String(name)).toEqual([]);
+    }
+  });
+});
+
+/** Of all that npm installs with this package, as published. */
+async function manifests() {
+  const folder = join(shared.path, "tmp", "manifests");
+  mkdirSync(folder, { recursive: true });
+  return Promise.all(
+    registry.packages.map(async ({ filename }) => {
+      const archive = join(shared.path, "tmp", "registry", filename);
+      const { stdout } = await run("tar", ["-xzOf", archive, "package/package.json"], {
+        cwd: folder,
+        env: shared.env(),
+      });
+      const manifest: unknown = JSON.parse(stdout);
+      if (!isJsonObject(manifest)) throw new Error(`${filename} has no manifest`);
+      return manifest;
+    }),
+  );
+}
+
+/** This repository's tarball with another version. */
+async function publish(version: string): Promise<void> {
+  const folder = join(shared.path, "tmp", `version-${version}`);
+  mkdirSync(folder);
+  const archive = join(shared.path, "tmp", "registry", registry.ours.filename);
+  await run("tar", ["-xzf", archive, "-C", folder], { cwd: folder, env: shared.env() });
+  const file = join(folder, "package", "package.json");
+  const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
+  writeFileSync(file, JSON.stringify(Object.assign({}, manifest, { version })));
+  await registry.publish(join(folder, "package"));
+}
+
+/**
+ * A stand-in for pi-moonshot, which is in no registry: what it does to pi is to register the provider `moonshot` with
+ * pi's own adapter.
+ */
+function writeMoonshot(folder: string, url: string, version: string): string {
+  mkdirSync(folder, { recursive: true });
+  const manifest = { name: "pi-moonshot", version, pi: { extensions: ["./index.ts"] } };
+  const model = {
+    id: "moonshot-model",
+    name: "Moonshot",
+    reasoning: false,
+    input: ["text"],
+    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+    contextWindow: 262_144,
+    maxTokens: 32_768,
+  };
+  const provider = {
+    baseUrl: `${url}/v1`,
+    api: "openai-completions",
+    models: [model],
+  };
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
+  writeFileSync(
+    join(folder, "index.ts"),
+    `export default (pi) => pi.registerProvider("moonshot", { ...${JSON.stringify(provider)}, apiKey: "!printenv MOONSHOT_API_KEY" });\n`,
+  );
+  return folder;
+}
+
+/** The open platform in the words of OpenAI, and the coding plan in those of Anthropic, as pi's own provider asks it. */
+async function startOtherServices(): Promise<Loopback & { readonly keys: readonly string[] }> {
+  const keys: string[] = [];
+  const loopback = await startLoopback((request, response) => {
+    const anthropic = request.url?.includes("/messages") === true;
+    const { authorization = "" } = request.headers;
+    keys.push(String(request.headers["x-api-key"] ?? authorization.replace("Bearer ", "")));
+    response.setHeader("content-type", "text/event-stream");
+    response.end((anthropic ? anthropicEvents : openaiEvents).join(""));
+  });
+  return { ...loopback, keys };
+}
+
+const chunk = (choice: object) =>
+  `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", choices: [{ index: 0, ...choice }] })}\n\n`;
+const openaiEvents = [
+  chunk({ delta: { role: "assistant", content: "from moonshot" }, finish_reason: null }),
+  chunk({ delta: {}, finish_reason: "stop" }),
+  "data: [DONE]\n\n",
+];
+
+const usage = { input_tokens: 1, output_tokens: 1 };
+const anthropicEvents = [
+  {
+    type: "message_start",
+    message: { id: "1", type: "message", role: "assistant", content: [], model: "m", usage },
+  },
+  { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
+  { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "from kimi-coding" } },
+  { type: "content_block_stop", index: 0 },
+  { type: "message_delta", delta: { stop_reason: "end_turn" }, usage },
+  { type: "message_stop" },
+].map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+
+/** pi knows the provider no more. */
+async function expectGone(machine: Machine): Promise<void> {
+  const requests = machine.service.log.length;
+  const { stdout, stderr } = await machine.shell("pi --list-models kimi-coder");
+  expect(`${stdout}${stderr}`).not.toMatch(/^kimi-coder /m);
+  expect(await machine.shell(`${ASK} hello`)).toMatchObject({ exitCode: 1 });
+  expect(machine.service.log).toHaveLength(requests);
+}
+
+async function succeed(machine: Machine, line: string): Promise<string> {
+  const { stdout, stderr, exitCode } = await machine.shell(line);
+  expect(exitCode, `${line}\n${stdout}${stderr}`).toBe(0);
+  return stdout;
+}
+
+function isThere(file: string): boolean {
+  try {
+    readFileSync(file);
+    return true;
+  } catch {
+    return false;
+  }
+}
