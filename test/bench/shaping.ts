@@ -1,32 +1,43 @@
 /**
- * What shaping costs: a conversation of 250,000 tokens with 60 tools, against `JSON.stringify` of the same body, which
- * is done for every request anyway. The budget is 2 % of that plus 1 ms where nothing needs repair.
+ * (e) What shaping a request costs: a conversation of 250,000 tokens with 60 tools, and a short one, against
+ * `JSON.stringify` of the same body, which is done for every request anyway.
  */
 import { performance } from "node:perf_hooks";
 import { shapeRequest } from "../../extensions/request/shape.ts";
 import { messagesOf, type Style, toolsOf } from "./conversation.ts";
+import { median } from "./measure.ts";
+import { type Extent, inPercent, type Row } from "./table.ts";
 
 const ROUNDS = 41;
-const CHARACTERS = 1_000_000;
+/** The budget where nothing needs repair: a share of what stringifying takes, and a constant, ms. */
 const ALLOWED_SHARE = 0.02;
 const ALLOWED_MS = 1;
 
 interface Case {
   readonly name: string;
   readonly messages: number;
+  readonly characters: number;
   readonly style: Style;
   /** In tokens: one leaves room in any case, the other does not. */
   readonly contextWindow: number;
-  readonly budget: boolean;
 }
 
-const windows = [1_048_576, 262_144];
-const cases: readonly Case[] = [240, 2_281].flatMap((messages) =>
-  windows.flatMap((contextWindow) => [
-    { name: "clean", messages, style: "clean" as const, contextWindow, budget: true },
-    { name: "clean, Chinese", messages, style: "chinese" as const, contextWindow, budget: true },
-    { name: "needs repair", messages, style: "damaged" as const, contextWindow, budget: false },
-  ]),
+const names: Readonly<Record<Style, string>> = {
+  clean: "clean",
+  chinese: "clean, Chinese",
+  damaged: "needs repair",
+};
+
+const sizes = [
+  { messages: 8, characters: 8_000 },
+  { messages: 240, characters: 1_000_000 },
+  { messages: 2_281, characters: 1_000_000 },
+];
+
+const cases: readonly Case[] = sizes.flatMap((size) =>
+  (["clean", "chinese", "damaged"] as const).flatMap((style) =>
+    [1_048_576, 262_144].map((contextWindow) => ({ ...size, style, contextWindow, name: names[style] })),
+  ),
 );
 
 interface Measurement extends Case {
@@ -37,7 +48,7 @@ interface Measurement extends Case {
 
 /** Each round makes new message objects, as pi does; the texts and tools are those of the round before. */
 function prepare(one: Case) {
-  const messages = messagesOf(one.messages, CHARACTERS, one.style);
+  const messages = messagesOf(one.messages, one.characters, one.style);
   const tools = toolsOf(60, one.style);
   const model = {
     id: "kimi-for-coding",
@@ -64,27 +75,21 @@ function prepare(one: Case) {
   return { round, result };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+export async function measureShaping({ quick, note }: Extent): Promise<Row[]> {
+  note("(e) shaping");
+  const prepared = cases.map(prepare);
+  for (let round = 0; round < (quick ? 3 : ROUNDS); round++) for (const one of prepared) one.round();
+  return prepared.map(({ result }) => describe(result()));
 }
 
-const prepared = cases.map(prepare);
-for (let round = 0; round < ROUNDS; round++) for (const one of prepared) one.round();
-
-const rows = prepared.map(({ result }) => {
-  const { name, messages, contextWindow, shaping, stringifying, budget } = result();
+function describe(measurement: Measurement): Row {
+  const { name, messages, characters, contextWindow, style, shaping, stringifying } = measurement;
   const allowed = stringifying * ALLOWED_SHARE + ALLOWED_MS;
-  return {
-    conversation: name,
-    messages,
-    window: contextWindow,
-    "shaping, ms": shaping.toFixed(3),
-    "stringify, ms": stringifying.toFixed(3),
-    "share, %": ((shaping / stringifying) * 100).toFixed(1),
-    "allowed, ms": budget ? allowed.toFixed(3) : "",
-    kept: budget ? shaping <= allowed : "",
+  const row = {
+    part: "e" as const,
+    what: `${messages} messages, ${characters / 4} tokens of ${contextWindow}, ${name}`,
+    figure: `${shaping.toFixed(2)} ms (${inPercent(shaping / stringifying)} of stringifying)`,
   };
-});
-console.log(`Node ${process.version}, medians of ${ROUNDS} interleaved rounds`);
-console.table(rows);
+  if (style === "damaged") return { ...row, target: "" };
+  return { ...row, target: `≤ ${allowed.toFixed(2)} ms`, met: shaping <= allowed };
+}

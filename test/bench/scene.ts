@@ -1,0 +1,163 @@
+/**
+ * Where the bench runs programs: a Kimi service on loopback, a home with a login, and the moments at which their
+ * requests arrive.
+ */
+import { mkdtempSync } from "node:fs";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { createHome, type Home } from "../support/home.ts";
+import type { PiHost } from "../support/hosts.ts";
+import { type KimiService, type LogEntry, startKimiService } from "../support/kimi-service/index.ts";
+import { piArguments } from "../support/pi.ts";
+import { type Finished, type Running, start } from "../support/processes.ts";
+
+/** s; so long that nothing is renewed unless the bench says so. */
+const LIFETIME = 86_400;
+const STATIC_KEY = "sk-bench";
+export const EMPTY_EXTENSION = "empty";
+
+export interface Scene {
+  readonly service: KimiService;
+  readonly home: Home;
+  /** The directory of an extension that does nothing. */
+  readonly emptyExtension: string;
+  /** A temporary folder that nothing was cached in. */
+  newTemporary(): string;
+  close(): Promise<void>;
+}
+
+export async function createScene(): Promise<Scene> {
+  const service = await startKimiService({ now: exactTime, accessTokenLifetime: LIFETIME });
+  const home = createHome();
+  service.apiKeys.add(STATIC_KEY);
+  home.writeKimiCli(service.issueLogin());
+  home.write(".pi/agent/models.json", staticProvider(service));
+  const manifest = { name: EMPTY_EXTENSION, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
+  home.write(`${EMPTY_EXTENSION}/package.json`, JSON.stringify(manifest));
+  home.write(`${EMPTY_EXTENSION}/extensions/index.ts`, "export default function () {}\n");
+  return {
+    service,
+    home,
+    emptyExtension: join(home.path, EMPTY_EXTENSION),
+    newTemporary: () => mkdtempSync(join(home.path, "cold-")),
+    async close() {
+      home.remove();
+      await service.close();
+    },
+  };
+}
+
+/** ms since the epoch, finer than `Date.now`. */
+function exactTime(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/** pi's models.json for the same model with a key in it: what pi does alone. */
+function staticProvider({ baseUrl }: KimiService): string {
+  const model = {
+    id: "kimi-for-coding",
+    name: "Kimi",
+    reasoning: false,
+    contextWindow: 262_144,
+    maxTokens: 32_768,
+    compat: { supportsStore: false, supportsDeveloperRole: false, supportsStrictMode: false },
+  };
+  const headers = { "User-Agent": "pi/bench" };
+  const provider = { baseUrl, api: "openai-completions", apiKey: STATIC_KEY, headers, models: [model] };
+  return JSON.stringify({ providers: { static: provider } });
+}
+
+export const staticModel: readonly string[] = ["--provider", "static", "--model", "kimi-for-coding"];
+
+/** The login's access token has ended: in kimi-cli's file, in pi's copy of it, and for the service. */
+export function expireLogin({ service, home }: Scene): void {
+  service.expireAccessTokens();
+  const login = home.readKimiCli();
+  if (!login) throw new Error("the home has no login");
+  const ended = service.now() - 60_000;
+  home.write(".kimi/credentials/kimi-code.json", JSON.stringify({ ...login, expires_at: ended / 1000 }));
+  const auth = home.readAuth();
+  const entry = auth?.["kimi-coder"];
+  if (isJsonObject(entry)) home.writeAuth({ ...auth, "kimi-coder": { ...entry, expires: ended } });
+}
+
+export interface Program {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** pi with one extension, or with none. */
+export function piProgram(
+  host: PiHost,
+  extension: string | undefined,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Program {
+  const flags = extension === undefined ? ["--no-extensions", ...args] : args;
+  return { command: host.node, args: piArguments(host, flags, extension ?? false), env };
+}
+
+/** Starts it in the home, with the variables that lead to the service. */
+function begin({ service, home }: Scene, { command, args, env }: Program): { pi: Running; at: number } {
+  const options = {
+    cwd: home.work,
+    env: home.env({ ...service.environment, ...env }),
+    owner: home,
+    timeoutMs: 60_000,
+  };
+  const at = exactTime();
+  return { pi: start(command, args, options), at };
+}
+
+/** The wall time of a program, ms. Throws unless it ends well. */
+export async function wallTime(scene: Scene, program: Program): Promise<number> {
+  const { ms } = expectSuccess(await begin(scene, program).pi.finished, program);
+  return ms;
+}
+
+export interface FirstChat {
+  /** From just before the process is started until the request is at the service, ms. */
+  readonly ms: number;
+  /** What the service was asked before it. */
+  readonly before: readonly LogEntry[];
+  /** The whole run, ms. */
+  readonly wall: number;
+}
+
+/**
+ * When a program's first chat request arrives. `ending`: whether the program is waited for, and must end well, or is
+ * killed once that is known.
+ */
+export async function firstChat(
+  scene: Scene,
+  program: Program,
+  ending: "waited" | "killed" = "waited",
+): Promise<FirstChat> {
+  const { service } = scene;
+  const from = service.log.length;
+  const { pi, at } = begin(scene, program);
+  if (ending === "killed") {
+    const isNew = (entry: LogEntry) => entry.kind === "chat" && service.log.indexOf(entry) >= from;
+    await Promise.race([service.waitFor(isNew, 60_000), pi.finished]);
+    pi.kill();
+  }
+  const finished = await pi.finished;
+  if (ending === "waited") expectSuccess(finished, program);
+  const since = service.log.slice(from);
+  const index = since.findIndex(({ kind }) => kind === "chat");
+  const chat = since[index];
+  if (!chat) throw new Error(`no chat request of ${describe(program)}: ${finished.stderr.slice(-500)}`);
+  return { ms: chat.at - at, before: since.slice(0, index), wall: finished.ms };
+}
+
+function expectSuccess(finished: Finished, program: Program): Finished {
+  if (finished.exitCode === 0) return finished;
+  const { exitCode, signal, stderr } = finished;
+  throw new Error(`${describe(program)} ended with ${exitCode ?? signal}: ${stderr.slice(-500)}`);
+}
+
+function describe({ args }: Program): string {
+  return args.join(" ").slice(0, 200);
+}
