@@ -1,0 +1,155 @@
+/** Answers that are endless, slow, deep, compressed, misplaced or not meant for us: bounded in time and memory, by a real server. */
+import { spawn } from "node:child_process";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { expect, onTestFinished, test } from "vitest";
+import { startLoopback } from "../support/loopback.ts";
+import { DEEP } from "./support/values.ts";
+
+const RUN = fileURLToPath(new URL("../credentials/support/run.mjs", import.meta.url));
+const SCRIPT = fileURLToPath(new URL("support/ask-endpoints.ts", import.meta.url));
+const HANGS = 40_000;
+/** For all endpoints at once, in bytes above what the process had when it asked. */
+const MOST_MEMORY = 120_000_000;
+
+interface Report {
+  readonly outcomes: Readonly<Record<string, { readonly outcome: unknown; readonly ms: number }>>;
+  readonly grown: number;
+}
+
+const ENDPOINTS = ["chat", "device", "models", "poll", "refresh"];
+
+async function askHostile(answer: RequestListener): Promise<Report> {
+  const server = await startLoopback(answer);
+  onTestFinished(() => server.close());
+  const child = spawn(process.execPath, [RUN, SCRIPT, server.url], {
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: HANGS,
+    killSignal: "SIGKILL",
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (text) => {
+    stdout += text;
+  });
+  child.stderr.on("data", (text) => {
+    stderr += text;
+  });
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout);
+}
+
+/** So many bytes, as fast as they are taken. */
+function pour(response: ServerResponse, bytes: number, piece = "x".repeat(65_536)): void {
+  let left = bytes;
+  const more = () => {
+    while (left > 0 && !response.destroyed) {
+      left -= piece.length;
+      if (!response.write(piece)) return;
+    }
+    if (!response.destroyed) response.end();
+  };
+  response.on("drain", more);
+  more();
+}
+
+function drip(response: ServerResponse): void {
+  const timer = setInterval(() => response.write(" "), 50);
+  response.on("close", () => clearInterval(timer));
+}
+
+const bomb = gzipSync(Buffer.alloc(50_000_000, " "));
+const tokens =
+  '{"access_token":"a","refresh_token":"r","device_code":"d","user_code":"u","data":[{"id":"k3"}]';
+
+/** What is answered, whatever is asked; `ms` bounds the answer. */
+const HOSTILE: Record<
+  string,
+  { readonly answer: (response: ServerResponse, status: number) => void; readonly ms?: number }
+> = {
+  "50 MB": {
+    answer: (response, status) => {
+      response.writeHead(status, { "content-type": "application/json" }).write(`${tokens},"x":"`);
+      pour(response, 50_000_000);
+    },
+  },
+  "50 MB that were 50 kB on the way": {
+    answer: (response, status) =>
+      response
+        .writeHead(status, { "content-type": "application/json", "content-encoding": "gzip" })
+        .end(bomb),
+  },
+  "a byte now and then": {
+    answer: (response, status) => {
+      response.writeHead(status, { "content-type": "application/json" }).write(tokens);
+      drip(response);
+    },
+    ms: 12_000,
+  },
+  "100,000 levels": {
+    answer: (response, status) => response.writeHead(status).end(`{"data":${DEEP},"error":${DEEP}}`),
+  },
+  "half of the JSON": {
+    answer: (response, status) =>
+      response.writeHead(status, { "content-type": "application/json" }).end(tokens),
+  },
+  "fewer bytes than it said": {
+    answer: (response, status) => {
+      response.writeHead(status, { "content-length": "1000" }).write(tokens);
+      setTimeout(() => response.destroy(), 50);
+    },
+  },
+  "a page that says it is JSON": {
+    answer: (response, status) =>
+      response.writeHead(status, { "content-type": "application/json" }).end("<html>\u001b[2J</html>"),
+  },
+  "headers without end": {
+    answer: (response) => {
+      const { socket } = response;
+      socket?.write("HTTP/1.1 200 OK\r\n");
+      const timer = setInterval(() => socket?.write(`x-${"y".repeat(8_000)}: z\r\n`), 5);
+      socket?.on("close", () => clearInterval(timer));
+    },
+  },
+};
+
+/** Of the chat only what is no stream is bounded: a stream is as long as the model speaks. */
+const statusFor = ({ url }: IncomingMessage) => (url?.startsWith("/chat") ? 500 : 200);
+
+test.each(Object.entries(HOSTILE))(
+  "%s is no answer to anything, soon and in little memory",
+  async (_, { answer, ms: limit = 5_000 }) => {
+    const { outcomes, grown } = await askHostile((request, response) => {
+      request.resume();
+      answer(response, statusFor(request));
+    });
+    expect(Object.keys(outcomes).sort()).toEqual(ENDPOINTS);
+    for (const [endpoint, { outcome, ms }] of Object.entries(outcomes)) {
+      const text = JSON.stringify(outcome);
+      const cut = /"status":500,"length":(?:\d{1,4}|[1-5]\d{4}|6[0-5]\d{3}),|"lost"/;
+      expect(text).toMatch(endpoint === "chat" ? cut : /"state":"(?:failed|unusable|lost)"/);
+      expect(text).not.toMatch(/access_token|\\u001b/);
+      expect(ms).toBeLessThan(limit);
+    }
+    expect(grown).toBeLessThan(MOST_MEMORY);
+  },
+);
+
+test.each([301, 302, 303, 307, 308])("a redirect to another host is not followed (%i)", async (status) => {
+  const strangers: IncomingMessage[] = [];
+  const stranger = await startLoopback((request, response) => {
+    strangers.push(request);
+    response.end("{}");
+  });
+  onTestFinished(() => stranger.close());
+  const { outcomes } = await askHostile((request, response) => {
+    request.resume();
+    response.writeHead(status, { location: `${stranger.url}/x` }).end();
+  });
+  expect(Object.keys(outcomes).sort()).toEqual(ENDPOINTS);
+  for (const { outcome } of Object.values(outcomes))
+    expect(JSON.stringify(outcome)).toContain(String(status));
+  expect(strangers).toEqual([]);
+});

@@ -1,0 +1,460 @@
+/** Whatever the service, or something in its place, answers: values that are safe to send, to show and to keep, or none. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { cachedTokensFilter } from "../../extensions/chat/cached-tokens.ts";
+import { chatFetch } from "../../extensions/chat/chat-fetch.ts";
+import { classifyError, explainError } from "../../extensions/errors/explain.ts";
+import { piModels, wireModel } from "../../extensions/models/pi-models.ts";
+import { parseServerList, toServerList } from "../../extensions/models/server-list.ts";
+import {
+  awaitDecision,
+  type PollOutcome,
+  parseDeviceAuthorization,
+  readPollAnswer,
+} from "../../extensions/oauth/device-authorization.ts";
+import { isJsonObject, postForm } from "../../extensions/oauth/http.ts";
+import { readRefreshAnswer } from "../../extensions/oauth/token-endpoint.ts";
+import { oneLine, withoutTokens } from "../../extensions/server-text.ts";
+import { anyUri, expectToken } from "../oauth/arbitraries.ts";
+import { createFakeClock } from "../support/fake-clock.ts";
+import { survives } from "./support/cases.ts";
+import { asText, DEEP, field, hostileText, hostileValue, parsed, SECRET, SHOWN } from "./support/values.ts";
+
+const NOW = Date.UTC(2026, 10, 21);
+const token = fc.stringMatching(/^[\x21-\x7e]{1,40}$/);
+const seconds = fc.oneof(
+  fc.integer({ min: -10, max: 40_000_000 }),
+  fc.double(),
+  fc.integer().map(String),
+  fc.constantFrom(1e-320, 2 ** 31, "900", "1e9", "Infinity"),
+);
+const status = fc.oneof(
+  { weight: 2, arbitrary: fc.constant(200) },
+  { weight: 1, arbitrary: fc.constantFrom(400, 401, 403, 408, 429, 500, 503) },
+  { weight: 1, arbitrary: fc.integer({ min: 200, max: 599 }) },
+);
+
+const tokenBody = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      access_token: field(token),
+      refresh_token: field(token),
+      expires_in: field(seconds),
+      scope: field(token),
+      token_type: field(token),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      error: field(
+        fc.constantFrom(
+          "invalid_grant",
+          "slow_down",
+          "access_denied",
+          "authorization_pending",
+          "expired_token",
+        ),
+      ),
+      error_description: hostileText,
+    }),
+  },
+  { weight: 1, arbitrary: hostileValue },
+);
+
+/** The whole way of an answer, from bytes: what `postForm` makes of `text`, however it is cut. */
+async function answered(text: string, code: number, headers: Record<string, string>, cut: number) {
+  const bytes = Buffer.from(text);
+  const at = cut % (bytes.length + 1);
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      controller.enqueue(bytes.subarray(0, at));
+      controller.enqueue(bytes.subarray(at));
+      controller.close();
+    },
+  });
+  const answer = async () =>
+    new Response(code === 204 || code === 205 || code === 304 ? null : body, { status: code, headers });
+  return postForm(
+    { host: "https://auth.kimi.com", clientId: "x", identity: async () => ({}), fetch: answer },
+    "/x",
+    {},
+    5_000,
+  );
+}
+
+const retryAfter = fc.oneof(
+  fc.constant({}),
+  fc
+    .oneof(fc.nat().map(String), fc.constantFrom("-1", "1e9", "9".repeat(400), "", "soon", "0x10"))
+    .map((value) => ({ "retry-after": value })),
+);
+
+describe("the token endpoint", () => {
+  survives(
+    "refreshes with a token that fits, refuses, or fails",
+    fc.tuple(asText(tokenBody), status, retryAfter, fc.nat()),
+    async ([text, code, headers, cut]) => {
+      const answer = await answered(text, code, headers, cut);
+      const outcome = readRefreshAnswer(answer, NOW);
+      if (outcome.state === "refreshed") expectToken(outcome.token, NOW);
+      // Nothing but the service's own word may end a login, nothing of the body gets out of the parser otherwise.
+      const error = answer.state === "answered" ? answer.body.error : undefined;
+      expect(outcome.state === "refused").toBe(error === "invalid_grant" && [400, 401, 403].includes(code));
+      if (outcome.state === "failed") {
+        expect(
+          Object.keys(outcome).every((key) => ["state", "cause", "committed", "retryAfter"].includes(key)),
+        ).toBe(true);
+        expect(outcome.retryAfter ?? 0).toBeLessThan(1_000_000_000);
+      }
+      return outcome.state === "refreshed";
+    },
+  );
+
+  survives(
+    "answers polls with a token that fits, one of the words known, or fails",
+    fc.tuple(asText(tokenBody), status, retryAfter, fc.nat()),
+    async ([text, code, headers, cut]) => {
+      const outcome = readPollAnswer(await answered(text, code, headers, cut), NOW);
+      if (outcome.state === "approved") expectToken(outcome.token, NOW);
+      else
+        expect(JSON.stringify(outcome)).toMatch(
+          /^\{"state":"[a-z-]+"(,"cause":\{"kind":"[a-z]+","(status|code)":("[A-Z_]+"|\d{3})\})?\}$/,
+        );
+    },
+  );
+});
+
+describe("device authorization", () => {
+  const body = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        device_code: field(token),
+        user_code: field(fc.stringMatching(/^[A-Z]{4}-[A-Z]{4}$/)),
+        verification_uri: field(anyUri),
+        verification_uri_complete: field(anyUri),
+        expires_in: field(seconds),
+        interval: field(seconds),
+      }),
+    },
+    { weight: 1, arbitrary: hostileValue },
+  );
+
+  survives("gives a code and an address that can be shown and opened, or none", asText(body), (text) => {
+    const value = parsed(text);
+    const found = isJsonObject(value) ? parseDeviceAuthorization(value, NOW) : undefined;
+    if (!found) return false;
+    expect(found.userCode).toMatch(/^[\x21-\x7e]{1,64}$/);
+    expect(found.verificationUri).toMatch(/^https?:\/\/[\w\-.~:/?#[\]@&+,;=%]+$/i);
+    expect(new URL(found.verificationUri).username).toBe("");
+    // It becomes a form value: encoded, whatever it is.
+    expect([
+      ...new URLSearchParams(
+        new URLSearchParams({ device_code: found.deviceCode, z: "1" }).toString(),
+      ).keys(),
+    ]).toEqual(["device_code", "z"]);
+    for (const ms of [found.expiresAt - NOW, found.interval])
+      expect(ms > 0 && ms <= 366 * 86_400_000).toBe(true);
+    return true;
+  });
+
+  const word = fc.constantFrom<"pending" | "slow-down" | "failed">("pending", "slow-down", "failed");
+  survives(
+    "is waited for no longer than the code lives, and never without a pause",
+    fc.tuple(seconds, seconds, fc.array(word, { maxLength: 6 })),
+    async ([expires_in, interval, words]) => {
+      const clock = createFakeClock(NOW);
+      const found = parseDeviceAuthorization(
+        { device_code: "d", user_code: "u", verification_uri: "https://a.b/", expires_in, interval },
+        NOW,
+      );
+      if (!found) return false;
+      let asked = 0;
+      const ask = async (): Promise<PollOutcome> => {
+        const said = words[asked++] ?? "denied";
+        return said === "failed"
+          ? { state: "failed", cause: { kind: "status", status: 502 } }
+          : { state: said };
+      };
+      const before = clock.now();
+      clock.autoAdvance();
+      const decision = await awaitDecision(ask, found, clock);
+      expect(["denied", "expired", "failed"]).toContain(decision.state);
+      expect(asked === 0 || clock.now() > before).toBe(true);
+      expect(clock.now() - before).toBeLessThanOrEqual(found.expiresAt - NOW + 60_000);
+      return true;
+    },
+  );
+});
+
+describe("the list of models", () => {
+  const entry = fc.record(
+    {
+      id: field(fc.constantFrom("k3", "kimi-for-coding", "kimi-k2.6", "__proto__", "constructor", "../../x")),
+      display_name: field(hostileText),
+      context_length: field(seconds),
+      supports_reasoning: field(fc.boolean()),
+      supports_image_in: field(fc.boolean()),
+      supports_thinking_type: field(fc.constantFrom("only", "no", "both")),
+      think_efforts: field(
+        fc.record({
+          support: field(fc.boolean()),
+          valid_efforts: field(fc.array(fc.constantFrom("low", "high", "max", "__proto__"))),
+          default_effort: field(fc.constantFrom("low", "max")),
+        }),
+      ),
+    },
+    { requiredKeys: [] },
+  );
+  const body = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({ data: fc.array(fc.oneof(entry, entry, hostileValue), { maxLength: 6 }) }),
+    },
+    { weight: 1, arbitrary: hostileValue },
+  );
+
+  survives("can be offered, shown and sent", asText(body), (text) => {
+    const models = parseServerList(parsed(text));
+    for (const { id, name } of models) {
+      expect(id).toMatch(/^[\w./:@-]{1,100}$/);
+      expect(name).toMatch(SHOWN);
+      expect(name.length).toBeGreaterThan(0);
+      expect(Array.from(name).length).toBeLessThanOrEqual(60);
+      expect(wireModel(models, id).id).toBe(id);
+    }
+    for (const { id, name, contextWindow, maxTokens } of piModels(models)) {
+      expect(`${id} ${name}`).toMatch(SHOWN);
+      expect(
+        contextWindow > 0 && contextWindow <= 100_000_000 && maxTokens > 0 && maxTokens <= contextWindow,
+      ).toBe(true);
+    }
+    expect(parseServerList(parsed(JSON.stringify(toServerList(models))))).toEqual(models);
+    return models.length > 0;
+  });
+});
+
+describe("error texts", () => {
+  const error = fc.record({
+    error: field(
+      fc.record({
+        message: field(hostileText),
+        type: field(fc.constantFrom("access_terminated_error", "rate_limit_reached_error")),
+      }),
+    ),
+    message: field(hostileText),
+  });
+  const words = fc.oneof(
+    asText(error),
+    hostileText,
+    hostileText.map((title) => `<html><title>${title}</title>`),
+    hostileText.map((said) => `bad token ${SECRET} ${said}`),
+    hostileText.map((said) => JSON.stringify({ error: { message: `${said} Bearer ${SECRET}\u001b[2J` } })),
+  );
+  const start = fc.constantFrom(
+    "",
+    "400 ",
+    "401: ",
+    "402 ",
+    "403 ",
+    "429: ",
+    "500 ",
+    "502 ",
+    "Server requested 999s retry delay (max: 60s). 429 ",
+  );
+  const seen = fc.record({
+    code: fc.option(hostileText, { nil: undefined }),
+    retryAfter: fc.option(fc.nat(), { nil: undefined }),
+    page: fc.boolean(),
+  });
+
+  survives(
+    "become one line of bounded length without escapes or tokens",
+    fc.tuple(start, words, seen),
+    ([before, said, more]) => {
+      const sentence = explainError(before + said, new Date(NOW), more);
+      expect(sentence).toMatch(/^Kimi Coder: /);
+      expect(sentence).toMatch(SHOWN);
+      expect(sentence.length).toBeLessThan(1_000);
+      expect(sentence).not.toContain(SECRET);
+      expect(classifyError(before + said, more)).toMatch(/^[a-zA-Z]+$/);
+    },
+  );
+
+  survives(
+    "and every other text that is shown is one line",
+    fc.tuple(hostileText, fc.integer({ min: 1, max: 300 })),
+    ([text, limit]) => {
+      const line = oneLine(text, limit);
+      expect(line).toMatch(SHOWN);
+      expect(Array.from(line).length).toBeLessThanOrEqual(limit);
+      expect(oneLine(line, limit)).toBe(line);
+      expect(withoutTokens(`${line} ${SECRET}`)).not.toContain(SECRET);
+    },
+  );
+
+  test.each([
+    "\n",
+    "\n ",
+    "\r\n\t",
+    " ",
+    "\u001b]",
+    "\u001b[0",
+    "in 1 d ",
+    "model not ",
+    "<title",
+    "{",
+    '"message":"\\',
+    "quota ",
+    "…",
+  ])("take no time that grows with the square of their length: %j", (piece) => {
+    for (const before of ["", "400 ", "403: ", "502 <html>", '400: {"error":{"message":"']) {
+      const text = before + piece.repeat(1_000_000 / piece.length);
+      expect(quickest(() => explainError(text, new Date(NOW)))).toBeLessThan(SOON);
+    }
+  });
+});
+
+/** ms; of three tries, for the machine may be busy. */
+function quickest(run: () => unknown): number {
+  const times = [1, 2, 3].map(() => {
+    const begun = performance.now();
+    run();
+    return performance.now() - begun;
+  });
+  return Math.min(...times);
+}
+
+/** For a text of a megabyte, of which 20,000 characters are read, ms. */
+const SOON = 120;
+
+describe("the stream of a chat", () => {
+  const usage = fc.record({
+    prompt_tokens: field(fc.nat()),
+    cached_tokens: field(fc.nat()),
+    prompt_tokens_details: field(fc.record({ cached_tokens: field(fc.nat()) })),
+  });
+  const chunk = fc.oneof(
+    fc.record({
+      id: field(hostileText),
+      usage: field(usage),
+      choices: field(
+        fc.array(field(fc.record({ delta: hostileValue, usage: field(usage) })), { maxLength: 3 }),
+      ),
+    }),
+    hostileValue,
+  );
+  const line = fc
+    .tuple(
+      fc.constantFrom("data: ", "data:", ": ", "event: ", ""),
+      asText(chunk),
+      fc.constantFrom("\n", "\n\n", "\r\n", ""),
+    )
+    .map((all) => all.join(""));
+
+  survives(
+    "comes out the same wherever it is cut, and says nothing that was not said",
+    fc.tuple(fc.array(line, { maxLength: 5 }), fc.nat(), fc.nat()),
+    ([lines, one, two]) => {
+      const stream = Buffer.from(lines.join(""));
+      const [from = 0, to = 0] = [one % (stream.length + 1), two % (stream.length + 1)].sort((a, b) => a - b);
+      const whole = filter([stream]);
+      expect(
+        filter([stream.subarray(0, from), stream.subarray(from, to), stream.subarray(to)]).equals(whole),
+      ).toBe(true);
+      // What is added is the details, where cached tokens were said beside them; the rest stays as it is.
+      const before = stream.toString().split("\n");
+      const after = whole.toString().split("\n");
+      expect(after.length).toBe(before.length);
+      for (const [index, said] of before.entries()) {
+        if (after[index] === said) continue;
+        const [had, has] = [said, after[index] ?? ""].map((text) => parsed(text.replace(/^data: ?/, "")));
+        expect(said).toContain("cached_tokens");
+        expect(withoutDetails(has)).toEqual(withoutDetails(had));
+      }
+    },
+  );
+
+  test.each(["x", ": comment\n", "data: x\r\n"])("ends where an event does not: %j", async (piece) => {
+    let poured = 0;
+    let hungUp = false;
+    const chunk = Buffer.from(piece.repeat(65_536 / piece.length));
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        poured += chunk.length;
+        if (poured < 100_000_000) controller.enqueue(chunk);
+        else controller.close();
+      },
+      cancel() {
+        hungUp = true;
+      },
+    });
+    const headers = { "content-type": "text/event-stream" };
+    const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }));
+    const answer = await ask("https://api.kimi.com/x/chat/completions");
+    await expect(answer.text()).rejects.toThrow("an event of more than 8 MB");
+    expect(hungUp).toBe(true);
+    expect(poured).toBeLessThan(9_000_000);
+  });
+
+  test("may be long when its events are not, wherever it is cut", async () => {
+    const events = `data: ${"x".repeat(1_000)}\n\n`.repeat(20_000);
+    const bytes = Buffer.from(events);
+    const headers = { "content-type": "text/event-stream" };
+    for (const size of [1_007, 1_008, 65_536]) {
+      let at = 0;
+      const body = new ReadableStream<Uint8Array>({
+        pull(controller) {
+          if (at >= bytes.length) return controller.close();
+          controller.enqueue(bytes.subarray(at, at + size));
+          at += size;
+        },
+      });
+      const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }));
+      expect(await (await ask("https://api.kimi.com/x/y")).text()).toBe(events);
+    }
+  });
+
+  test("passes on a chunk of 100,000 levels as it is", () => {
+    const said = Buffer.from(`data: {"choices":[{"delta":${DEEP}}],"usage":{"cached_tokens":4}}\n\n`);
+    expect(filter([said]).equals(said)).toBe(true);
+  });
+});
+
+function filter(pieces: readonly Uint8Array[]): Buffer {
+  const { push, end } = cachedTokensFilter();
+  return Buffer.concat([...pieces.map(push), end()].filter((bytes) => bytes !== undefined));
+}
+
+function withoutDetails(chunk: unknown): string {
+  return JSON.stringify(chunk, (key, value: unknown) => {
+    if (key !== "usage" || !isJsonObject(value)) return value;
+    const { prompt_tokens_details: _, ...rest } = value;
+    return rest;
+  });
+}
+
+test("100,000 levels in any answer are an answer like any other", async () => {
+  for (const text of [
+    DEEP,
+    "[".repeat(100_000),
+    `{"access_token":${DEEP},"error":${DEEP},"device_code":${DEEP},"data":${DEEP}}`,
+  ]) {
+    const answer = await answered(text.slice(0, 65_000), 400, {}, 1_000);
+    expect(readRefreshAnswer(answer, NOW)).toEqual({
+      state: "failed",
+      cause: { kind: "status", status: 400 },
+      committed: "no",
+    });
+    const value = parsed(text);
+    expect(parseServerList(value)).toEqual([]);
+    expect(isJsonObject(value) ? parseDeviceAuthorization(value, NOW) : undefined).toBeUndefined();
+  }
+  const list = parsed(
+    `{"data":[{"id":"k3","think_efforts":${DEEP},"display_name":${DEEP},"context_length":${DEEP}}]}`,
+  );
+  expect(parseServerList(list)).toMatchObject([{ id: "k3", name: "k3", efforts: [] }]);
+  expect(explainError(`400: {"error":{"message":"x","details":${DEEP}}}`, new Date(NOW))).toMatch(SHOWN);
+});
