@@ -1,8 +1,10 @@
 /** README.md is true: every command in it runs as it stands, and what it says of messages and variables is so. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findConfiguredKey, readConfiguration } from "../extensions/configuration.ts";
+import { asksForStatus } from "../extensions/unattended.ts";
+import { readSchema } from "./status-file/schema.ts";
 import { type GitRepository, startGitRepository } from "./support/git-repository.ts";
 import { createHome, type Home } from "./support/home.ts";
 import { hosts, newerHost, olderHost, root } from "./support/hosts.ts";
@@ -13,8 +15,8 @@ import { describeInTmux, startTerminal } from "./support/tmux.ts";
 import { enter, enterLogin } from "./support/typing.ts";
 
 /** Bytes of the tarball, and of all that npm puts on disk for it. */
-const PACKED_CEILING = 150_000;
-const INSTALLED_CEILING = 700_000;
+const PACKED_CEILING = 250_000;
+const INSTALLED_CEILING = 1_200_000;
 /** ms; installing takes longest where everything else runs at the same time. */
 const PATIENCE = 120_000;
 
@@ -62,6 +64,30 @@ const rules: Readonly<Record<string, Rule>> = {
     await expectAnswer(line, "Why is the sky blue?", machine);
     expect(machine.service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled" } });
   },
+  'pi -p "/kimi usage"': (line, machine) => expectOutput(line, /^ ?Kimi quota · Moderato\n/m, machine),
+  'pi -p "/kimi usage --json"': (line, machine) => expectOutput(line, /"plan": "Moderato"/, machine),
+  'pi -p "/kimi status --json"': (line, machine) => expectOutput(line, /"owner": "kimi-cli"/, machine),
+  'pi -p "/kimi doctor"': async (line, machine) => {
+    const { stdout, exitCode } = await machine.shell(line);
+    expect(stdout).toMatch(/^✓ .*kimi-cli/m);
+    expect(exitCode).toBe(/^✗/m.test(stdout) ? 1 : 0);
+  },
+  "mkdir -p ~/.pi/agent/extensions ~/.pi/agent/agents": async (line, machine) => {
+    await succeed(line, machine);
+  },
+  'cp -R "$(npm root -g)"/@*/pi-coding-agent/examples/extensions/subagent ~/.pi/agent/extensions/': async (
+    line,
+    machine,
+  ) => {
+    // Where `npm install -g` puts pi.
+    const root = (await succeed("npm root -g", machine)).trim();
+    const [folder = ""] = machine.host.cli.split(/(?<=pi-coding-agent)\//);
+    const scope = join(root, "@somebody");
+    mkdirSync(scope, { recursive: true });
+    symlinkSync(folder, join(scope, "pi-coding-agent"));
+    await succeed(line, machine);
+    expect(machine.home.files()).toHaveProperty([".pi/agent/extensions/subagent/index.ts"]);
+  },
   "pi --list-models kimi-coder": async (line, machine) => {
     // The older pi prints the list to stderr where stdin is no terminal.
     const { stdout, stderr } = await machine.shell(line);
@@ -94,7 +120,16 @@ test("the README has no line that no test runs, and no test runs what it does no
   ).toEqual([
     ["Log in", "text"],
     ["Use", "json"],
+    ["Kimi workers", "bash"],
+    ["Kimi workers", "markdown"],
+    ["Kimi workers", "json"],
+    ["Kimi workers", "json"],
   ]);
+});
+
+test("the schema of the status file is the one that is shipped", () => {
+  const shown = blocks.filter(({ lines }) => lines.some((line) => line.includes('"$schema"')));
+  expect(shown.map(({ lines }) => JSON.parse(lines.join("\n")))).toEqual([readSchema()]);
 });
 
 describe.each(hosts)("on pi $name", (host) => {
@@ -127,6 +162,11 @@ describe.each(hosts)("on pi $name", (host) => {
       await obey(line, installed);
     },
   );
+
+  test("the lines for subagents find pi's own extension", async () => {
+    const machine = await create();
+    for (const { lines } of inSection("Kimi workers")) for (const line of lines) await obey(line, machine);
+  });
 
   test("the settings under Use make it pi's default", async () => {
     const machine = installed;
@@ -196,7 +236,7 @@ describeInTmux("in a project it is installed for", () => {
 describe("the package", () => {
   test("holds the extension and its papers, nothing else, and stays small", () => {
     const { files, size } = registry.ours;
-    const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+    const papers = ["CHANGELOG.md", "LICENSE", "README.md", "images/thinking.png", "package.json"];
     expect(files.filter((file) => !file.startsWith("extensions/")).sort()).toEqual(papers);
     expect(files).toContain("extensions/index.ts");
     expect(size).toBeLessThan(PACKED_CEILING);
@@ -244,6 +284,7 @@ describe("what it says of the code", () => {
     );
     readConfiguration(env, "/nowhere");
     findConfiguredKey(env, "/nowhere");
+    asksForStatus(env);
     expect([...read].sort()).toEqual(firstColumn(readme, "Configuration").flat().sort());
   });
 });
@@ -272,6 +313,10 @@ async function succeed(line: string, machine: Machine): Promise<string> {
 }
 
 /** The answer repeats what the service heard. */
+async function expectOutput(line: string, output: RegExp, machine: Machine): Promise<void> {
+  expect(await succeed(line, machine)).toMatch(output);
+}
+
 async function expectAnswer(line: string, heard: string | RegExp, machine: Machine): Promise<void> {
   const stdout = await succeed(line, machine);
   if (typeof heard === "string") expect(stdout).toBe(`You said: ${heard}\n`);
