@@ -250,8 +250,18 @@ describe("the package", () => {
 describe("under Development", () => {
   const lines = inSection("Development").flatMap(({ lines }) => lines);
 
-  test("stand the test command and the demo, which demo.test.ts runs", () => {
-    expect(lines.filter((line) => !line.startsWith("npm run demo"))).toEqual(["npm ci && npm test"]);
+  test("stand the test command, what demo.test.ts, bench.test.ts and pictures.test.ts run, and two sweeps", () => {
+    expect(lines.filter((line) => !line.startsWith("npm run demo"))).toEqual([
+      "npm ci && npm test",
+      "npm run bench",
+      "npm run bench -- --peers",
+      "npm run test:hosts",
+      "npm run pictures",
+      "npm run mutation",
+    ]);
+    const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const scriptsNamed = lines.flatMap((line) => /^npm run (\S+)/.exec(line)?.[1] ?? []);
+    for (const script of scriptsNamed) expect(Object.keys(scripts)).toContain(script);
   });
 
   test("stands what CI runs", () => {

@@ -1,11 +1,12 @@
 /** Finds the subcommand that was typed and lets it answer, or says what there is. */
 import type { ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
 import { oneLine } from "../server-text.ts";
-import { type Name, type Run, SUBCOMMANDS, type Subcommand } from "./kimi.ts";
+import type { Run, Subcommand } from "./kimi.ts";
 import { replyIn } from "./reply.ts";
 
 /** `argument` is what was typed after `/kimi`. */
-export async function answer(
+export async function answer<Name extends string>(
+  subcommands: Readonly<Record<Name, Subcommand>>,
   load: (name: Name) => Promise<Run>,
   argument: string,
   ctx: ExtensionCommandContext,
@@ -13,15 +14,15 @@ export async function answer(
   const reply = replyIn(ctx);
   const [typed = "", ...words] = argument.trim().split(/\s+/);
   const name = typed.toLowerCase();
-  if (!isName(name)) {
-    const there = `there is ${Object.keys(SUBCOMMANDS)
+  if (!isIn(subcommands, name)) {
+    const there = `there is ${Object.keys(subcommands)
       .map((one) => `/kimi ${one}`)
       .join(", ")}.`;
     return reply.complain(
       typed === "" ? `Kimi Coder: ${there}` : `Kimi Coder: there is no /kimi ${oneLine(typed, 40)}; ${there}`,
     );
   }
-  const { options }: Subcommand = SUBCOMMANDS[name];
+  const { options } = subcommands[name];
   const stranger = words.find((word) => !options.includes(word));
   if (stranger !== undefined) {
     return reply.complain(
@@ -32,6 +33,6 @@ export async function answer(
   return run({ ctx, options: new Set(words), reply });
 }
 
-function isName(name: string): name is Name {
-  return Object.hasOwn(SUBCOMMANDS, name);
+function isIn<Name extends string>(record: Readonly<Record<Name, unknown>>, name: string): name is Name {
+  return Object.hasOwn(record, name);
 }

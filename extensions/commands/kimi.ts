@@ -20,7 +20,7 @@ export interface Subcommand {
   readonly alone?: boolean;
 }
 
-export const SUBCOMMANDS = {
+const SUBCOMMANDS = {
   status: { description: "The login in use, and what was really sent", options: ["--json"] },
   usage: {
     description: "How much of the plan is used, and when it renews",
@@ -38,7 +38,7 @@ const named: readonly [name: string, subcommand: Subcommand][] = Object.entries(
 export function offerKimi(pi: ExtensionAPI, load: (name: Name) => Promise<Run>): void {
   const handle = async (argument: string, ctx: ExtensionCommandContext) => {
     const { answer } = await import("./answer.ts");
-    await answer(load, argument, ctx);
+    await answer(SUBCOMMANDS, load, argument, ctx);
   };
   pi.registerCommand("kimi", {
     description: `Kimi Coder: ${named.map(([name]) => name).join(", ")}`,

@@ -8,6 +8,7 @@ import { type KimiService, newerUsages, olderUsages } from "../support/kimi-serv
 import { jsonPi, ourModel, printPi, runPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
+import { eventually } from "../support/waiting.ts";
 import { createWorld } from "../support/world.ts";
 
 const schema: unknown = JSON.parse(
@@ -225,6 +226,9 @@ describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
     const pi = await startTmux(host, home, [...ourModel], env());
     try {
       await pi.waitFor("Kimi 5h 27% · week 26% (2 h ago)");
+      const failed = () =>
+        service.log.some(({ path, status }) => path.endsWith("/usages") && status === 500) || undefined;
+      await eventually(failed, () => "the footer asked nothing", 20_000);
       await open(pi);
       await pi.waitFor(/27 % used[\s\S]*\(2 h ago\) · asking Kimi…/);
       await pi.waitFor(

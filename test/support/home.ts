@@ -143,7 +143,7 @@ export function createHome(): Home {
       for (const file of list(path)) {
         if (!stores.test(file) && !/[/@]$/.test(file)) keepFile(path, file);
       }
-      rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+      rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     },
   };
 }
