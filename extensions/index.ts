@@ -88,7 +88,7 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
 
   const quotaFooter = lazy(async () => {
     const [{ loadFooter }, used] = await Promise.all([import("./usage/load.ts"), service.load()]);
-    return loadFooter(used, keyArgument);
+    return loadFooter(await used.usage.load(), used, keyArgument);
   });
   followQuota(pi, quotaFooter, configuration.footer);
 

@@ -49,13 +49,15 @@ const choosingName = (id: string) => `choosing-${id}`;
 const heldName = (id: string) => `held-${id}`;
 export const ticketName = ({ number, id }: Ticket) => `ticket-${number}-${id}`;
 
+/** The largest that NAME takes; whoever else has it is told apart by the id. */
+const LAST_NUMBER = 999_999_999_999_999;
 const NAME = /^(?:(choosing|held)|ticket-(\d{1,15}))-([\w.]+)$/;
 
 /** Takes a number. */
 export function* draw(id: string): Steps<Ticket> {
   yield create(choosingName(id));
   const { tickets } = read(yield list);
-  const ticket = { id, number: 1 + Math.max(0, ...tickets.values()) };
+  const ticket = { id, number: Math.min(LAST_NUMBER, 1 + Math.max(0, ...tickets.values())) };
   yield create(ticketName(ticket));
   yield remove(choosingName(id));
   return ticket;

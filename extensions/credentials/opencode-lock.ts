@@ -3,10 +3,10 @@
  * of life. Taken here exactly as that program takes it.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { systemCode } from "./file.ts";
+import { readSmallFile, systemCode } from "./file.ts";
 import type { LockOutcome } from "./store.ts";
 
 /** The program's own figures, in ms. */
@@ -93,7 +93,9 @@ async function mtime(path: string): Promise<number | undefined> {
 
 async function letGo(folder: string, name: string, heartbeat: NodeJS.Timeout): Promise<void> {
   clearInterval(heartbeat);
-  const holder: unknown = JSON.parse(await readFile(join(folder, "owner.json"), "utf8"));
+  const file = await readSmallFile(join(folder, "owner.json"));
+  if (file.state !== "read") return;
+  const holder: unknown = JSON.parse(file.text);
   const ours = typeof holder === "object" && holder !== null && "token" in holder && holder.token === name;
   if (ours) await rm(folder, { recursive: true, force: true });
 }

@@ -49,14 +49,22 @@ function readNotes(path: string): ReadonlyMap<string, Note> {
   }
 }
 
+/** The largest time that a Date can hold, ms, and the largest process id of any system. */
+const LAST_TIME = 8.64e15;
+const LAST_PID = 2 ** 32;
+
+function isCountUpTo(most: number, value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 && value <= most;
+}
+
 export function parseNotes(value: unknown): ReadonlyMap<string, Note> {
   const notes = new Map<string, Note>();
   for (const [path, note] of isJsonObject(value) ? Object.entries(value) : []) {
     if (!isJsonObject(note)) continue;
     const { how, at, pid, refresh } = note;
     if (how !== "renewed" && how !== "logged-in") continue;
-    if (!Number.isSafeInteger(at) || !Number.isSafeInteger(pid) || typeof refresh !== "string") continue;
-    notes.set(path, { how, at: Number(at), pid: Number(pid), refresh });
+    if (!isCountUpTo(LAST_TIME, at) || !isCountUpTo(LAST_PID, pid) || typeof refresh !== "string") continue;
+    notes.set(path, { how, at, pid, refresh });
   }
   return notes;
 }

@@ -4,7 +4,7 @@
  */
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../credentials/file.ts";
+import { readSmallFile, systemCode } from "../credentials/file.ts";
 import { isJsonObject } from "../oauth/http.ts";
 import type { FlockLook, FolderLockLook, Holder } from "./locks.ts";
 
@@ -81,9 +81,9 @@ export async function lookAtFolderLock(path: string, now: number): Promise<Folde
     const file = join(path, "owner.json");
     const [sign, owner] = await Promise.all([
       stat(file).catch(() => folder),
-      readFile(file, "utf8").catch(() => undefined),
+      readSmallFile(file),
     ]);
-    const pid = owner === undefined ? undefined : parsePid(owner);
+    const pid = owner.state === "read" ? parsePid(owner.text) : undefined;
     const age = now - sign.mtimeMs;
     return { state: "held", age, ...(pid === undefined ? {} : { pid }) };
   } catch (error) {

@@ -1,7 +1,8 @@
 /** What is known of the account beside its login: the list of models, and the quota. */
 import type { KeptList } from "../models/cache.ts";
-import { bindingWindow, usedPercentAt, type WindowKind } from "../usage/figures.ts";
+import { bindingWindow, usedPercentAt } from "../usage/figures.ts";
 import type { KeptFigures } from "../usage/kept.ts";
+import type { WindowKind } from "../usage/windows.ts";
 import { bad, type Check, none, ok, sayTime } from "./check.ts";
 
 /** A list is asked for anew after a day; one much older means that this does not work. ms */

@@ -16,7 +16,7 @@ export function claim(
   path: string,
   isAlive: (pid: number) => boolean,
 ): boolean {
-  const [, owner, claimed] = /^(\d{1,10}):(.*)$/s.exec(env[OWNER_VARIABLE] ?? "") ?? [];
+  const [, owner, claimed] = /^([1-9]\d{0,9}):(.*)$/s.exec(env[OWNER_VARIABLE] ?? "") ?? [];
   if (claimed === path && Number(owner) !== pid && isAlive(Number(owner))) return false;
   env[OWNER_VARIABLE] = `${pid}:${path}`;
   return true;

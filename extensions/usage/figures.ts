@@ -4,33 +4,8 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import { member, positive, text } from "./values.ts";
-import { readWallet } from "./wallet.ts";
-import { readWindows } from "./windows.ts";
-
-export type WindowKind = "5h" | "week" | "month" | "month-code" | "other";
-
-export interface QuotaWindow {
-  readonly kind: WindowKind;
-  /** For people: "5 hours", "week". */
-  readonly label: string;
-  /** 0 to 100. */
-  readonly usedPercent: number;
-  /** ms since the epoch. */
-  readonly resetsAt: number | undefined;
-  /** ms. */
-  readonly length: number | undefined;
-}
-
-/** What was bought beside the plan, in cents of `currency`. */
-export interface Wallet {
-  readonly leftCents: number;
-  readonly totalCents: number | undefined;
-  /** Charged this month, and how much may be; undefined = not said, or without a limit. */
-  readonly monthlyUsedCents: number | undefined;
-  readonly monthlyLimitCents: number | undefined;
-  /** Such as USD. */
-  readonly currency: string | undefined;
-}
+import { readWallet, type Wallet } from "./wallet.ts";
+import { type QuotaWindow, readWindows } from "./windows.ts";
 
 export interface Figures {
   /** As Kimi calls it. */

@@ -1,7 +1,8 @@
 /** What the footer says of the quota, and when to warn. Pure. */
 import { sayTime } from "../errors/waiting-time.ts";
-import { bindingWindow, type QuotaWindow, usedPercentAt } from "./figures.ts";
+import { bindingWindow, usedPercentAt } from "./figures.ts";
 import type { KeptFigures } from "./kept.ts";
+import type { QuotaWindow } from "./windows.ts";
 import { sayAge, sayDuration, sayPercent } from "./words.ts";
 
 /** From this age on it is said, ms. */

@@ -2,8 +2,10 @@
 import { createHash } from "node:crypto";
 import { readSmallFileSync, writeFileAtomically } from "../credentials/file.ts";
 import { isJsonObject } from "../oauth/http.ts";
-import type { Figures, QuotaWindow, Wallet, WindowKind } from "./figures.ts";
+import type { Figures } from "./figures.ts";
 import { number, positive, text } from "./values.ts";
+import type { Wallet } from "./wallet.ts";
+import type { QuotaWindow, WindowKind } from "./windows.ts";
 
 /** Whose figures they are: a login by where it is kept (see models/cache.ts), a key by its fingerprint. */
 export interface UsageAccount {

@@ -1,9 +1,11 @@
 /** The quota as lines for a screen of any width. Pure; colours come in as `paint`. */
 import { truncateToWidth, visibleWidth, wrapTextWithAnsi } from "@mariozechner/pi-tui";
 import { sayTime } from "../errors/waiting-time.ts";
-import { bindingWindow, type QuotaWindow, usedPercentAt, type Wallet } from "./figures.ts";
+import { bindingWindow, usedPercentAt } from "./figures.ts";
 import type { KeptFigures } from "./kept.ts";
 import { emptyAt } from "./pace.ts";
+import type { Wallet } from "./wallet.ts";
+import type { QuotaWindow } from "./windows.ts";
 import { sayAge, sayDuration, sayPercent } from "./words.ts";
 
 export type Tone = "title" | "good" | "warning" | "error" | "dim" | "plain";

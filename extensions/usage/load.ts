@@ -1,6 +1,5 @@
 /** The figures as this process really gets them: real files, clock and fetch. */
 import type { Configuration } from "../configuration.ts";
-import type { Service } from "../service.ts";
 import { fetchUsage } from "./fetch.ts";
 import { createFooter, type Footer, warnedInProcess } from "./footer.ts";
 import { handKey } from "./hand-key.ts";
@@ -22,12 +21,13 @@ export function loadUsage(
 }
 
 /** `keyArgument`: whether pi was started with `--api-key`. */
-export async function loadFooter(
-  { usage, credential, clock }: Pick<Service, "usage" | "credential" | "clock">,
+export function loadFooter(
+  usage: Usage,
+  { credential, clock }: Pick<UsageParts, "credential" | "clock">,
   keyArgument: boolean,
-): Promise<Footer> {
+): Footer {
   return createFooter({
-    usage: await usage.load(),
+    usage,
     handKey: (ctx) => handKey(ctx, keyArgument, credential.look),
     now: clock.now,
     warned: warnedInProcess(),

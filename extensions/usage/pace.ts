@@ -1,5 +1,5 @@
 /** Whether a window will be empty before it resets, if it goes on as it did so far. */
-import type { QuotaWindow } from "./figures.ts";
+import type { QuotaWindow } from "./windows.ts";
 
 /** Of a window's length: before so much of it has passed, its pace says nothing. */
 const TOO_EARLY = 0.05;

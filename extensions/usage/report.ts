@@ -1,7 +1,8 @@
 /** The quota as one JSON object, for scripts: its members never change their meaning, and none is ever left out. */
-import { bindingWindow, type Figures, type QuotaWindow, usedPercentAt } from "./figures.ts";
+import { bindingWindow, type Figures, usedPercentAt } from "./figures.ts";
 import type { KeptFigures } from "./kept.ts";
 import { emptyAt } from "./pace.ts";
+import type { QuotaWindow } from "./windows.ts";
 
 /** Times are ISO 8601 in UTC, money is in cents; `null` = not known. report.schema.json says it too. */
 export interface Report {

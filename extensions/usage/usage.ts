@@ -1,10 +1,11 @@
 /** The figures of this process: the last known ones, and the asking for newer ones, once for all who want them. */
+import type { GetFailure } from "../api-get.ts";
 import { fingerprint } from "../credentials/fingerprint.ts";
 import type { Access, SharedCredential } from "../credentials/shared-credential.ts";
 import type { Clock } from "../oauth/clock.ts";
 import { hostsOf, type Region, type RegionsInUse } from "../region.ts";
 import { sayUnavailable } from "../sentences.ts";
-import type { UsageAnswer, UsageFailure } from "./fetch.ts";
+import type { UsageAnswer } from "./fetch.ts";
 import { type KeptFigures, keepFigures, readKeptFigures, type UsageAccount } from "./kept.ts";
 
 export interface UsageParts {
@@ -25,7 +26,7 @@ export type UsageOutcome =
   | { readonly state: "fresh"; readonly kept: KeptFigures; readonly region: Region }
   /** There is nothing to ask with; no request was made. `message` is a whole sentence. */
   | { readonly state: "unavailable"; readonly message: string }
-  | { readonly state: "failed"; readonly failure: UsageFailure; readonly region: Region };
+  | { readonly state: "failed"; readonly failure: GetFailure; readonly region: Region };
 
 export type Usage = ReturnType<typeof createUsage>;
 
@@ -81,7 +82,7 @@ export function createUsage({ path, regions, refusal, credential, configuredKey,
     const { region, account } = caller;
     const bearer = caller.kind === "key" ? caller.key : caller.token;
     const answer = await ask(baseUrl(region), bearer, signal);
-    if (answer.state === "failed") return { ...answer, region };
+    if (answer.state !== "figures") return { state: "failed", failure: answer, region };
     const kept = { figures: answer.figures, fetchedAt: clock.now() };
     await keepFigures(path, account, kept);
     return { state: "fresh", kept, region };
@@ -134,6 +135,6 @@ export function createUsage({ path, regions, refusal, credential, configuredKey,
   };
 }
 
-function isRejection(failure: UsageFailure): boolean {
-  return failure.kind === "refused" && failure.status === 401;
+function isRejection(failure: GetFailure): boolean {
+  return failure.state === "refused" && failure.status === 401;
 }

@@ -1,6 +1,16 @@
 /** The booster wallet, as `GET /usages` tells of it in either shape. */
-import type { Wallet } from "./figures.ts";
 import { member, number } from "./values.ts";
+
+/** What was bought beside the plan, in cents of `currency`. */
+export interface Wallet {
+  readonly leftCents: number;
+  readonly totalCents: number | undefined;
+  /** Charged this month, and how much may be; undefined = not said, or without a limit. */
+  readonly monthlyUsedCents: number | undefined;
+  readonly monthlyLimitCents: number | undefined;
+  /** Such as USD. */
+  readonly currency: string | undefined;
+}
 
 /** The wallet's amounts are cents × 1,000,000; the month's are cents. */
 export function readWallet(wallet: unknown): Wallet | undefined {

@@ -1,7 +1,20 @@
 /** The windows of `GET /usages`: named ones in the newer shape, ones that say how long they are in the older. */
 import { isJsonObject, type JsonObject } from "../oauth/http.ts";
-import type { QuotaWindow, WindowKind } from "./figures.ts";
 import { member, number, positive, readTime, text } from "./values.ts";
+
+export type WindowKind = "5h" | "week" | "month" | "month-code" | "other";
+
+export interface QuotaWindow {
+  readonly kind: WindowKind;
+  /** For people: "5 hours", "week". */
+  readonly label: string;
+  /** 0 to 100. */
+  readonly usedPercent: number;
+  /** ms since the epoch. */
+  readonly resetsAt: number | undefined;
+  /** ms. */
+  readonly length: number | undefined;
+}
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,6 +1,6 @@
 /** Durations, shares and failures as people read them. */
+import type { GetFailure } from "../api-get.ts";
 import { planPage, type Region } from "../region.ts";
-import type { UsageFailure } from "./fetch.ts";
 import type { UsageOutcome } from "./usage.ts";
 
 const MINUTE = 60_000;
@@ -42,12 +42,12 @@ export function sayProblem(outcome: UsageOutcome | undefined): string | undefine
 }
 
 /** The sentence for why no newer figures came, and what to do. */
-export function sayUsageFailure(failure: UsageFailure, region: Region): string {
+export function sayUsageFailure(failure: GetFailure, region: Region): string {
   return `Kimi Coder: ${why(failure, region)}`;
 }
 
-function why(failure: UsageFailure, region: Region): string {
-  switch (failure.kind) {
+function why(failure: GetFailure, region: Region): string {
+  switch (failure.state) {
     case "lost":
       return failure.code === "ETIMEDOUT" || failure.code === "ABORT_ERR"
         ? "Kimi does not answer about the quota; try again in a minute."

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { checkModels, checkQuota } from "../../extensions/doctor/plan.ts";
-import type { QuotaWindow } from "../../extensions/usage/figures.ts";
+import type { QuotaWindow } from "../../extensions/usage/windows.ts";
 import { NOW } from "./support.ts";
 
 const DAY = 86_400_000;

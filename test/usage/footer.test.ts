@@ -89,7 +89,7 @@ test("asks at most every three minutes, whatever comes of it", async () => {
   await turn();
   expect(refresh).toHaveBeenCalledTimes(2);
   expect(shown()).toBe("Kimi 5h 50%");
-  refresh.mockImplementation(async () => ({ state: "failed", failure: { kind: "unusable" } }));
+  refresh.mockImplementation(async () => ({ state: "failed", failure: { state: "unusable" } }));
   pass(3 * MINUTE);
   await turn();
   await turn();

@@ -1,0 +1,68 @@
+/** One `GET` of the API: Authorization alone, as the official clients ask, bounded in time and size, no redirect. */
+import { networkCode } from "./oauth/http.ts";
+
+export interface Api {
+  /** Without a trailing slash. */
+  readonly baseUrl: string;
+  readonly fetch: typeof fetch;
+  /** For each exchange, ms. */
+  readonly timeout: number;
+}
+
+export type GetFailure =
+  /** Any status but 200; redirects too. */
+  | { readonly state: "refused"; readonly status: number }
+  /** Not what was asked for: a proxy's page, more bytes than anybody needs. */
+  | { readonly state: "unusable" }
+  | { readonly state: "lost"; readonly code: string };
+
+export type GetAnswer = { readonly state: "answered"; readonly value: unknown } | GetFailure;
+
+/**
+ * Asks `path` and reads JSON of at most `largest` bytes. Never throws. `signal` may end it at any time: nothing is lost
+ * but the answer.
+ */
+export async function getJson(
+  { baseUrl, fetch, timeout }: Api,
+  path: string,
+  bearer: string,
+  largest: number,
+  signal: AbortSignal,
+): Promise<GetAnswer> {
+  try {
+    const response = await fetch(`${baseUrl}${path}`, {
+      headers: { Authorization: `Bearer ${bearer}` },
+      redirect: "manual",
+      signal: AbortSignal.any([AbortSignal.timeout(timeout), signal]),
+    });
+    if (response.status !== 200) {
+      await response.body?.cancel();
+      return { state: "refused", status: response.status };
+    }
+    const text = await readBounded(response, largest);
+    return text === undefined ? { state: "unusable" } : parse(text);
+  } catch (error) {
+    return { state: "lost", code: networkCode(error) };
+  }
+}
+
+async function readBounded(response: Response, largest: number): Promise<string | undefined> {
+  if (!response.body) return undefined;
+  const decoder = new TextDecoder();
+  let text = "";
+  let size = 0;
+  for await (const chunk of response.body) {
+    size += chunk.byteLength;
+    if (size > largest) return undefined; // leaving the loop cancels the body
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function parse(text: string): GetAnswer {
+  try {
+    return { state: "answered", value: JSON.parse(text) };
+  } catch {
+    return { state: "unusable" };
+  }
+}
