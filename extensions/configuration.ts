@@ -2,7 +2,7 @@
  * What the environment and pi's settings say about this extension, parsed once: hosts, folders, identity, an API key.
  */
 import { join } from "node:path";
-import { readSmallFileSync } from "./credentials/file.ts";
+import { readJsonSync } from "./credentials/file.ts";
 import { isJsonObject } from "./oauth/http.ts";
 import {
   parseRegion,
@@ -177,20 +177,10 @@ export function findConfiguredKey(env: Environment, agentDir: string): Configure
     { source: join(agentDir, "auth.json"), path: [API_KEY_VARIABLE, "key"] },
   ];
   for (const { source, path } of places) {
-    const key = usableKey(member(readObject(source), ...path));
+    const key = usableKey(member(readJsonSync(source), ...path));
     if (key !== undefined) return { key, source };
   }
   return undefined;
-}
-
-function readObject(path: string): unknown {
-  const file = readSmallFileSync(path);
-  if (file.state !== "read") return undefined;
-  try {
-    return JSON.parse(file.text);
-  } catch {
-    return undefined;
-  }
 }
 
 function member(value: unknown, ...path: string[]): unknown {

@@ -96,6 +96,23 @@ function decode(bytes: Uint8Array): FileRead {
   }
 }
 
+/** The JSON value in a small file; undefined where there is none to be had. Never throws. */
+export function readJsonSync(path: string, options?: { readonly limit: number }): unknown {
+  const file = readSmallFileSync(path, options);
+  if (file.state !== "read") return undefined;
+  try {
+    return JSON.parse(file.text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Replaces a file of our own by `value` as JSON (0600, atomic; missing folders 0700). Never throws. */
+export async function keepJson(path: string, value: unknown): Promise<FileWrite> {
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  return writeFileAtomically(path, text, { mode: 0o600, directoryMode: 0o700 });
+}
+
 /**
  * Replaces the file that `path` leads to (through symlinks, also dangling ones) by `text`: temporary file beside it,
  * fsync, rename. Never throws; leaves no temporary file behind.

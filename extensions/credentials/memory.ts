@@ -4,7 +4,7 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import { needsRefresh, type Token } from "../oauth/token.ts";
-import { readSmallFileSync, writeFileAtomically } from "./file.ts";
+import { keepJson, readJsonSync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
 
@@ -26,13 +26,7 @@ export async function recall(path: string): Promise<Memory> {
 
 /** `recall` for code that must not let anything else in this process run in between. */
 export function recallSync(path: string): Memory {
-  const file = readSmallFileSync(path);
-  if (file.state !== "read") return BLANK;
-  try {
-    return parseMemory(JSON.parse(file.text));
-  } catch {
-    return BLANK;
-  }
+  return parseMemory(readJsonSync(path));
 }
 
 export function parseMemory(value: unknown): Memory {
@@ -54,10 +48,7 @@ function parseSighting(value: unknown): Sighting | undefined {
 
 /** Writes the memory (0600, atomic). A disk that refuses costs nothing but the memory. */
 export async function remember(path: string, memory: Memory): Promise<void> {
-  await writeFileAtomically(path, `${JSON.stringify(memory, null, 2)}\n`, {
-    mode: 0o600,
-    directoryMode: 0o700,
-  });
+  await keepJson(path, memory);
 }
 
 export function isSame(one: Memory, other: Memory): boolean {

@@ -4,7 +4,7 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import type { Token } from "../oauth/token.ts";
-import { readSmallFileSync, writeFileAtomically } from "./file.ts";
+import { keepJson, readJsonSync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 
 export interface Rotation {
@@ -27,10 +27,7 @@ export async function noteRotation(
 ): Promise<void> {
   const note: Note = { ...rotation, refresh: fingerprint(token.refreshToken) };
   const notes = new Map(readNotes(path)).set(storePath, note);
-  await writeFileAtomically(path, `${JSON.stringify(Object.fromEntries(notes), null, 2)}\n`, {
-    mode: 0o600,
-    directoryMode: 0o700,
-  });
+  await keepJson(path, Object.fromEntries(notes));
 }
 
 /** How the login that stands in a store now got there; undefined when no pi has noted it. Never throws. */
@@ -40,13 +37,7 @@ export function readRotation(path: string, storePath: string, token: Token): Rot
 }
 
 function readNotes(path: string): ReadonlyMap<string, Note> {
-  const file = readSmallFileSync(path);
-  if (file.state !== "read") return new Map();
-  try {
-    return parseNotes(JSON.parse(file.text));
-  } catch {
-    return new Map();
-  }
+  return parseNotes(readJsonSync(path));
 }
 
 /** The largest time that a Date can hold, ms, and the largest process id of any system. */

@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Configuration, type ConfiguredKey, PROVIDER } from "../configuration.ts";
-import { readSmallFileSync } from "../credentials/file.ts";
+import { readJsonSync } from "../credentials/file.ts";
 import { fingerprint } from "../credentials/fingerprint.ts";
 import { recall } from "../credentials/memory.ts";
 import { piAuth } from "../credentials/pi-auth.ts";
@@ -186,7 +186,7 @@ async function findNeighbours(
     settings: places.map(({ folder, shown }) => ({
       folder,
       shown: `${shown}/settings.json`,
-      value: readJson(join(folder, "settings.json")),
+      value: readJsonSync(join(folder, "settings.json")),
     })),
     folders: await Promise.all(
       places.map(async ({ folder, shown }) => ({
@@ -197,14 +197,4 @@ async function findNeighbours(
     commands,
     root,
   };
-}
-
-function readJson(path: string): unknown {
-  const file = readSmallFileSync(path);
-  if (file.state !== "read") return undefined;
-  try {
-    return JSON.parse(file.text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,6 @@
 /** The last good list of the server, kept beside pi's own files so that the next start has it, offline too. */
 import { createHash } from "node:crypto";
-import { readSmallFileSync, writeFileAtomically } from "../credentials/file.ts";
+import { keepJson, readJsonSync } from "../credentials/file.ts";
 import { isJsonObject } from "../oauth/http.ts";
 import { parseRegion, type Region } from "../region.ts";
 import { parseServerList, type ServerModel, toServerList } from "./server-list.ts";
@@ -32,8 +32,7 @@ export function readKeptList(
   baseUrl: string,
   account: Account | undefined,
 ): KeptList | undefined {
-  const file = readSmallFileSync(path, { limit: LARGEST_FILE });
-  const kept = file.state === "read" ? parse(file.text) : undefined;
+  const kept = readJsonSync(path, { limit: LARGEST_FILE });
   if (!isJsonObject(kept) || kept.baseUrl !== baseUrl) return undefined;
   if (account !== undefined && kept.account !== accountFingerprint(account)) return undefined;
   const models = parseServerList(kept);
@@ -52,10 +51,7 @@ export async function keepList(
 ): Promise<void> {
   const { models, fetchedAt } = list;
   const kept = { fetchedAt, baseUrl, account: accountFingerprint(account), ...toServerList(models) };
-  await writeFileAtomically(path, `${JSON.stringify(kept, null, 2)}\n`, {
-    mode: 0o600,
-    directoryMode: 0o700,
-  });
+  await keepJson(path, kept);
 }
 
 function accountFingerprint({ owner, path }: Account): string {
@@ -64,18 +60,9 @@ function accountFingerprint({ owner, path }: Account): string {
 
 /** The account that pi's auth.json mirrors under `provider`; undefined when it holds no login of ours. Never throws. */
 export function readMirroredAccount(authPath: string, provider: string): Account | undefined {
-  const file = readSmallFileSync(authPath);
-  const entries = file.state === "read" ? parse(file.text) : undefined;
+  const entries = readJsonSync(authPath);
   const entry = isJsonObject(entries) ? entries[provider] : undefined;
   return isJsonObject(entry) && typeof entry.owner === "string" && typeof entry.source === "string"
     ? { owner: entry.owner, path: entry.source, region: parseRegion(entry.region) }
     : undefined;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,6 @@
 /** The last good figures, kept beside pi's own files: shown at once, by every pi process of this account. */
 import { createHash } from "node:crypto";
-import { readSmallFileSync, writeFileAtomically } from "../credentials/file.ts";
+import { keepJson, readJsonSync } from "../credentials/file.ts";
 import { isJsonObject } from "../oauth/http.ts";
 import type { Figures } from "./figures.ts";
 import { number, positive, text } from "./values.ts";
@@ -25,8 +25,7 @@ const LARGEST_FILE = 64 * 1024;
 
 /** The figures kept in `path`, if they are of `account` where that is given. Reads one small file; never throws. */
 export function readKeptFigures(path: string, account?: UsageAccount): KeptFigures | undefined {
-  const file = readSmallFileSync(path, { limit: LARGEST_FILE });
-  const kept = file.state === "read" ? parse(file.text) : undefined;
+  const kept = readJsonSync(path, { limit: LARGEST_FILE });
   if (!isJsonObject(kept) || (account && kept.account !== accountFingerprint(account))) return undefined;
   const figures = readFigures(kept.figures);
   const fetchedAt = inCalendar(positive(kept.fetchedAt));
@@ -36,8 +35,7 @@ export function readKeptFigures(path: string, account?: UsageAccount): KeptFigur
 /** Replaces the kept figures (0600, atomic). Never throws; where they cannot be written, every process asks itself. */
 export async function keepFigures(path: string, account: UsageAccount, kept: KeptFigures): Promise<void> {
   const { fetchedAt, figures } = kept;
-  const text = JSON.stringify({ fetchedAt, account: accountFingerprint(account), figures }, null, 2);
-  await writeFileAtomically(path, `${text}\n`, { mode: 0o600, directoryMode: 0o700 });
+  await keepJson(path, { fetchedAt, account: accountFingerprint(account), figures });
 }
 
 function accountFingerprint({ owner, path, baseUrl }: UsageAccount): string {
@@ -93,12 +91,4 @@ function readWallet(value: unknown): Wallet | undefined {
         monthlyLimitCents: cents("monthlyLimitCents"),
         currency: currency !== undefined && /^[A-Z]{3}$/.test(currency) ? currency : undefined,
       };
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
