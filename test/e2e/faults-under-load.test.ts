@@ -32,7 +32,10 @@ const MINUTE = 60_000;
 const CHAT_TIMEOUT = 1_000;
 /** ms; the slowest turn renews twice, and the first answer never comes. */
 const TURN_TIMEOUT = 50_000;
-/** What pi itself and the caches of its runtime add from the first half to the second, bytes. */
+/**
+ * From the first half to the second, bytes. pi by itself, with a provider from models.json and no faults, keeps 9 kB of
+ * every turn on 0.73.1 and 11 kB on 0.87.1, which is 1 MB; a turn's own garbage would be ten times as much.
+ */
 const HEAP_ALLOWANCE = 3_000_000;
 
 /** What goes wrong in a turn. */
