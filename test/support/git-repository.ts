@@ -1,10 +1,12 @@
-/** This repository as a git server would offer it: the working tree, committed once, over plain HTTP on loopback. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+/** This repository as git's own server offers it on loopback: the working tree, committed once. */
+import { spawn } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
 import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
 import type { Home } from "./home.ts";
 import { root } from "./hosts.ts";
-import { startLoopback } from "./loopback.ts";
+import { closing, listen } from "./loopback.ts";
 import { run } from "./processes.ts";
 import type { Packed } from "./registry.ts";
 
@@ -38,24 +40,26 @@ export async function startGitRepository(home: Home, packages: readonly Packed[]
   await git(tree, "commit", "--quiet", "--message", "The working tree");
   const bare = join(served, "somebody", "pi-kimi-coder.git");
   await git(tree, "clone", "--quiet", "--bare", tree, bare);
-  await git(bare, "update-server-info");
 
-  const loopback = await startLoopback((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    const file = join(served, normalize(pathname));
-    if (existsSync(file) && statSync(file).isFile()) response.end(readFileSync(file));
-    else response.writeHead(404).end();
+  const daemon = ["daemon", "--inetd", "--export-all", `--base-path=${served}`];
+  const server = createServer((socket) => {
+    const { stdin, stdout } = spawn("git", daemon, { env: home.env(), stdio: ["pipe", "pipe", "ignore"] });
+    // Whoever has all of it hangs up.
+    stdin.on("error", () => socket.destroy());
+    socket.pipe(stdin);
+    stdout.pipe(socket);
   });
+  const close = closing(server);
+  const port = await listen(server);
   return {
-    url: `${loopback.url}/somebody/pi-kimi-coder.git`,
+    url: `git://127.0.0.1:${port}/somebody/pi-kimi-coder.git`,
     async release(version) {
       const file = join(tree, "package.json");
       writeFileSync(file, JSON.stringify({ ...readObject(file), version }));
       await git(tree, "commit", "--quiet", "--all", "--message", `Release ${version}`);
       await git(tree, "push", "--quiet", bare, "HEAD");
-      await git(bare, "update-server-info");
     },
-    close: loopback.close,
+    close,
   };
 }
 
