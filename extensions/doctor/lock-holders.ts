@@ -79,10 +79,7 @@ export async function lookAtFolderLock(path: string, now: number): Promise<Folde
     const folder = await stat(path);
     // Only opencode-kimi-full's has it.
     const file = join(path, "owner.json");
-    const [sign, owner] = await Promise.all([
-      stat(file).catch(() => folder),
-      readSmallFile(file),
-    ]);
+    const [sign, owner] = await Promise.all([stat(file).catch(() => folder), readSmallFile(file)]);
     const pid = owner.state === "read" ? parsePid(owner.text) : undefined;
     const age = now - sign.mtimeMs;
     return { state: "held", age, ...(pid === undefined ? {} : { pid }) };

@@ -28,6 +28,10 @@ export interface SettingsFile {
 type Kind = "ours" | "kimi" | "moonshot" | "unrelated";
 
 const NAME = "Other extensions for Kimi";
+/** Of what is listed in a file, characters: no path or address is longer. */
+const LONGEST_SOURCE = 4_096;
+/** Of the places that are named. */
+const MOST_PLACES = 5;
 
 export function checkNeighbours({ settings, folders, commands, root }: NeighboursSeen): Check {
   const found = [
@@ -46,11 +50,11 @@ export function checkNeighbours({ settings, folders, commands, root }: Neighbour
   if (others.length > 0) {
     const fix =
       "remove it (pi remove, or the line in settings.json): two extensions may renew one login at once";
-    return bad(NAME, `there is one: ${others.join("; ")}`, fix);
+    return bad(NAME, `there is one: ${sayPlaces(others)}`, fix);
   }
   const own = found.filter(({ kind }) => kind === "ours");
   if (own.length > 1) {
-    const where = own.map((one) => one.where).join("; ");
+    const where = sayPlaces(own.map((one) => one.where));
     return bad(
       NAME,
       `pi-kimi-coder is installed ${own.length} times: ${where}`,
@@ -59,8 +63,13 @@ export function checkNeighbours({ settings, folders, commands, root }: Neighbour
   }
   const open = places("moonshot");
   return open.length > 0
-    ? none(NAME, `one for Moonshot's open platform, which is another service: ${open.join("; ")}`)
+    ? none(NAME, `one for Moonshot's open platform, which is another service: ${sayPlaces(open)}`)
     : ok(NAME, "none");
+}
+
+function sayPlaces(places: readonly string[]): string {
+  const more = places.length - MOST_PLACES;
+  return [...places.slice(0, MOST_PLACES), ...(more > 0 ? [`${more} more`] : [])].join("; ");
 }
 
 function listed({ shown, folder, value }: SettingsFile, root: string) {
@@ -78,6 +87,7 @@ function listed({ shown, folder, value }: SettingsFile, root: string) {
 
 /** `npm:name@version`, `git:host/owner/name@ref`, a URL, or a path. */
 function kindOfSource(source: string, folder: string, root: string): Kind {
+  if (source.length > LONGEST_SOURCE) return "unrelated";
   if (isInside(resolve(folder, source), root)) return "ours";
   const npm = /^npm:((?:@[^/@]+\/)?[^/@]+)/.exec(source)?.[1];
   if (npm !== undefined) return kindOfName(npm);

@@ -37,7 +37,7 @@ function readMessageFile({ messageFile }: JsonObject, path: string): string | un
 function readLife(record: JsonObject, messageFile: string | undefined): Lifecycle | undefined {
   const { sessionId, model, turn } = record;
   const rest = readRest(record);
-  if (typeof sessionId !== "string" || typeof turn !== "number" || !rest) return undefined;
+  if (typeof sessionId !== "string" || !isTurn(turn) || !rest) return undefined;
   const long = messageFile === undefined ? undefined : readSmallFileSync(messageFile);
   return {
     ...BEGINNING,
@@ -56,6 +56,10 @@ function readRest({ state, error }: JsonObject): Lifecycle["rest"] | undefined {
   return typeof kind === "string" && typeof message === "string" && typeof nextAction === "string"
     ? { state, error: { class: kind, message, nextAction } }
     : undefined;
+}
+
+function isTurn(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
 function text(value: unknown): string | undefined {

@@ -13,7 +13,8 @@ const LARGEST_ANSWER = 256 * 1024;
 export async function fetchUsage(api: Api, bearer: string, signal: AbortSignal): Promise<UsageAnswer> {
   const [usages, me] = await Promise.all([
     getJson(api, "/usages", bearer, LARGEST_ANSWER, signal),
-    getJson(api, "/me", bearer, LARGEST_ANSWER, signal),
+    // The figures do not wait long for a name.
+    getJson({ ...api, timeout: Math.ceil(api.timeout / 3) }, "/me", bearer, LARGEST_ANSWER, signal),
   ]);
   if (usages.state !== "answered") return usages;
   const figures = parseUsages(usages.value);

@@ -3,11 +3,13 @@ import { spawn } from "node:child_process";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { fetchUsage } from "../../extensions/usage/fetch.ts";
 import { startLoopback } from "../support/loopback.ts";
+import { prepareRun } from "./support/run.ts";
 import { DEEP } from "./support/values.ts";
 
-const RUN = fileURLToPath(new URL("../credentials/support/run.mjs", import.meta.url));
+const { run, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/ask-endpoints.ts", import.meta.url));
 const HANGS = 40_000;
 /** For all endpoints at once, in bytes above what the process had when it asked. */
@@ -18,12 +20,13 @@ interface Report {
   readonly grown: number;
 }
 
-const ENDPOINTS = ["chat", "device", "models", "poll", "refresh"];
+const ENDPOINTS = ["chat", "device", "models", "poll", "refresh", "usage"];
 
 async function askHostile(answer: RequestListener): Promise<Report> {
   const server = await startLoopback(answer);
   onTestFinished(() => server.close());
-  const child = spawn(process.execPath, [RUN, SCRIPT, server.url], {
+  const child = spawn(process.execPath, [run, SCRIPT, server.url], {
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: HANGS,
     killSignal: "SIGKILL",
@@ -136,6 +139,44 @@ test.each(Object.entries(HOSTILE))(
     expect(grown).toBeLessThan(MOST_MEMORY);
   },
 );
+
+/** For the two questions about the quota together, ms. */
+const QUOTA_TIMEOUT = 3_000;
+
+describe("the figures of the plan are there when /me is", () => {
+  const failures: typeof HOSTILE = {
+    ...HOSTILE,
+    silence: { answer: () => {} },
+    "a hang-up": { answer: (response) => response.destroy() },
+    "a redirect": {
+      answer: (response) => response.writeHead(302, { location: "https://evil.example/me" }).end(),
+    },
+    "status 401": { answer: (response) => response.writeHead(401).end("{}") },
+    "status 500": { answer: (response) => response.writeHead(500).end(tokens) },
+    "a name that is none": { answer: (response) => response.end('{"user_level_name":{"toString":1}}') },
+  };
+
+  test.each(Object.entries(failures))("%s", async (_, { answer }) => {
+    const asked: (string | undefined)[] = [];
+    const server = await startLoopback((request, response) => {
+      asked.push(request.url);
+      if (request.url === "/me") answer(response, 200);
+      else response.end('{"parallel":{"limit":"7"},"user":{"membership":{"level":"LEVEL_TRIAL"}}}');
+    });
+    onTestFinished(() => server.close());
+    const begun = performance.now();
+    const { signal } = new AbortController();
+    const found = await fetchUsage(
+      { baseUrl: server.url, fetch, timeout: QUOTA_TIMEOUT },
+      "access-1",
+      signal,
+    );
+    // Whoever waits for the figures waits no longer than for one question.
+    expect(performance.now() - begun).toBeLessThan(QUOTA_TIMEOUT * 0.8);
+    expect(asked.sort()).toEqual(["/me", "/usages"]);
+    expect(found).toMatchObject({ state: "figures", figures: { plan: "Trial", parallelLimit: 7 } });
+  });
+});
 
 test.each([301, 302, 303, 307, 308])("a redirect to another host is not followed (%i)", async (status) => {
   const strangers: IncomingMessage[] = [];

@@ -1,15 +1,27 @@
 /** Whatever stands in the variables: plain hosts and folders, or one sentence; quickly, and nothing of it on the screen. */
+import { isAbsolute } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { lookForBrowser } from "../../extensions/commands/login-screen/browser.ts";
 import { findConfiguredKey, readConfiguration } from "../../extensions/configuration.ts";
 import { slotName } from "../../extensions/credentials/kimi-code.ts";
+import { checkVariables } from "../../extensions/doctor/program.ts";
+import { checkProxies, routeOf, usesProxies } from "../../extensions/doctor/proxies.ts";
 import { parseRegion } from "../../extensions/region.ts";
+import { claim, isProcessAlive } from "../../extensions/status-file/owner.ts";
+import { statusPath } from "../../extensions/status-file/path.ts";
+import { asksForStatus, loginRefusal } from "../../extensions/unattended.ts";
 import { survives } from "./support/cases.ts";
 import { hostileText, SHOWN } from "./support/values.ts";
 
 const HOSTS = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL"] as const;
 const FOLDERS = ["KIMI_SHARE_DIR", "KIMI_CODE_HOME", "XDG_DATA_HOME", "PI_CODING_AGENT_DIR"] as const;
-const WORDS = ["KIMI_CODER_REGION", "KIMI_CODER_IDENTITY"] as const;
+const WORDS = [
+  "KIMI_CODER_REGION",
+  "KIMI_CODER_IDENTITY",
+  "KIMI_CODER_PARALLEL",
+  "KIMI_CODER_FOOTER",
+] as const;
 
 /** As the system hands it over: no NUL, no halves of characters. */
 const said = hostileText.map((text) => Buffer.from(text.replaceAll("\0", "")).toString());
@@ -28,6 +40,7 @@ const folder = fc.oneof(
   said.map((text) => `/tmp/${text}`),
   said.map((text) => `~/${text}`),
 );
+const text = (value: unknown) => (typeof value === "string" ? value : undefined);
 const variable = (value: fc.Arbitrary<string>) => fc.option(value, { nil: undefined });
 const environment = fc
   .tuple(
@@ -36,6 +49,8 @@ const environment = fc
     fc.tuple(
       variable(fc.oneof(said, fc.constantFrom("kimi.ai", " GLOBAL "))),
       variable(fc.oneof(said, fc.constantFrom("pi", "KIMI-cli"))),
+      variable(fc.oneof(said, fc.constantFrom("1", " 1000 ", "1001", "0", "1e3", "0x10", "٣"))),
+      variable(fc.oneof(said, fc.constantFrom("on", " OFF ", "true", "0"))),
     ),
     fc.oneof(
       { weight: 4, arbitrary: fc.constant("/home/a") },
@@ -53,7 +68,17 @@ describe("the environment", () => {
     "gives hosts, folders that can be shown, and at most one sentence",
     environment,
     ({ env, home }) => {
-      const { refusal, regions, ...rest } = readConfiguration(env, home);
+      const configuration = readConfiguration(env, home);
+      const { refusal, regions, parallel, footer, ...rest } = configuration;
+      expect(
+        parallel === undefined || (Number.isInteger(parallel) && parallel >= 1 && parallel <= 1_000),
+      ).toBe(true);
+      expect(typeof footer).toBe("boolean");
+      const { state, says } = checkVariables(configuration);
+      expect(state).toBe(refusal === undefined ? "ok" : "bad");
+      // The doctor names each variable that is refused.
+      const refused = new Set(refusal?.match(/\b(?:KIMI_\w+|XDG_\w+|PI_\w+|HOME)/g));
+      expect(new Set(says.match(/\b(?:KIMI_\w+|XDG_\w+|PI_\w+|HOME)/g))).toEqual(refused);
       expect(regions.length).toBeGreaterThan(0);
       for (const url of regions.flatMap(({ oauthHost, baseUrl }) => [oauthHost, baseUrl])) {
         expect(url).toMatch(/^https?:\/\/[\x21-\x7e]+[^/]$/);
@@ -72,6 +97,136 @@ describe("the environment", () => {
       }
     },
   );
+
+  const STATUS = ["KIMI_CODER_STATUS_FILE", "CAO_TERMINAL_ID"] as const;
+  const statusEnvironment = fc.tuple(
+    variable(folder),
+    variable(
+      fc.oneof(said, fc.stringMatching(/^[\w.-]{1,130}$/), fc.constantFrom("..", "a/b", "-rf", "0a1b2c3d")),
+    ),
+  );
+  const cwd = "/work/project";
+  const surroundings = { home: "/home/a", cwd, agentDir: "/home/a/.pi/agent" };
+
+  survives(
+    "names one status file, in its own folder where an id does, or none",
+    statusEnvironment,
+    ([file, id]) => {
+      const env = { KIMI_CODER_STATUS_FILE: file, CAO_TERMINAL_ID: id };
+      const found = statusPath(env, surroundings);
+      // Whoever drives a pi is answered in a file, or told why not: nobody is asked to log in.
+      expect(found !== undefined).toBe(asksForStatus(env));
+      expect(loginRefusal(env, []) !== undefined).toBe(found !== undefined);
+      if (!found) return false;
+      if (found.state === "refused") expect(found.sentence).toMatch(SHOWN);
+      else {
+        expect(isAbsolute(found.path)).toBe(true);
+        if (!file?.trim())
+          expect(found.path).toMatch(/^\/home\/a\/\.pi\/agent\/kimi-coder-status\/\w[\w.-]*\.json$/);
+      }
+      return found.state === "asked";
+    },
+  );
+
+  const owner = fc.oneof(
+    said,
+    fc
+      .tuple(fc.constantFrom("0", "7", "8", "-1", "007", "9999999999", "1e3", "NaN", ""), said)
+      .map((all) => all.join(":")),
+    fc.constantFrom("7:/s.json", "8:/s.json", "0:/s.json", "9999999999:/s.json"),
+  );
+  survives(
+    "of a pi above this one keeps it from the file only where that pi lives",
+    variable(owner),
+    (mark) => {
+      const env: Record<string, string | undefined> = { KIMI_CODER_STATUS_OWNER: mark };
+      const asked: number[] = [];
+      const mine = claim(env, 7, "/s.json", (pid) => {
+        asked.push(pid);
+        return pid === 8;
+      });
+      expect(mine).toBe(mark !== "8:/s.json");
+      expect(env.KIMI_CODER_STATUS_OWNER).toBe(mine ? "7:/s.json" : mark);
+      // 0 and less are whole groups of processes.
+      for (const pid of asked) {
+        expect(pid > 0).toBe(true);
+        expect(typeof isProcessAlive(pid)).toBe("boolean");
+      }
+      return asked.length > 0;
+    },
+  );
+
+  const proxy = fc.oneof(
+    host,
+    fc.constantFrom(
+      "http://u:p@proxy.example:3128",
+      "socks5://x:1",
+      "proxy:3128",
+      "http://[::1]:1",
+      "http://",
+    ),
+  );
+  const exempt = fc.oneof(
+    said,
+    fc.constantFrom(
+      "*",
+      ".kimi.com, localhost",
+      "api.kimi.com:443",
+      "*.com:80",
+      "kimi.com:",
+      "::1",
+      ".",
+      "*.",
+    ),
+  );
+  const PROXIES = [
+    "https_proxy",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "HTTP_PROXY",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+  ];
+  const proxies = fc
+    .tuple(
+      ...PROXIES.map((name) => variable(/^no/i.test(name) ? exempt : proxy)),
+      variable(said),
+      fc.boolean(),
+    )
+    .map(([...values]) => {
+      const used = values.pop() === true;
+      const names = [...PROXIES, "NODE_USE_ENV_PROXY"];
+      return { used, env: Object.fromEntries(names.map((name, index) => [name, text(values[index])])) };
+    });
+  const urls = [
+    "https://auth.kimi.com",
+    "https://api.kimi.com/coding/v1",
+    "http://127.0.0.1:8080",
+    "http://[::1]:1",
+  ];
+
+  survives(
+    "sends requests past a proxy, through one, or says that there is none; without its value",
+    proxies,
+    (seen) => {
+      for (const url of urls) {
+        const route = routeOf(url, seen);
+        if (typeof route === "string") expect(route).toMatch(/^(?:direct|unusable)$/);
+        else expect(route.hostname !== "" && route.port > 0 && route.port < 65_536).toBe(true);
+      }
+      const { name, says, fix = "", state } = checkProxies(seen, urls, true);
+      expect(`${name}: ${says}; ${fix}`).toMatch(/^[\w ():;,.=]+$/);
+      expect(typeof usesProxies(seen.env, "v24.1.0")).toBe("boolean");
+      return state !== "none";
+    },
+  );
+
+  survives("says where a browser is", fc.tuple(variable(said), variable(said)), ([remote, screen]) => {
+    const env = { SSH_CONNECTION: remote, DISPLAY: screen };
+    const expected = remote ? "remote" : screen ? "here" : "unlikely";
+    expect(lookForBrowser({ platform: "linux", env })).toBe(expected);
+  });
 
   survives("gives a key that fits into a header, or none", said, (key) => {
     const found = findConfiguredKey({ KIMI_CODER_API_KEY: key }, "/nowhere");
@@ -97,9 +252,13 @@ describe("the environment", () => {
         `https://${long}`,
         `/${long}`,
       ]) {
-        const env = Object.fromEntries([...HOSTS, ...FOLDERS, ...WORDS].map((name) => [name, value]));
+        const all = [...HOSTS, ...FOLDERS, ...WORDS, ...STATUS, ...PROXIES, "KIMI_CODER_STATUS_OWNER"];
+        const env = Object.fromEntries(all.map((name) => [name, value]));
         const begun = performance.now();
         const { refusal } = readConfiguration(env, "/home/a");
+        statusPath(env, surroundings);
+        for (const url of urls) routeOf(url, { env, used: true });
+        claim(env, 7, "/s.json", () => false);
         expect(performance.now() - begun).toBeLessThan(500);
         expect(refusal?.length ?? 0).toBeLessThan(1_000);
         expect(refusal ?? "").toMatch(SHOWN);

@@ -5,21 +5,25 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
+  rmSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { slotName } from "../../extensions/credentials/kimi-code.ts";
+import { lockWithOwnerFile } from "../../extensions/credentials/opencode-lock.ts";
 import { REGIONS } from "../../extensions/region.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
+import { prepareRun } from "./support/run.ts";
 
-const RUN = fileURLToPath(new URL("../credentials/support/run.mjs", import.meta.url));
+const { run, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/read-places.ts", import.meta.url));
 /** ms for the whole process, in which jiti translates some forty modules. */
 const HANGS = 30_000;
@@ -36,13 +40,27 @@ const FILES = [
   ".pi/agent/settings.json",
   ".pi/agent/kimi-coder.json",
   ".pi/agent/kimi-coder-models.json",
+  ".pi/agent/kimi-coder-usage.json",
+  ".pi/agent/kimi-coder-renewals.json",
+  ".pi/agent/kimi-coder-status/a.json",
+  ".pi/agent/kimi-coder-status/b.json.message-1.txt",
   ".kimi/device_id",
   ".kimi-code/region",
+  // What the doctor looks at beside.
+  "work/.pi/settings.json",
+  ".kimi/credentials/kimi-code.lock",
+  ".local/share/opencode/auth.json.kimi-for-coding-oauth.refresh.lock/owner.json",
 ];
+/** Every folder that is listed. */
+const FOLDERS = [".pi/agent/kimi-coder-requests/account", ".pi/agent/extensions", "work/.pi/extensions"];
+/** What the message above belongs to. */
+const STATUS = ".pi/agent/kimi-coder-status/b.json";
 
 const isRoot = process.getuid?.() === 0;
 /** Somebody who owns nothing here; only root can become it. */
 const NOBODY = 65_534;
+
+let socket: string | undefined;
 
 interface Place {
   readonly make: (path: string) => void;
@@ -58,12 +76,8 @@ const PLACES: Record<string, Place> = {
   "a loop of symlinks": { make: (path) => symlinkSync(path, path), said: /ELOOP/ },
   "a link to an endless device": { make: (path) => symlinkSync("/dev/zero", path), said: /EFTYPE/ },
   "a link to the terminal": { make: (path) => symlinkSync("/dev/tty", path), said: /EFTYPE|ENXIO/ },
-  // Left behind by its owner, as after a crash.
   "a dead socket": {
-    make: (path) => {
-      const listen = `require("node:net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
-      spawnSync(process.execPath, ["-e", listen, basename(path)], { cwd: dirname(path) });
-    },
+    make: (path) => linkSync(deadSocket(), path),
     said: /ENXIO|EOPNOTSUPP|EFTYPE/,
   },
   "a sparse file of 1 GB": {
@@ -88,13 +102,23 @@ const PLACES: Record<string, Place> = {
   },
 };
 
+/** Left behind by its owner, as after a crash. */
+function deadSocket(): string {
+  if (socket !== undefined) return socket;
+  const folder = temporaryDirectory();
+  const listen = `require("node:net").createServer().listen("s", () => process.kill(process.pid, "SIGKILL"))`;
+  spawnSync(process.execPath, ["-e", listen], { cwd: folder });
+  socket = join(folder, "s");
+  return socket;
+}
+
 function readAll(home: string, stranger: boolean) {
   const started = performance.now();
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [RUN, SCRIPT, home], {
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [run, SCRIPT, home], {
     encoding: "utf8",
     timeout: HANGS,
     killSignal: "SIGKILL",
-    env: { PATH: process.env.PATH, HOME: home },
+    env: { ...env, PATH: process.env.PATH, HOME: home },
     ...(stranger && isRoot ? { uid: NOBODY, gid: NOBODY } : {}),
   });
   expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: "" });
@@ -107,11 +131,14 @@ describe.each(Object.entries(PLACES))("%s in place of every file", (_, { make, s
   test("is named or passed over, and left alone", () => {
     const home = temporaryDirectory();
     if (stranger && isRoot) chmodSync(home, 0o755);
-    for (const name of FILES) {
+    for (const name of [...FILES, ...FOLDERS]) {
       const path = join(home, name);
       mkdirSync(dirname(path), { recursive: true });
       make(path);
     }
+    const status = { version: 1, pid: 7, exit: null, sessionId: "s", turn: 1, state: "idle" };
+    const messageFile = join(home, `${STATUS}.message-1.txt`);
+    writeFileSync(join(home, STATUS), JSON.stringify({ ...status, messageFile }), { mode: 0o644 });
     const identity = (name: string) => {
       const { ino, mode, size } = lstatSync(join(home, name));
       return { ino, mode, size };
@@ -129,10 +156,28 @@ describe.each(Object.entries(PLACES))("%s in place of every file", (_, { make, s
     }
     expect(answers).toMatchObject({ memory: { seeded: false, seen: {} }, deviceId: "fresh" });
     expect(answers).toMatchObject({ region: ["kimi.com", "kimi.ai"] });
-    for (const name of ["account", "models", "key"]) expect(answers[name]).toBeUndefined();
-    expect(ms).toBeLessThan(5_000);
+    for (const name of ["account", "models", "key", "figures", "rotation"])
+      expect(answers[name]).toBeUndefined();
+    expect(answers).toMatchObject({ restored: { state: "ours" }, waited: false });
+    expect(answers.publish).toEqual([expect.stringMatching(/ cannot be written \([a-zA-Z ]+\);/)]);
+    expect(answers.doctor).toContainEqual(
+      expect.stringMatching(/^(?:✗|–) Lock .*refresh\.lock: |^– Quota: /),
+    );
+    expect(ms).toBeLessThan(10_000);
     expect(grown).toBeLessThan(150_000_000);
     expect(FILES.map(identity)).toEqual(before);
     expect(readdirSync(home, { recursive: true }).sort()).toEqual(listed);
   });
+});
+
+test("a FIFO in place of owner.json holds up nobody who lets go of opencode's lock", async () => {
+  const folder = join(temporaryDirectory(), "lock");
+  const lock = await lockWithOwnerFile(folder, 1_000);
+  if (lock.state !== "held") throw new Error("it is free");
+  const owner = join(folder, "owner.json");
+  rmSync(owner);
+  execFileSync("mkfifo", [owner]);
+  await lock.release();
+  // Whoever put it there holds the lock now.
+  expect(lstatSync(owner).isFIFO()).toBe(true);
 });

@@ -3,6 +3,7 @@ import { chatFetch } from "../../../extensions/chat/chat-fetch.ts";
 import { fetchModels } from "../../../extensions/models/fetch.ts";
 import { poll, requestDeviceAuthorization } from "../../../extensions/oauth/device-authorization.ts";
 import { refresh } from "../../../extensions/oauth/token-endpoint.ts";
+import { fetchUsage } from "../../../extensions/usage/fetch.ts";
 
 const [, , , url = ""] = process.argv;
 /** ms; the real ones are 15 and 20 s. */
@@ -15,6 +16,8 @@ const ask: Record<string, () => Promise<unknown>> = {
   device: () => requestDeviceAuthorization(server, Date.now, AbortSignal.timeout(TIMEOUT)),
   poll: () => poll(server, "device-1", Date.now, AbortSignal.timeout(TIMEOUT)),
   models: () => fetchModels({ baseUrl: url, fetch, timeout: TIMEOUT }, "access-1", never),
+  /** `/usages` and `/me`. */
+  usage: () => fetchUsage({ baseUrl: url, fetch, timeout: TIMEOUT }, "access-1", never),
   /** As the adapter reads an error: all of it. */
   async chat() {
     try {
