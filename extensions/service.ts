@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { OAuthCredentials } from "@mariozechner/pi-ai";
 import { systemTimer } from "./background-refresh.ts";
+import { loadAdapter } from "./chat/adapter.ts";
 import type { Bearer } from "./chat/bearer.ts";
 import { createLastRequest } from "./chat/last-request.ts";
 import { createStream } from "./chat/stream.ts";
@@ -27,7 +28,7 @@ import type { Verification } from "./login.ts";
 import { createCatalogue } from "./models/catalogue.ts";
 import { wireModel } from "./models/pi-models.ts";
 import type { ServerModel } from "./models/server-list.ts";
-import { systemClock } from "./oauth/clock.ts";
+import { systemClock as clock } from "./oauth/clock.ts";
 import type { Token } from "./oauth/token.ts";
 import { refresh } from "./oauth/token-endpoint.ts";
 import type { ProviderService } from "./provider.ts";
@@ -75,7 +76,6 @@ export type Service = ReturnType<typeof createService>;
 export function createService(parts: ServiceParts) {
   const { configuration, versions } = parts;
   const { kimiShare, agentDir, regions } = configuration;
-  const clock = systemClock;
   const { now } = clock;
   const [{ region: firstRegion }] = regions;
   const identity = createIdentity(kimiShare, versions, configuration.identity);
@@ -222,6 +222,7 @@ export function createService(parts: ServiceParts) {
     ...forProvider,
     credential,
     catalogue,
+    loadAdapter,
     usage,
     identity,
     configuredKey,

@@ -4,6 +4,7 @@
  */
 import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
 import type { createBackgroundRefresh } from "./background-refresh.ts";
+import type { loadAdapter } from "./chat/adapter.ts";
 import { type Configuration, PROVIDER } from "./configuration.ts";
 import type { SharedCredential } from "./credentials/shared-credential.ts";
 import type { Lazy } from "./lazy.ts";
@@ -11,7 +12,11 @@ import type { Catalogue } from "./models/catalogue.ts";
 
 export interface SessionParts {
   readonly configuration: Configuration;
-  readonly service: Lazy<{ readonly credential: SharedCredential; readonly catalogue: Catalogue }>;
+  readonly service: Lazy<{
+    readonly credential: SharedCredential;
+    readonly catalogue: Catalogue;
+    readonly loadAdapter: typeof loadAdapter;
+  }>;
   readonly refresh: ReturnType<typeof createBackgroundRefresh>;
   /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
   readonly hasKey: () => boolean;
@@ -22,6 +27,9 @@ export interface SessionParts {
 const FAREWELL = 15_000;
 /** … and for the list of models, which the next process can ask for as well, ms. */
 const MODELS_FAREWELL = 1_000;
+
+/** A token that is not there after so long is being renewed, and the question for it is on its way, ms. */
+const RENEWING = 100;
 
 /** How the two hosts are told that auth.json has changed: 0.73 holds it in memory, its successor asks its registry. */
 interface Registry {
@@ -93,8 +101,11 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   const beforeRequest = async (_event: unknown, ctx: ExtensionContext) => {
     context = ctx;
     if (!chosen() || !active()) return;
-    const { credential } = await service.load();
-    await credential.current(true);
+    const { credential, loadAdapter } = await service.load();
+    const { model } = ctx;
+    // What the request needs next is loaded while the authorization server thinks.
+    const loading = setTimeout(() => model && loadAdapter(model), RENEWING);
+    await credential.current(true).finally(() => clearTimeout(loading));
   };
   pi.on("context", beforeRequest);
   pi.on("session_before_compact", beforeRequest);

@@ -183,6 +183,13 @@ function atomic(): typeof WriteFileAtomic {
   return createRequire(import.meta.url)("write-file-atomic");
 }
 
+/** Loads the library, for whoever has a moment before the first write. Never throws: what is missing, the write says. */
+export function loadWriter(): void {
+  try {
+    atomic();
+  } catch {}
+}
+
 function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }

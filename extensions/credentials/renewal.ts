@@ -5,6 +5,7 @@
 import type { Clock } from "../oauth/clock.ts";
 import { isValid, needsRefresh, type Token } from "../oauth/token.ts";
 import type { FailureCause, RefreshOutcome } from "../oauth/token-endpoint.ts";
+import { loadWriter } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { answerUnderOwnersLock, type LockFailure, takeOwnersLock } from "./owners-lock.ts";
 import type { CredentialStore, Release, StoredLogin } from "./store.ts";
@@ -92,7 +93,9 @@ async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: s
   let lostAnswers = 0;
   try {
     for (let attempt = 0; ; attempt++) {
-      const lock = await takeOwnersLock(parts.store);
+      const locking = takeOwnersLock(parts.store);
+      loadWriter(); // beside the lock's own process: when the answer is there, nothing is left to load
+      const lock = await locking;
       if ("failure" in lock) return failed(lock.failure);
       releaseOwner = lock.release;
       const seen = look(parts, await parts.store.read(), rejected);

@@ -1,6 +1,11 @@
 import type { Api, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { type AdapterParts, askAdapter, type RequestOptions } from "../../extensions/chat/adapter.ts";
+import {
+  type AdapterParts,
+  askAdapter,
+  loadAdapter,
+  type RequestOptions,
+} from "../../extensions/chat/adapter.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
 import { startLoopback } from "../support/loopback.ts";
 
@@ -24,6 +29,19 @@ async function service(): Promise<string> {
 
 const hello: Context = { messages: [{ role: "user", content: "hi", timestamp: 1 }] };
 
+const model: Model<Api> = {
+  id: "m",
+  name: "m",
+  api: "kimi-coder",
+  provider: "kimi-coder",
+  baseUrl: "http://unused.invalid",
+  reasoning: false,
+  input: ["text"],
+  cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
+  contextWindow: 1000,
+  maxTokens: 10,
+};
+
 /** Asks `baseUrl`, and gives the last event. */
 async function ask(
   baseUrl: string,
@@ -31,18 +49,6 @@ async function ask(
   options: RequestOptions = {},
   context = hello,
 ) {
-  const model: Model<Api> = {
-    id: "m",
-    name: "m",
-    api: "kimi-coder",
-    provider: "kimi-coder",
-    baseUrl: "http://unused.invalid",
-    reasoning: false,
-    input: ["text"],
-    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-    contextWindow: 1000,
-    maxTokens: 10,
-  };
   const all = {
     aim: () => {},
     identity: async () => ({}),
@@ -99,4 +105,16 @@ test("what is noted is what other extensions made of the request, and how it was
     { onPayload: () => ({ model: "changed", messages: [], stream: true }) },
   );
   expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);
+});
+
+test("is loaded ahead without asking anybody", async () => {
+  const asked: (string | undefined)[] = [];
+  const server = await startLoopback((request, response) => {
+    asked.push(request.headers.authorization);
+    response.writeHead(500).end();
+  });
+  onTestFinished(() => server.close());
+  loadAdapter({ ...model, baseUrl: server.url });
+  await ask(server.url);
+  expect(asked).toEqual(["Bearer k"]);
 });
