@@ -121,7 +121,7 @@ export function networkCode(error: unknown): string {
     if ("code" in at && typeof at.code === "string") return at.code;
     if (at.name === "TimeoutError") return "ETIMEDOUT";
     if (at.name === "AbortError") return "ABORT_ERR";
-    at = at instanceof AggregateError && at.errors.length > 0 ? at.errors[0] : at.cause;
+    at = at instanceof AggregateError ? at.errors[0] : at.cause;
   }
   return "EUNKNOWN";
 }

@@ -150,7 +150,17 @@ describe.each(["kimi-cli", "kimi-code"] as const)("in %s's file", (owner) => {
     },
   );
 
-  it.each([0, -5, 1e300, "900", null, undefined, {}])(
+  it("an end up to the year 2100 is one", async () => {
+    const end = Date.UTC(2100, 0) / 1000;
+    expect(await read({ expires_at: end })).toMatchObject({ token: { expiresAt: end * 1000 } });
+    expect(await read({ expires_at: end + 1 })).toMatchObject({ state: "malformed" });
+  });
+
+  it.each([1, 3_600, 366 * 86_400])("a life of %j s is taken as it is", async (expires_in) => {
+    expect(await read({ expires_in })).toMatchObject({ token: { lifetime: expires_in * 1000 } });
+  });
+
+  it.each([0, -5, 366 * 86_400 + 1, 1e300, "3600", null, undefined, {}])(
     "a life of %j is taken for the usual one",
     async (expires_in) => {
       expect(await read({ expires_in })).toMatchObject({ state: "present", token: { lifetime: 900_000 } });

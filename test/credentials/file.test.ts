@@ -1,15 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it, onTestFinished } from "vitest";
-import {
-  readSmallFile,
-  writeFileAtomically,
-  writeFileAtomicallySync,
-} from "../../extensions/credentials/file.ts";
+import { describe, expect, it } from "vitest";
+import { readSmallFile, systemCode } from "../../extensions/credentials/file.ts";
 import { listing, modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { startNode, startPeer } from "./support/processes.ts";
+import { WRITERS } from "./support/writers.ts";
 
 describe("reading a small file", () => {
   it("gives the text of a regular file, also through a symlink and without its byte order mark", async () => {
@@ -43,36 +40,23 @@ describe("reading a small file", () => {
     expect(await readSmallFile(path, { limit: 39_999 })).toEqual({ state: "too-large" });
   });
 
+  it("leaves nothing open, whatever it finds", async () => {
+    const home = temporaryDirectory();
+    put(join(home, "file"), "text");
+    const open = () => readdirSync("/dev/fd").length;
+    const before = open();
+    for (const path of [join(home, "file"), home, "/dev/zero"]) await readSmallFile(path);
+    await readSmallFile(join(home, "file"), { limit: 1 });
+    expect(open()).toBe(before);
+  });
+
   it("refuses what is not UTF-8", async () => {
     const path = put(join(temporaryDirectory(), "file"), Buffer.from([0x7b, 0xff, 0x7d]));
     expect(await readSmallFile(path)).toEqual({ state: "not-text" });
   });
 });
 
-const WRITERS = [
-  ["writeFileAtomically", writeFileAtomically],
-  [
-    "writeFileAtomicallySync",
-    async (...args: Parameters<typeof writeFileAtomicallySync>) => writeFileAtomicallySync(...args),
-  ],
-] as const;
-
 describe.each(WRITERS)("%s", (_, write) => {
-  it.each([0o000, 0o022, 0o277])("gives exactly the mode asked for under umask %o", async (umask) => {
-    const home = temporaryDirectory();
-    const old = put(join(home, "old"), "old", 0o644);
-    chmodSync(old, 0o644);
-    const before = process.umask(umask);
-    onTestFinished(() => void process.umask(before));
-    for (const name of ["old", "new"]) {
-      expect(await write(join(home, name), "text", { mode: 0o600 })).toEqual({ state: "written" });
-      expect(modeOf(join(home, name))).toBe(0o600);
-    }
-    process.umask(before);
-    expect(readFileSync(old, "utf8")).toBe("text");
-    expect(listing(home)).toEqual(["new", "old"]);
-  });
-
   it("writes where a chain of symlinks leads, and leaves the links", async () => {
     const home = temporaryDirectory();
     put(join(home, "real", "deep", "file"), "old");
@@ -83,6 +67,19 @@ describe.each(WRITERS)("%s", (_, write) => {
     expect(readFileSync(join(home, "real", "deep", "file"), "utf8")).toBe("new");
     expect(readlinkSync(join(home, "first"))).toBe("folder/second");
     expect(readlinkSync(join(home, "real", "deep", "second"))).toBe("../deep/file");
+  });
+
+  it("follows as long a chain of symlinks as Linux does, and no longer one", async () => {
+    const home = temporaryDirectory();
+    put(join(home, "link0"), "old");
+    for (let i = 1; i <= 41; i++) symlinkSync(`link${i - 1}`, join(home, `link${i}`));
+    expect(await write(join(home, "link40"), "new", { mode: 0o600 })).toEqual({ state: "written" });
+    expect(readFileSync(join(home, "link0"), "utf8")).toBe("new");
+    expect(await write(join(home, "link41"), "newer", { mode: 0o600 })).toEqual({
+      state: "failed",
+      code: "ELOOP",
+    });
+    expect(readFileSync(join(home, "link0"), "utf8")).toBe("new");
   });
 
   it("creates the file that a dangling symlink names", async () => {
@@ -114,6 +111,18 @@ describe.each(WRITERS)("%s", (_, write) => {
     const codes = ["EISDIR", "EFTYPE", "ELOOP"];
     expect(await Promise.all(outcomes)).toEqual(codes.map((code) => ({ state: "failed", code })));
     expect(listing(home)).toEqual(["directory", "fifo", "loop"]);
+  });
+});
+
+describe("the system's name for what went wrong", () => {
+  it.each([
+    ["is the error's code", Object.assign(new Error("full"), { code: "ENOSPC" }), "ENOSPC"],
+    ["is EUNKNOWN for an error without one", new Error("ENOSPC"), "EUNKNOWN"],
+    ["is EUNKNOWN for a number", Object.assign(new Error("full"), { code: 28 }), "EUNKNOWN"],
+    ["is EUNKNOWN for what is no error", { code: "ENOSPC" }, "EUNKNOWN"],
+    ["is EUNKNOWN for nothing", undefined, "EUNKNOWN"],
+  ])("%s", (_, error, code) => {
+    expect(systemCode(error)).toBe(code);
   });
 });
 

@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { lockFile } from "../../extensions/credentials/flock.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { hasPython, startNode, startPython } from "./support/processes.ts";
@@ -84,6 +84,24 @@ describe("flock(2)", () => {
     const unsupported = { state: "failed", code: "ENOTSUP" };
     expect(await lockFile(path, 10, { searchPath: "/nonexistent" })).toEqual(unsupported);
     expect(await lockFile(path, 10, { platform: "win32" })).toEqual(unsupported);
+  });
+
+  it("needs no child on macOS, where open(2) takes the lock itself", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const outcome = await lockFile(path, 10, { searchPath: "/nonexistent", platform: "darwin" });
+    expect(outcome).toMatchObject({ state: "held" });
+    if (outcome.state === "held") await outcome.release();
+  });
+
+  it("takes the system's programs before those that a project puts into PATH", async () => {
+    const home = temporaryDirectory();
+    const bin = join(home, "bin");
+    put(join(bin, "flock"), `#!/bin/sh\ntouch "${home}/called"\n`);
+    chmodSync(join(bin, "flock"), 0o700);
+    vi.stubEnv("PATH", `${bin}:${process.env.PATH}`);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await (await hold(join(home, "lock")))();
+    expect(existsSync(join(home, "called"))).toBe(false);
   });
 
   it("asks again under the file's own name when the file was replaced meanwhile", async () => {

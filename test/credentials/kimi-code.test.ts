@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { lock } from "proper-lockfile";
 import { describe, expect, it } from "vitest";
@@ -78,6 +78,26 @@ describe("kimi-code's store", () => {
     expect(content()).toBe(before);
   });
 
+  it("saves a new login as kimi-code does, in directories for the user alone", async () => {
+    const { theirs, content } = await newStore();
+    const home = join(temporaryDirectory(), ".kimi-code");
+    const store = kimiCodeStore({ home, ...HOSTS });
+    expect(await store.save(FIRST)).toEqual({ state: "written" });
+    await theirs.save("kimi-code", THEIRS);
+    expect(readFileSync(store.path, "utf8")).toBe(content());
+    expect([store.path, home, join(home, "credentials")].map(modeOf)).toEqual([0o600, 0o700, 0o700]);
+  });
+
+  it("puts an empty scope and type where neither the server nor the file says one", async () => {
+    const { theirs, store } = await newStore();
+    put(
+      store.path,
+      '{"access_token":"access-1","refresh_token":"refresh-1","expires_at":1,"expires_in":900}',
+    );
+    await store.replace("refresh-1", { ...SECOND, scope: undefined, tokenType: undefined });
+    expect(await theirs.load("kimi-code")).toMatchObject({ scope: "", tokenType: "" });
+  });
+
   it("creates nothing while kimi-code has no login", async () => {
     const home = join(temporaryDirectory(), ".kimi-code");
     const store = kimiCodeStore({ home, ...HOSTS });
@@ -138,6 +158,17 @@ describe("kimi-code's lock", () => {
     const peers = [1, 2, 3].map(() => startNode("peer.ts", ["count", "kimi-code", home, counter, "10"]));
     await Promise.all(peers.map((peer) => peer.rest()));
     expect(readFileSync(counter, "utf8")).toBe("30");
+  });
+
+  it("is taken from a holder that has been silent for five seconds, as kimi-code takes it", async () => {
+    const { home, store } = await newStore();
+    const folder = join(home, "oauth", "kimi-code.lock");
+    mkdirSync(folder, { recursive: true });
+    const silentFor = (ms: number) => utimesSync(folder, new Date(), new Date(Date.now() - ms));
+    silentFor(4_000);
+    expect(await store.lockOfOwner(0)).toEqual({ state: "busy" });
+    silentFor(5_001);
+    expect(await store.lockOfOwner(0)).toMatchObject({ state: "held" });
   });
 
   it("names what stands in its way", async () => {

@@ -119,6 +119,10 @@ describe("the file", () => {
   it("holds no token", async () => {
     await remember(path, { seeded: true, seen: { "/a": sighting(token("a-secret", NOW)) } });
     expect(await readFile(path, "utf8")).not.toContain("a-secret");
+    expect(sighting(token("a-secret", NOW))).toEqual({
+      refresh: expect.stringMatching(/^[0-9a-f]{16}$/),
+      issuedAt: NOW,
+    });
   });
 
   it.each([

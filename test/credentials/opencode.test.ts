@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { opencodeKimiAuthStore } from "../../extensions/credentials/opencode-kimi-auth.ts";
@@ -137,6 +137,19 @@ describe("opencode-kimi-auth's store", () => {
     expect(content()).toBe(JSON.stringify(next, null, 2));
   });
 
+  it("keeps the file's scope and type where the server says none, and writes what it says", async () => {
+    const { store, content } = newStore(JSON.stringify(stored));
+    await store.replace("refresh-1", { ...SECOND, scope: undefined, tokenType: undefined });
+    expect(JSON.parse(content())).toMatchObject({ scope: "kimi-code", token_type: "Bearer" });
+    await store.replace("refresh-2", { ...FIRST, scope: "other", tokenType: "other" });
+    expect(JSON.parse(content())).toMatchObject({ scope: "other", token_type: "other" });
+  });
+
+  it("takes the usual life where the file names none", async () => {
+    const { store } = newStore(JSON.stringify({ ...stored, expires_in: "3600" }));
+    expect(await store.read()).toEqual({ state: "present", token: FIRST });
+  });
+
   it("says so when the file is encrypted, and leaves it", async () => {
     const { store, content } = newStore('{\n  "encrypted": "AAAA"\n}');
     expect(await store.read()).toEqual({ state: "malformed", reason: "is encrypted by opencode-kimi-auth" });
@@ -148,6 +161,11 @@ describe("opencode-kimi-auth's store", () => {
     const { folder, store } = newStore(JSON.stringify(stored));
     const outcome = await store.lockAmongPi(0);
     expect(await store.lockAmongPi(0)).toEqual({ state: "busy" });
+    const silentFor = (ms: number) =>
+      utimesSync(join(folder, "oauth.pi.lock"), new Date(), new Date(Date.now() - ms));
+    silentFor(9_000);
+    expect(await store.lockAmongPi(0)).toEqual({ state: "busy" });
+    silentFor(0);
     if (outcome.state === "held") await outcome.release();
     expect(await store.lockOfOwner(0)).toEqual({ state: "failed", code: "ENOTSUP" });
     expect(listing(folder)).toEqual(["oauth.json"]);

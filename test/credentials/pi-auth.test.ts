@@ -103,6 +103,34 @@ describe("our entry in pi's auth.json", () => {
     });
   });
 
+  it.each<[string, Partial<Mirror>]>([
+    ["another owner", { owner: "kimi-code" }],
+    ["another file", { source: "/elsewhere" }],
+    ["another region", { region: "kimi.ai" }],
+    ["another access token", { token: { ...FIRST, accessToken: "access-2" } }],
+    ["another refresh token", { token: { ...FIRST, refreshToken: "refresh-2" } }],
+    ["another end", { token: { ...FIRST, expiresAt: FIRST.expiresAt + 1 } }],
+  ])("is written again when it is to say %s", async (_, change) => {
+    const { auth } = newAuth({ "kimi-coder": ENTRY });
+    const mirror = { ...MIRROR, ...change };
+    expect(await auth.update(() => mirror)).toEqual({ state: "written" });
+    const { owner, source, region, token } = mirror;
+    expect(await auth.read()).toEqual({
+      state: "oauth",
+      owner,
+      source,
+      region,
+      token: { ...token, scope: undefined, tokenType: undefined },
+    });
+    expect(await auth.update(() => mirror)).toEqual({ state: "left" });
+  });
+
+  it("no longer names a region when it is the usual one", async () => {
+    const { auth, content } = newAuth({ "kimi-coder": { ...ENTRY, region: "kimi.ai" } });
+    expect(await auth.update(() => ({ ...MIRROR, region: "kimi.com" }))).toEqual({ state: "written" });
+    expect(JSON.parse(content())["kimi-coder"]).toEqual(ENTRY);
+  });
+
   it.each([
     ["a key", { type: "api_key", key: "k" }],
     ["a damaged login", { ...ENTRY, access: 1 }],

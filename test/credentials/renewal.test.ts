@@ -236,7 +236,11 @@ test("where the machine has no such lock at all, the refresh is made without", a
     ...world.kimiCli,
     lockOfOwner: async () => ({ state: "failed", code: "ENOTSUP" }),
   };
-  expect(await processOf(world, { store })()).toMatchObject({ state: "fresh", how: "refreshed" });
+  world.service.fault({ path: "token", do: { status: 503, body: "down" } });
+  expect(await world.drive(processOf(world, { store })())).toMatchObject({
+    state: "fresh",
+    how: "refreshed",
+  });
 });
 
 test("an answer lost before the server acted is repeated once, and nothing is lost", async () => {
@@ -330,6 +334,61 @@ test("kimi-cli's lock is given back before five seconds, pi's is kept, and the l
   expect(refreshTokenIn(world.kimiCli)).toBe(newest(world, first).refresh_token);
   expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(true);
   expect(await isFree(lockFile(flockPath(world), 0))).toBe(true);
+});
+
+test("an answer that comes in time is written under the very lock it was asked for under", async () => {
+  const { world } = await expiredWorld();
+  let taken = 0;
+  const store: LoginStore = {
+    ...world.kimiCli,
+    lockOfOwner: (timeout) => {
+      taken += 1;
+      return world.kimiCli.lockOfOwner(timeout);
+    },
+  };
+  expect(await processOf(world, { store })()).toMatchObject({ state: "fresh", how: "refreshed" });
+  expect(taken).toBe(1);
+  expect(world.clock.sleeping()).toBe(0); // `pi -p` would wait for who sleeps
+});
+
+test("a late answer that fails while kimi-cli has its lock again is a failure like any other", async () => {
+  const { world } = await expiredWorld();
+  let taken = 0;
+  const store: LoginStore = {
+    ...world.kimiCli,
+    lockOfOwner: async (timeout) => (++taken === 2 ? { state: "busy" } : world.kimiCli.lockOfOwner(timeout)),
+  };
+  const answer = deferred<void>();
+  let asked = 0;
+  const refresh: Refresh = async (refreshToken) => {
+    if (++asked > 1) return world.refresh(refreshToken);
+    await answer.promise;
+    return { state: "failed", cause: { kind: "status", status: 503 }, committed: "unknown" };
+  };
+  const work = processOf(world, { store, refresh })();
+  await world.clock.asleep();
+  world.clock.advance(world.clock.next() ?? 0);
+  answer.resolve();
+  expect(await world.drive(work)).toMatchObject({ state: "fresh", how: "refreshed" });
+  expect(taken).toBe(3);
+});
+
+test("kimi-code's lock is kept until the answer has come, however late: it never goes on without", async () => {
+  const world = await startWorld();
+  world.login(world.kimiCode);
+  world.clock.advance(16 * MINUTE);
+  const answer = deferred<void>();
+  const late: Refresh = async (refreshToken) => {
+    const outcome = await world.refresh(refreshToken);
+    await answer.promise;
+    return outcome;
+  };
+  const work = processOf(world, { store: world.kimiCode, refresh: late })();
+  await world.service.waitFor(({ kind, finished }) => kind === "refresh" && finished);
+  expect(world.clock.sleeping()).toBe(0); // no time is set
+  expect(await isFree(world.kimiCode.lockOfOwner(0))).toBe(false);
+  answer.resolve();
+  expect(await work).toMatchObject({ state: "fresh", how: "refreshed" });
 });
 
 test("with the real clock and a token endpoint of six seconds, kimi-cli gets its lock within five", async () => {

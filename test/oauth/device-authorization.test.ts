@@ -66,6 +66,11 @@ describe("readWebUri", () => {
     expect(readWebUri(value)).toBe(uri);
   });
 
+  it("takes an address of 2048 characters", () => {
+    const uri = "https://kimi.com/".padEnd(2048, "a");
+    expect(readWebUri(uri)).toBe(uri);
+  });
+
   it.each([
     ["a script", "javascript:alert(1)"],
     ["a script in disguise", "JaVaScRiPt://kimi.com/%0aalert(1)"],
@@ -86,7 +91,7 @@ describe("readWebUri", () => {
     ["a text direction override", "https://kimi.com/\u202egro.live"],
     ["an invisible character", "https://kimi.com/\u200b"],
     ["half a surrogate", "https://kimi.com/\ud800"],
-    ["more than 2048 characters", `https://kimi.com/${"a".repeat(2048)}`],
+    ["more than 2048 characters", "https://kimi.com/".padEnd(2049, "a")],
     ["no host", "https://"],
     ["nothing", ""],
     ["a number", 1],
@@ -144,6 +149,7 @@ describe("parseDeviceAuthorization", () => {
       { verificationUri: BODY.verification_uri },
     ],
     ["only the complete address", { verification_uri: "" }, {}],
+    ["a long device code", { device_code: "a".repeat(4096) }, { deviceCode: "a".repeat(4096) }],
     [
       "the plain address where the complete one is no web address",
       { verification_uri_complete: "javascript:alert(1)" },
@@ -213,7 +219,8 @@ describe("readPollAnswer", () => {
       { state: "not-json", status: 200 },
       { state: "failed", cause: { kind: "unreadable", status: 200 } },
     ],
-    ["a 5xx that says denied", answered(502, "access_denied"), failed(502)],
+    ["a 5xx that says denied", answered(500, "access_denied"), failed(500)],
+    ["a gateway's page that says nothing", { state: "not-json", status: 502 }, failed(502)],
     ["an unknown error", answered(400, "invalid_client"), failed(400)],
     ["an error that is no string", answered(400, ["access_denied"]), failed(400)],
     ["a page", { state: "not-json", status: 403 }, failed(403)],

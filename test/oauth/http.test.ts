@@ -69,6 +69,22 @@ describe("a form POST", () => {
     expect(await post()).toEqual({ state: "not-json", status: 502 });
   });
 
+  it("knows that an answer without a body is none", async () => {
+    service.fault({ path: "token", do: { status: 204, body: "" } });
+    expect(await post()).toEqual({ state: "not-json", status: 204 });
+  });
+
+  it("reads a letter that comes in two pieces", async () => {
+    const bytes = new TextEncoder().encode('{"a":"é"}');
+    const pieces = [bytes.slice(0, 7), bytes.slice(7)];
+    const inPieces = async () => new Response(ReadableStream.from(pieces));
+    expect(await postForm({ ...at(service.url), fetch: inPieces }, PATH, FORM, 5_000)).toEqual({
+      state: "answered",
+      status: 200,
+      body: { a: "é" },
+    });
+  });
+
   it("takes a body of 64 KiB, and nothing longer", async () => {
     const bytes = (size: number) => `{"a":"${"x".repeat(size - 8)}"}`;
     service.fault({ path: "token", do: { status: 200, body: bytes(65_536) } });
@@ -140,6 +156,33 @@ describe("an answer that does not come", () => {
   it("was never asked for when the host has no address", async () => {
     const answer = await postForm(at("http://nowhere.invalid"), PATH, FORM, 5_000);
     expect(answer).toMatchObject({ state: "lost", sent: false });
+  });
+
+  it.each([
+    ["EAI_AGAIN", false],
+    ["EHOSTUNREACH", false],
+    ["ENETUNREACH", false],
+    ["EADDRNOTAVAIL", false],
+    ["UND_ERR_CONNECT_TIMEOUT", false],
+    ["CERT_HAS_EXPIRED", false],
+    ["DEPTH_ZERO_SELF_SIGNED_CERT", false],
+    ["SELF_SIGNED_CERT_IN_CHAIN", false],
+    ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", false],
+    ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", false],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", false],
+    ["ECONNRESET", true],
+    ["EPIPE", true],
+    ["UND_ERR_SOCKET", true],
+    ["UND_ERR_HEADERS_TIMEOUT", true],
+    ["", true],
+  ])("after %s: may the server have acted? %s", async (code, sent) => {
+    const cause = Object.assign(new Error("broken"), { code });
+    const failing = () => Promise.reject(new TypeError("fetch failed", { cause }));
+    expect(await postForm({ ...at(service.url), fetch: failing }, PATH, FORM, 5_000)).toEqual({
+      state: "lost",
+      sent,
+      code,
+    });
   });
 
   it.each(["before", "after"] as const)(
