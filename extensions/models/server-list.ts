@@ -47,7 +47,9 @@ function parseEntry(entry: unknown): ServerModel | undefined {
   const efforts = thinking === "none" ? [] : readEfforts(entry.think_efforts);
   return {
     id: entry.id,
-    name: (typeof entry.display_name === "string" && oneLine(entry.display_name, LONGEST_NAME)) || entry.id,
+    name:
+      (typeof entry.display_name === "string" && oneLine(entry.display_name, LONGEST_NAME)) ||
+      oneLine(entry.id, LONGEST_NAME),
     contextLength: readContext(entry.context_length),
     image: entry.supports_image_in === true,
     thinking,
