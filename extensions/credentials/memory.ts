@@ -4,7 +4,7 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import { needsRefresh, type Token } from "../oauth/token.ts";
-import { keepJson, readJsonSync } from "./file.ts";
+import { keepJson, readJsonSync, writeFileAtomicallySync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
 
@@ -49,6 +49,12 @@ function parseSighting(value: unknown): Sighting | undefined {
 /** Writes the memory (0600, atomic). A disk that refuses costs nothing but the memory. */
 export async function remember(path: string, memory: Memory): Promise<void> {
   await keepJson(path, memory);
+}
+
+/** `remember` for code that must not let anything else in this process run in between. */
+export function rememberSync(path: string, memory: Memory): void {
+  const text = `${JSON.stringify(memory, null, 2)}\n`;
+  writeFileAtomicallySync(path, text, { mode: 0o600, directoryMode: 0o700 });
 }
 
 export function isSame(one: Memory, other: Memory): boolean {

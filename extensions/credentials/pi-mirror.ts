@@ -4,7 +4,7 @@
  */
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
-import { isSame, type Memory, recallSync, remember, sighting } from "./memory.ts";
+import { isSame, type Memory, recallSync, remember, rememberSync, sighting } from "./memory.ts";
 import type { PiAuth } from "./pi-auth.ts";
 import type { CredentialStore } from "./store.ts";
 
@@ -43,6 +43,12 @@ export function createPiMirror({ piAuth, memoryPath, listener }: PiMirrorParts) 
       const seen = { ...before.seen, [store.path]: sighting(token) };
       const after = { seeded: true, seen };
       noted = isSame(before, after) ? undefined : after;
+      if (noted && entry.state === "oauth") {
+        // First the memory: a logout right after the entry has changed must not find a login it has never seen. Where
+        // pi has no entry yet it is the other way round, as a memory without an entry is a logout.
+        rememberSync(memoryPath, noted);
+        noted = undefined;
+      }
       const { owner, path: source, region } = store;
       return kept ? { token, owner, source, region } : "leave";
     });

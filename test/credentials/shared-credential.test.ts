@@ -372,6 +372,28 @@ test("a logout in pi while another pi waits to seed its entry is not undone by t
   expect(await restarted(world)).toBe("logged-out");
 });
 
+test("a logout in pi the moment its entry has taken a new login over is not undone", async () => {
+  const { world, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  world.login(world.kimiCli);
+  let meanwhile: string | undefined;
+  const watched: PiAuth = {
+    ...world.piAuth,
+    async update(change) {
+      const outcome = await world.piAuth.update(change);
+      logOutOfPi(world.authPath);
+      meanwhile ??= await restarted(world);
+      return outcome;
+    },
+  };
+  const other = world.start({ piAuth: watched });
+  await other.current(false);
+  await rest(world, other);
+  expect(meanwhile).toBe("logged-out");
+  expect(entryOf(world)).toBe(undefined);
+});
+
 test("a logout in pi is respected even if the memory was lost while pi was in use", async () => {
   const { world, pi } = await loggedIn();
   await pi.current(false);
