@@ -143,9 +143,22 @@ export function createHome(): Home {
       for (const file of list(path)) {
         if (!stores.test(file) && !/[/@]$/.test(file)) keepFile(path, file);
       }
-      rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+      removeAll(path);
     },
   };
+}
+
+/** Again while a process that was just ended still writes into it: rmSync's own retries do not look for new files. */
+function removeAll(path: string): void {
+  for (let tries = 0; ; tries++) {
+    try {
+      rmSync(path, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if (tries === 40) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+    }
+  }
 }
 
 function readObject(file: string): JsonObject | undefined {
