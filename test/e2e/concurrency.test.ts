@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, type PiHost } from "../support/hosts.ts";
+import { refusals } from "../support/kimi-service/index.ts";
 import { ourModel, piArguments, piSurroundings, printPi, runPi } from "../support/pi.ts";
 import { start } from "../support/processes.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
@@ -104,6 +105,22 @@ describe.each(hosts)("a pi $name that waits for a place", { timeout: 60_000 }, (
     expect((await waiter).stdout.trim()).toBe("You said: second");
     expect(service.refused()).toEqual([]);
     expect(requests(world)).toEqual([]);
+  });
+});
+
+describe.each(hosts)("a 429 with retry-after on pi $name", { timeout: 60_000 }, (host) => {
+  test("is waited for by the others too", async () => {
+    const world = await createWorld();
+    const { service, home } = world;
+    world.logInToKimiCli();
+    service.fault({ path: "chat", do: refusals.rateLimited(8) });
+    const first = printPi(host, home, ["first"], world.env());
+    const { at } = await service.waitFor(({ kind, status }) => kind === "chat" && status === 429);
+    const second = printPi(host, home, ["second"], world.env());
+    expect((await first).stdout.trim()).toBe("You said: first");
+    expect((await second).stdout.trim()).toBe("You said: second");
+    const [, ...later] = service.chats();
+    expect(later.map((chat) => chat.at - at >= 8_000)).toEqual([true, true]);
   });
 });
 
