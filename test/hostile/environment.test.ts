@@ -105,7 +105,7 @@ describe("the environment", () => {
       fc.oneof(said, fc.stringMatching(/^[\w.-]{1,130}$/), fc.constantFrom("..", "a/b", "-rf", "0a1b2c3d")),
     ),
   );
-  const cwd = "/work/project";
+  const cwd = "/home/somebody/project";
   const surroundings = { home: "/home/a", cwd, agentDir: "/home/a/.pi/agent" };
 
   survives(

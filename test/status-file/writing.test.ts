@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const surroundings = { home: "/home/a", cwd: "/work", agentDir: "/home/a/.pi/agent" };
+const surroundings = { home: "/home/a", cwd: "/project", agentDir: "/home/a/.pi/agent" };
 const done: Lifecycle = { ...BEGINNING, sessionId: "s", turn: 1, rest: { state: "completed" } };
 
 describe("the path", () => {
@@ -30,7 +30,7 @@ describe("the path", () => {
     [{}, undefined],
     [{ KIMI_CODER_STATUS_FILE: " " }, undefined],
     [{ KIMI_CODER_STATUS_FILE: "/run/a.json", CAO_TERMINAL_ID: "ab" }, "/run/a.json"],
-    [{ KIMI_CODER_STATUS_FILE: "a.json" }, "/work/a.json"],
+    [{ KIMI_CODER_STATUS_FILE: "a.json" }, "/project/a.json"],
     [{ KIMI_CODER_STATUS_FILE: "~/a.json" }, "/home/a/a.json"],
     [{ CAO_TERMINAL_ID: "ab12-cd.3" }, "/home/a/.pi/agent/kimi-coder-status/ab12-cd.3.json"],
   ])("for %j is %s", (env, path) => {
