@@ -11,7 +11,7 @@ import {
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, olderHost, type PiHost, root } from "../support/hosts.ts";
-import { jsonPi, ourModel, piArguments, printPi } from "../support/pi.ts";
+import { jsonPi, ourModel, piArguments, printPi, runPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { readStatusFile } from "../support/status-file.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
@@ -171,6 +171,24 @@ describe.each(hosts)("the status file of pi $name", (host) => {
       error: { class: "interrupted" },
       exit: { code: 143 },
     });
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("says that a pi crashed in the middle of a turn", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    service.fault({ path: "chat", do: { hang: true } });
+    const crash = 'setTimeout(() => { throw new Error("crash"); }, 100)';
+    home.write("crash.ts", `export default (pi: any) => pi.on("agent_start", () => { ${crash}; });\n`);
+    const arguments_ = ["-e", join(home.path, "crash.ts"), "-p", "hello", ...ourModel];
+    const { exitCode, stderr } = await runPi(host, home, arguments_, env());
+    expect(stderr).toContain("crash");
+    expect(status.read()).toMatchObject({
+      state: "error",
+      error: { class: "interrupted" },
+      exit: { code: exitCode },
+    });
+    expect(exitCode).toBe(1);
     expect(status.complaints()).toEqual([]);
   });
 
