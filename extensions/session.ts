@@ -42,6 +42,15 @@ async function reloadEntry(registry: Registry): Promise<void> {
   else await registry.refresh({ allowNetwork: false, providers: [PROVIDER] });
 }
 
+/**
+ * pi 0.73 keeps each error of a failed refresh for ever, and until its stack has been read V8 keeps with it what the
+ * functions on it can see: the provider, and so all of an extension that was built for a session long over (1 MB).
+ */
+function lightenErrors({ authStorage }: Registry): void {
+  const errors: unknown = authStorage && Reflect.get(authStorage, "errors");
+  if (Array.isArray(errors)) for (const error of errors) void (error instanceof Error && error.stack);
+}
+
 export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   const { configuration, service, refresh } = parts;
   let context: ExtensionContext | undefined;
@@ -111,8 +120,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   pi.on("session_before_compact", beforeRequest);
   pi.on("session_before_tree", beforeRequest);
 
-  pi.on("session_shutdown", async () => {
+  pi.on("session_shutdown", async (_event, { modelRegistry }) => {
     refresh.stop();
+    lightenErrors(modelRegistry);
     const used = await service.settled();
     await Promise.all([used?.credential.settle(FAREWELL), used?.catalogue.settle(MODELS_FAREWELL)]);
   });

@@ -12,6 +12,7 @@ import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Forwarder, startForwarder } from "../support/forwarder.ts";
+import { heapOf } from "../support/heap.ts";
 import { createHome, type Home } from "../support/home.ts";
 import { hosts, type PiHost, root } from "../support/hosts.ts";
 import {
@@ -305,13 +306,6 @@ async function turn(
 
 function isText(part: unknown): part is { readonly text: string } {
   return typeof part === "object" && part !== null && "text" in part && typeof part.text === "string";
-}
-
-async function heapOf(pi: RpcPi): Promise<number> {
-  const from = pi.events.length;
-  await pi.request({ type: "prompt", message: "/heap" });
-  const { message } = await pi.waitFor((event) => /^heap \d+$/.test(String(event.message)), { from });
-  return Number(String(message).split(" ")[1]);
 }
 
 function median(values: readonly number[]): number {
