@@ -120,9 +120,9 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   pi.on("session_before_compact", beforeRequest);
   pi.on("session_before_tree", beforeRequest);
 
-  pi.on("session_shutdown", async (_event, { modelRegistry }) => {
+  pi.on("session_shutdown", async () => {
     refresh.stop();
-    lightenErrors(modelRegistry);
+    ask(({ modelRegistry }) => lightenErrors(modelRegistry));
     const used = await service.settled();
     await Promise.all([used?.credential.settle(FAREWELL), used?.catalogue.settle(MODELS_FAREWELL)]);
   });
