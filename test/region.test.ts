@@ -232,6 +232,7 @@ describe("with both regions as servers", () => {
         loginStore: stores.forLogin("kimi.com"),
         piAuth: piAuth({ path: com.authPath }),
         memoryPath: com.memoryPath,
+        rotationsPath: com.rotationsPath,
         refresh: (token, { region }) => refresh(server(region), token, clock.now, 15_000),
         clock,
         listener: () => {},

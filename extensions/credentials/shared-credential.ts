@@ -25,8 +25,8 @@ export interface SharedCredentialParts {
   readonly piAuth: PiAuth;
   /** The file that outlives pi's entry; see memory.ts. */
   readonly memoryPath: string;
-  /** Where it is noted who renewed what; see rotations.ts. Without it nobody notes it. */
-  readonly rotationsPath?: string;
+  /** Where it is noted who renewed what; see rotations.ts. */
+  readonly rotationsPath: string;
   /** Presents a refresh token of the store once, to the store's region; never throws, cannot be cancelled. */
   readonly refresh: (refreshToken: string, store: CredentialStore) => Promise<RefreshOutcome>;
   readonly clock: Clock;
@@ -43,7 +43,7 @@ type Ready = Extract<Access, { state: "ready" }>;
 export type SharedCredential = ReturnType<typeof createSharedCredential>;
 
 export function createSharedCredential(parts: SharedCredentialParts) {
-  const { loginStore, memoryPath, clock, listener } = parts;
+  const { loginStore, memoryPath, rotationsPath, clock, listener } = parts;
   const mirror = createPiMirror(parts);
   const refused = new Set<string>();
   const background = new Set<Promise<unknown>>();
@@ -66,28 +66,27 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   }
 
   async function note(how: Rotation["how"], token: Token, store: CredentialStore): Promise<void> {
-    const { rotationsPath } = parts;
-    if (rotationsPath === undefined) return;
     await noteRotation(rotationsPath, store.path, token, { how, at: clock.now(), pid: process.pid });
   }
 
-  /** Writes what could not be written; true when nothing is left to write. */
-  async function saveUnsaved(): Promise<boolean> {
+  /** Writes what could not be written; what is left to write. */
+  async function saveUnsaved(): Promise<typeof unsaved> {
     if (unsaved && (await unsaved.retry())) unsaved = undefined;
-    return unsaved === undefined;
+    return unsaved;
   }
 
   /** What there is while the renewed token cannot be written: the token on disk is used up, nobody may present it. */
   async function whileUnsaved(rejected?: string): Promise<Access | undefined> {
-    if (!held || (await saveUnsaved())) return undefined;
+    const left = await saveUnsaved();
+    if (!held || !left) return undefined;
     if (isValid(held.token, clock.now()) && held.token.accessToken !== rejected) return held;
-    const cause: RenewalFailure = { kind: "lock", code: unsaved?.code ?? "EUNKNOWN" };
+    const cause: RenewalFailure = { kind: "lock", code: left.code };
     return { state: "unavailable", reason: { kind: "failed", store: held.store, cause } };
   }
 
   async function keepTrying(): Promise<void> {
     const { signal } = leaving;
-    for (let pause = 1_000; !(await saveUnsaved()); pause = Math.min(pause * 2, 30_000)) {
+    for (let pause = 1_000; await saveUnsaved(); pause = Math.min(pause * 2, 30_000)) {
       if (signal.aborted) return;
       await clock.sleep(pause, signal);
     }

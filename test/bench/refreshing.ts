@@ -33,6 +33,7 @@ const credential = createSharedCredential({
   loginStore: store,
   piAuth: piAuth({ path: join(agentDir, "auth.json") }),
   memoryPath: join(agentDir, "kimi-coder.json"),
+  rotationsPath: join(agentDir, "kimi-coder-renewals.json"),
   refresh: (refreshToken) => {
     presented += 1;
     return refresh(server, refreshToken, clock.now, 15_000);

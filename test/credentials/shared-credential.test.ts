@@ -1,9 +1,11 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { properLockfile } from "../../extensions/credentials/directory-lock.ts";
+import { sighting } from "../../extensions/credentials/memory.ts";
 import type { PiAuth } from "../../extensions/credentials/pi-auth.ts";
+import { readRotation } from "../../extensions/credentials/rotations.ts";
 import type { Access } from "../../extensions/credentials/shared-credential.ts";
-import type { LoginStore } from "../../extensions/credentials/store.ts";
+import type { LoginStore, StoredLogin } from "../../extensions/credentials/store.ts";
 import type { IssuedToken } from "../support/kimi-service/index.ts";
 import { put } from "./support/homes.ts";
 import {
@@ -36,7 +38,9 @@ function accessToken(access: Access): string {
 }
 
 function reason(access: Access): string {
-  return access.state === "ready" ? "ready" : access.reason.kind;
+  if (access.state === "ready") return "ready";
+  expect(access.state).toBe("unavailable");
+  return access.reason.kind;
 }
 
 function newest({ service }: World, login: IssuedToken): IssuedToken {
@@ -182,6 +186,49 @@ test("requests whose token is rejected share one renewal", async () => {
   expect(world.service.refreshes()).toHaveLength(1);
 });
 
+test("a rejected token is not given out again where it cannot be renewed", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  world.service.fault({ path: "token", times: 99, do: { status: 404, body: "" } });
+  const calls = [1, 2, 3].map(() => pi.afterRejection(first.access_token));
+  expect((await world.drive(Promise.all(calls))).map(reason)).toEqual(["failed", "failed", "failed"]);
+  const asked = world.service.log.length;
+  expect(reason(await world.drive(pi.afterRejection(first.access_token)))).toBe("failed");
+  expect(world.service.log.length, "three share one renewal").toBe(2 * asked);
+});
+
+test("an old rejection is answered from memory", async () => {
+  let looks = 0;
+  const { world, first, pi } = await loggedIn(0, ({ kimiCli }) => ({
+    kimiCli: {
+      ...kimiCli,
+      read() {
+        looks += 1;
+        return kimiCli.read();
+      },
+    },
+  }));
+  await pi.current(false);
+  const second = accessToken(await world.drive(pi.afterRejection(first.access_token)));
+  await rest(world, pi);
+  const before = looks;
+  expect(accessToken(await pi.afterRejection(first.access_token))).toBe(second);
+  expect(accessToken(await pi.current(true))).toBe(second);
+  await rest(world, pi);
+  expect(looks).toBe(before);
+});
+
+test("a token pi has passed is renewed in time, without anybody waiting", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  world.clock.advance(8 * MINUTE);
+  expect(accessToken(await pi.current(true))).toBe(first.access_token);
+  await rest(world, pi);
+  expect(accessToken(await pi.current(true))).toBe(newest(world, first).access_token);
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
 test("a process that hears of a rejection later adopts what another has renewed", async () => {
   const { world, first, pi } = await loggedIn();
   const other = world.start();
@@ -239,6 +286,42 @@ test("a login that cannot be written is used from memory, told of once, and writ
   expect(world.service.refreshes()).toHaveLength(1);
   expect(pi.events.filter(({ kind }) => kind === "unsaved")).toHaveLength(1);
   await rest(world, pi, other);
+});
+
+test("the old token on disk is not used again while the renewed one cannot be written", async () => {
+  const { world, first, pi } = await loggedIn(8 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => true),
+  }));
+  const second = accessToken(await world.drive(pi.renewal()));
+  expect(second).not.toBe(first.access_token);
+  expect(accessToken(await pi.current(false))).toBe(second);
+  await rest(world, pi);
+  expect(entryOf(world)).toMatchObject({ access: second });
+});
+
+test("a renewed login that cannot be written is tried again after longer and longer pauses", async () => {
+  const tries: number[] = [];
+  const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli, clock }) => ({
+    kimiCli: failing(kimiCli, () => tries.push(clock.now()) > 0),
+  }));
+  await world.drive(pi.current(false));
+  await world.drive(world.clock.sleep(2 * MINUTE));
+  // Three quick tries of the renewal itself come first.
+  const since = tries.slice(3).map((at) => (at - Number(tries[3])) / 1_000);
+  expect(since).toEqual([0, 1, 3, 7, 15, 31, 61, 91]);
+  await rest(world, pi);
+});
+
+test("a renewed token that cannot be written and is rejected is no token", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => true),
+  }));
+  const second = accessToken(await world.drive(pi.current(false)));
+  expect(await world.drive(pi.afterRejection(second))).toMatchObject({
+    state: "unavailable",
+    reason: { kind: "failed", cause: { kind: "lock", code: "ENOSPC" } },
+  });
+  await rest(world, pi);
 });
 
 test("a login that still cannot be written when its token ends is not passed off as good", async () => {
@@ -412,6 +495,68 @@ test("a login made in pi is saved for kimi-cli, whatever else is there", async (
   expect(await pi.saveLogin(second)).toEqual({ state: "written" });
   expect(await world.kimiCli.read()).toEqual({ state: "present", token: second });
   expect(accessToken(await pi.current(true))).toBe(second.accessToken);
+  expect(pi.expiresAt()).toBe(second.expiresAt);
+});
+
+test("a login made in pi is remembered at once, so that a logout is one", async () => {
+  const world = await startWorld();
+  const { saveLogin } = world.start();
+  world.login(world.kimiCode);
+  const token = asToken(world.service.issueLogin());
+  await saveLogin(token);
+  expect(readObject(world.memoryPath)).toEqual({
+    seeded: true,
+    seen: { [world.kimiCli.path]: sighting(token) },
+  });
+  const again = asToken(world.service.issueLogin());
+  writeFileSync(world.memoryPath, JSON.stringify({ seeded: true, seen: { [world.kimiCode.path]: "gone" } }));
+  await saveLogin(again);
+  expect(readObject(world.memoryPath)).toEqual({
+    seeded: true,
+    seen: { [world.kimiCode.path]: "gone", [world.kimiCli.path]: sighting(again) },
+  });
+});
+
+test("a look says what would be used, and changes nothing", async () => {
+  const { world, first, pi } = await loggedIn(16 * MINUTE);
+  expect(await pi.look()).toMatchObject({ state: "use", token: asToken(first), seed: true });
+  expect(pi.expiresAt()).toBeUndefined();
+  expect((await world.piAuth.read()).state).toBe("absent");
+  expect(world.service.log).toEqual([]);
+});
+
+test("it is noted who renewed a login, but not who found it renewed", async () => {
+  const { world, first } = await loggedIn(16 * MINUTE);
+  const { rotationsPath } = world;
+  const [one, other] = [world.start(), world.start()];
+  const noted = () => readRotation(rotationsPath, world.kimiCli.path, asToken(newest(world, first)));
+  const at = world.clock.now();
+  await world.drive(one.current(false));
+  await rest(world, one);
+  expect(noted()).toMatchObject({ how: "renewed", at, pid: process.pid });
+  rmSync(rotationsPath);
+  await world.drive(other.renewal());
+  await rest(world, other);
+  expect(noted()).toBeUndefined();
+});
+
+test("it is noted who renewed a login also where it cannot be written", async () => {
+  const { world, first, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => true),
+  }));
+  await world.drive(pi.current(false));
+  await rest(world, pi);
+  expect(readRotation(world.rotationsPath, world.kimiCli.path, asToken(newest(world, first)))).toMatchObject({
+    how: "renewed",
+  });
+});
+
+test("it is noted who logged in", async () => {
+  const world = await startWorld();
+  const token = asToken(world.service.issueLogin());
+  await world.start().saveLogin(token);
+  const noted = readRotation(world.rotationsPath, world.kimiCli.path, token);
+  expect(noted).toMatchObject({ how: "logged-in", at: world.clock.now(), pid: process.pid });
 });
 
 test("a login made in pi is not overwritten by a refresh of the one before", async () => {
@@ -433,6 +578,7 @@ test("a login made in pi that cannot be saved is reported, and the old one stays
   const kimiCli: LoginStore = { ...world.kimiCli, save: async () => ({ state: "failed", code: "EROFS" }) };
   const pi = world.start({ kimiCli });
   expect(await pi.saveLogin(asToken(world.service.issueLogin()))).toEqual({ state: "failed", code: "EROFS" });
+  expect(pi.expiresAt()).toBeUndefined();
   expect(accessToken(await pi.current(false))).toBe(first.access_token);
 });
 
@@ -473,15 +619,44 @@ test("while the owner's file is damaged the mirror is used until it ends, and ne
   expect((await world.kimiCli.read()).state).toBe("malformed");
 });
 
-test("a file that is torn between two looks does not take a valid token away", async () => {
+test("a mirror that the API has rejected is used no more", async () => {
+  const { world, first, pi } = await loggedIn();
+  await pi.current(false);
+  await rest(world, pi);
+  put(world.kimiCli.path, '{"access_tok');
+  const other = world.start();
+  expect(accessToken(await other.renewal("another token"))).toBe(first.access_token);
+  expect(await other.afterRejection(first.access_token)).toMatchObject({
+    state: "unavailable",
+    reason: { kind: "problem", problem: { store: { path: world.kimiCli.path } } },
+  });
+});
+
+test.each<StoredLogin>([
+  { state: "malformed", reason: "is torn" },
+  { state: "unreadable", code: "EIO" },
+])("a file that is $state between two looks does not take a valid token away", async (damage) => {
   let looks = 0;
   const { world, first, pi } = await loggedIn(8 * MINUTE, ({ kimiCli }) => ({
     kimiCli: {
       ...kimiCli,
-      read: async () => (++looks === 2 ? { state: "malformed", reason: "is torn" } : kimiCli.read()),
+      read: async () => (++looks === 2 ? damage : kimiCli.read()),
     },
   }));
   expect(accessToken(await pi.renewal())).toBe(first.access_token);
+  await rest(world, pi);
+});
+
+test("a login that goes between two looks is gone, however long its token would be valid", async () => {
+  let looks = 0;
+  const { world, pi } = await loggedIn(8 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: {
+      ...kimiCli,
+      read: async () => (++looks > 1 ? { state: "absent" } : kimiCli.read()),
+    },
+  }));
+  expect(reason(await pi.renewal())).toBe("problem");
+  expect(pi.expiresAt()).toBeUndefined();
   await rest(world, pi);
 });
 

@@ -51,6 +51,7 @@ export interface World {
   readonly piAuth: PiAuth;
   readonly authPath: string;
   readonly memoryPath: string;
+  readonly rotationsPath: string;
   /** The real request to the service. */
   readonly refresh: Refresh;
   start(process?: Process): RunningProcess;
@@ -77,6 +78,7 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
   const kimiCode = kimiCodeStore({ home: join(home, ".kimi-code"), oauthHost, baseUrl });
   const authPath = join(home, ".pi/agent/auth.json");
   const memoryPath = join(home, ".pi/agent/kimi-coder.json");
+  const rotationsPath = join(home, ".pi/agent/kimi-coder-renewals.json");
   const real = piAuth({ path: authPath });
   const server = { host: oauthHost, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
   let busy = 0;
@@ -104,6 +106,7 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
     piAuth: pi,
     authPath,
     memoryPath,
+    rotationsPath,
     refresh: ask,
     start(process = {}) {
       const events: CredentialEvent[] = [];
@@ -115,6 +118,7 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
         memoryPath,
         refresh: process.refresh ?? ask,
         clock: process.clock ?? clock,
+        rotationsPath,
         listener: (event) => events.push(event),
       });
       return { ...credential, events };
