@@ -5,12 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findConfiguredKey, readConfiguration } from "../extensions/configuration.ts";
 import { asksForStatus } from "../extensions/unattended.ts";
 import { readSchema } from "./status-file/schema.ts";
-import { type GitRepository, startGitRepository } from "./support/git-repository.ts";
-import { createHome, type Home } from "./support/home.ts";
 import { hosts, newerHost, olderHost, root } from "./support/hosts.ts";
 import { createMachine, type Machine } from "./support/machine.ts";
+import { type Published, startPublished } from "./support/published.ts";
 import { type CodeBlock, codeBlocks, firstColumn, readReadme } from "./support/readme.ts";
-import { type Registry, startRegistry } from "./support/registry.ts";
 import { describeInTmux, startTerminal } from "./support/tmux.ts";
 import { enter, enterLogin } from "./support/typing.ts";
 
@@ -49,7 +47,7 @@ const rules: Readonly<Record<string, Rule>> = {
     expect(machine.home.files()[".pi/agent/settings.json"]).toBeUndefined();
   },
   "pi install git:<repository>": async (line, machine) => {
-    await succeed(line.replace("<repository>", repository.url), machine);
+    await succeed(line.replace("<repository>", published.repository.url), machine);
     expectRuntimePackages(machine, false);
     await expectAnswer(`${TUI} -p hello`, "hello", machine);
   },
@@ -97,19 +95,11 @@ const rules: Readonly<Record<string, Rule>> = {
   },
 };
 
-let shared: Home;
-let registry: Registry;
-let repository: GitRepository;
+let published: Published;
 beforeAll(async () => {
-  shared = createHome();
-  registry = await startRegistry(shared);
-  repository = await startGitRepository(shared, registry.packages);
+  published = await startPublished();
 }, PATIENCE);
-afterAll(async () => {
-  await registry.close();
-  await repository.close();
-  shared.remove();
-});
+afterAll(() => published.close());
 
 test("the README has no line that no test runs, and no test runs what it does not say", () => {
   const known = [...Object.keys(rules), TUI];
@@ -135,7 +125,7 @@ test("the schema of the status file is the one that is shipped", () => {
 describe.each(hosts)("on pi $name", (host) => {
   const machines: Machine[] = [];
   const create = async () => {
-    const machine = await createMachine(host, registry);
+    const machine = await createMachine(host, published.registry);
     machines.push(machine);
     return machine;
   };
@@ -214,7 +204,7 @@ describe.each(hosts)("on pi $name", (host) => {
 
 describeInTmux("in a project it is installed for", () => {
   test("the newer pi asks for trust, and answers once it is given", async () => {
-    const machine = await createMachine(newerHost, registry);
+    const machine = await createMachine(newerHost, published.registry);
     const { home, env, project } = machine;
     await succeed("pi install -l npm:pi-kimi-coder", machine);
     const pi = await startTerminal(["bash", "-c", TUI], home, {
@@ -235,7 +225,7 @@ describeInTmux("in a project it is installed for", () => {
 
 describe("the package", () => {
   test("holds the extension and its papers, nothing else, and stays small", () => {
-    const { files, size } = registry.ours;
+    const { files, size } = published.registry.ours;
     const papers = ["CHANGELOG.md", "LICENSE", "README.md", "images/thinking.png", "package.json"];
     expect(files.filter((file) => !file.startsWith("extensions/")).sort()).toEqual(papers);
     expect(files).toContain("extensions/index.ts");
@@ -243,7 +233,7 @@ describe("the package", () => {
   });
 
   test("asked npm for nothing but itself and its runtime dependencies", () => {
-    expect(registry.missed).toEqual([]);
+    expect(published.registry.missed).toEqual([]);
   });
 });
 
@@ -342,7 +332,7 @@ function expectInstallation(machine: Machine, prefix: string): void {
     .installed()
     .filter((one) => !/node_modules.*node_modules/.test(one.folder.slice(machine.home.path.length)))
     .reduce((sum, one) => sum + sizeOf(one.folder), 0);
-  expect(bytes).toBeGreaterThan(registry.ours.unpackedSize);
+  expect(bytes).toBeGreaterThan(published.registry.ours.unpackedSize);
   expect(bytes).toBeLessThan(INSTALLED_CEILING);
 }
 
@@ -350,7 +340,7 @@ function expectInstallation(machine: Machine, prefix: string): void {
 function expectRuntimePackages(machine: Machine, itself: boolean): void {
   const found = machine.installed();
   const names = new Set(found.map(({ manifest }) => manifest.name));
-  const expected = registry.packages.map(({ name }) => name);
+  const expected = published.registry.packages.map(({ name }) => name);
   expect([...names].sort()).toEqual(
     [...new Set(expected.filter((name) => itself || name !== "pi-kimi-coder"))].sort(),
   );

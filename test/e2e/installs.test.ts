@@ -6,31 +6,21 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isJsonObject } from "../../extensions/oauth/http.ts";
-import { type GitRepository, startGitRepository } from "../support/git-repository.ts";
-import { createHome, type Home } from "../support/home.ts";
 import { hosts, olderHost, root } from "../support/hosts.ts";
 import { type Loopback, startLoopback } from "../support/loopback.ts";
 import { createMachine, type Machine } from "../support/machine.ts";
 import { run } from "../support/processes.ts";
-import { type Registry, startRegistry } from "../support/registry.ts";
+import { type Published, startPublished } from "../support/published.ts";
 
 /** ms */
 const PATIENCE = 120_000;
 const ASK = "pi --provider kimi-coder --model kimi-for-coding -p";
 
-let shared: Home;
-let registry: Registry;
-let repository: GitRepository;
+let published: Published;
 beforeAll(async () => {
-  shared = createHome();
-  registry = await startRegistry(shared);
-  repository = await startGitRepository(shared, registry.packages);
+  published = await startPublished();
 }, PATIENCE);
-afterAll(async () => {
-  await registry.close();
-  await repository.close();
-  shared.remove();
-});
+afterAll(() => published.close());
 
 describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
   const globally = host === olderHost ? ".npm-global/lib" : ".pi/agent/npm";
@@ -78,11 +68,11 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
 
   test("git: listed, updated to what was committed since, and removed", () =>
     onMachine(async (machine) => {
-      const source = `git:${repository.url}`;
+      const source = `git:${published.repository.url}`;
       await succeed(machine, `pi install ${source}`);
       expect(await succeed(machine, "pi list")).toContain(source);
       const version = `98.0.${host === olderHost ? 0 : 1}`;
-      await repository.release(version);
+      await published.repository.release(version);
       await succeed(machine, "pi update --extensions");
       expect(await succeed(machine, `${ASK} hello`)).toBe("You said: hello\n");
       expect(machine.service.chats().at(-1)?.headers["user-agent"]).toContain(`pi-kimi-coder/${version}`);
@@ -96,7 +86,7 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
       const { home, service } = machine;
       const others = await startOtherServices();
       try {
-        await registry.publish(
+        await published.registry.publish(
           writeMoonshot(
             join(home.path, "tmp", "pi-moonshot"),
             others.url,
@@ -132,7 +122,7 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
     }));
 
   async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
-    const machine = await createMachine(host, registry);
+    const machine = await createMachine(host, published.registry);
     try {
       await work(machine);
     } finally {
@@ -152,10 +142,12 @@ describe("the package", () => {
       "--deduplicate",
       "extensions",
     ];
-    const { stdout } = await run("git", listing, { cwd: root, env: shared.env() });
+    const { stdout } = await run("git", listing, { cwd: root, env: published.home.env() });
     const known = stdout.split("\0").filter((name) => name !== "" && isThere(join(root, name)));
     expect(known.length).toBeGreaterThan(30);
-    expect(registry.ours.files.filter((file) => file.startsWith("extensions/")).sort()).toEqual(known.sort());
+    expect(published.registry.ours.files.filter((file) => file.startsWith("extensions/")).sort()).toEqual(
+      known.sort(),
+    );
     expect(known.filter((name) => !/\.(?:ts|schema\.json)$/.test(name))).toEqual([]);
   });
 
@@ -174,14 +166,14 @@ describe("the package", () => {
 
 /** Of all that npm installs with this package, as published. */
 async function manifests() {
-  const folder = join(shared.path, "tmp", "manifests");
+  const folder = join(published.home.path, "tmp", "manifests");
   mkdirSync(folder, { recursive: true });
   return Promise.all(
-    registry.packages.map(async ({ filename }) => {
-      const archive = join(shared.path, "tmp", "registry", filename);
+    published.registry.packages.map(async ({ filename }) => {
+      const archive = join(published.home.path, "tmp", "registry", filename);
       const { stdout } = await run("tar", ["-xzOf", archive, "package/package.json"], {
         cwd: folder,
-        env: shared.env(),
+        env: published.home.env(),
       });
       const manifest: unknown = JSON.parse(stdout);
       if (!isJsonObject(manifest)) throw new Error(`${filename} has no manifest`);
@@ -192,14 +184,14 @@ async function manifests() {
 
 /** This repository's tarball with another version. */
 async function publish(version: string): Promise<void> {
-  const folder = join(shared.path, "tmp", `version-${version}`);
+  const folder = join(published.home.path, "tmp", `version-${version}`);
   mkdirSync(folder);
-  const archive = join(shared.path, "tmp", "registry", registry.ours.filename);
-  await run("tar", ["-xzf", archive, "-C", folder], { cwd: folder, env: shared.env() });
+  const archive = join(published.home.path, "tmp", "registry", published.registry.ours.filename);
+  await run("tar", ["-xzf", archive, "-C", folder], { cwd: folder, env: published.home.env() });
   const file = join(folder, "package", "package.json");
   const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
   writeFileSync(file, JSON.stringify(Object.assign({}, manifest, { version })));
-  await registry.publish(join(folder, "package"));
+  await published.registry.publish(join(folder, "package"));
 }
 
 /**
