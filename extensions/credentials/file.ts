@@ -108,9 +108,19 @@ export function readJsonSync(path: string, options?: { readonly limit: number })
 }
 
 /** Replaces a file of our own by `value` as JSON (0600, atomic; missing folders 0700). Never throws. */
-export async function keepJson(path: string, value: unknown): Promise<FileWrite> {
-  const text = `${JSON.stringify(value, null, 2)}\n`;
-  return writeFileAtomically(path, text, { mode: 0o600, directoryMode: 0o700 });
+export function keepJson(path: string, value: unknown): Promise<FileWrite> {
+  return writeFileAtomically(path, asText(value), OWN);
+}
+
+/** `keepJson` for code that must not let anything else in this process run in between. */
+export function keepJsonSync(path: string, value: unknown): FileWrite {
+  return writeFileAtomicallySync(path, asText(value), OWN);
+}
+
+const OWN: WriteOptions = { mode: 0o600, directoryMode: 0o700 };
+
+function asText(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
 }
 
 /**

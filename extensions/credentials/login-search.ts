@@ -3,7 +3,7 @@
  * a logout in pi.
  */
 import type { Clock } from "../oauth/clock.ts";
-import { isNewLogin, type Memory, recall, remember, type Sighting, sighting } from "./memory.ts";
+import { type Memory, recall, remember, type Sighting, sighting } from "./memory.ts";
 import type { PiAuth } from "./pi-auth.ts";
 import { type Choice, chooseLogin, type Look } from "./selection.ts";
 import type { CredentialStore } from "./store.ts";
@@ -40,12 +40,9 @@ export async function searchLogin({ stores, piAuth, memoryPath, clock }: LoginSe
 async function noteLogout(path: string, memory: Memory, looks: readonly Look[]): Promise<void> {
   const seen: Record<string, Sighting> = { ...memory.seen };
   for (const { store, found } of looks) {
-    const before = seen[store.path];
-    if (found.state === "present") {
-      if (!isNewLogin(before, found)) seen[store.path] = sighting(found.token);
-    } else if (found.state === "absent" || found.state === "signed-out") {
-      seen[store.path] = "gone";
-    }
+    // None of these logins is new: it would have been chosen.
+    if (found.state === "present") seen[store.path] = sighting(found.token);
+    else if (found.state === "absent" || found.state === "signed-out") seen[store.path] = "gone";
   }
   if (JSON.stringify(seen) !== JSON.stringify(memory.seen)) await remember(path, { ...memory, seen });
 }

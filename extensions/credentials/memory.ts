@@ -4,16 +4,24 @@
  */
 import { isJsonObject } from "../oauth/http.ts";
 import { needsRefresh, type Token } from "../oauth/token.ts";
-import { keepJson, readJsonSync, writeFileAtomicallySync } from "./file.ts";
+import { keepJson, keepJsonSync, readJsonSync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
 
-/** A login as it was last seen in a store, by the store's path; "gone" after its owner logged out. */
-export type Sighting = { readonly refresh: string; readonly issuedAt: number } | "gone";
+interface SeenLogin {
+  /** A fingerprint of the refresh token. */
+  readonly refresh: string;
+  /** ms since the epoch. */
+  readonly issuedAt: number;
+}
+
+/** A login as it was last seen in a store; "gone" after its owner logged out. */
+export type Sighting = SeenLogin | "gone";
 
 export interface Memory {
   /** Whether pi's auth.json ever held an entry of ours. */
   readonly seeded: boolean;
+  /** By the store's path. */
   readonly seen: Readonly<Record<string, Sighting>>;
 }
 
@@ -53,8 +61,7 @@ export async function remember(path: string, memory: Memory): Promise<void> {
 
 /** `remember` for code that must not let anything else in this process run in between. */
 export function rememberSync(path: string, memory: Memory): void {
-  const text = `${JSON.stringify(memory, null, 2)}\n`;
-  writeFileAtomicallySync(path, text, { mode: 0o600, directoryMode: 0o700 });
+  keepJsonSync(path, memory);
 }
 
 export function isSame(one: Memory, other: Memory): boolean {
@@ -85,7 +92,7 @@ export function notingRotations(
   };
 }
 
-export function sighting(token: Token): Sighting {
+export function sighting(token: Token): SeenLogin {
   return { refresh: fingerprint(token.refreshToken), issuedAt: token.expiresAt - token.lifetime };
 }
 
@@ -98,7 +105,7 @@ export function isNewLogin(before: Sighting | undefined, found: StoredLogin): bo
   if (found.state !== "present" || before === undefined) return false;
   if (before === "gone") return true;
   const now = sighting(found.token);
-  if (now === "gone" || now.refresh === before.refresh) return false;
+  if (now.refresh === before.refresh) return false;
   const { lifetime } = found.token;
   const seen: Token = { ...found.token, expiresAt: before.issuedAt + lifetime };
   return !needsRefresh(seen, now.issuedAt);

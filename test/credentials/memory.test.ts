@@ -1,17 +1,20 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import {
   isNewLogin,
   type Memory,
+  notingRotations,
   parseMemory,
   recall,
   remember,
+  rememberSync,
   sighting,
 } from "../../extensions/credentials/memory.ts";
+import type { CredentialStore, WriteOutcome } from "../../extensions/credentials/store.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
+import { temporaryDirectory } from "./support/homes.ts";
 
 const NOW = Date.UTC(2026, 10, 20);
 const BLANK: Memory = { seeded: false, seen: {} };
@@ -27,6 +30,13 @@ function token(refreshToken: string, issuedAt: number, lifetime = 900_000): Toke
   };
 }
 const present = (it: Token) => ({ state: "present", token: it }) as const;
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = temporaryDirectory();
+  path = join(folder, "agent", "kimi-coder.json");
+});
 
 describe("parseMemory", () => {
   it.each<[string, unknown, Memory]>([
@@ -100,17 +110,12 @@ describe("parseMemory", () => {
 });
 
 describe("the file", () => {
-  let folder: string;
-  let path: string;
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), "kimi-memory-"));
-    path = join(folder, "agent", "kimi-coder.json");
-  });
-  afterEach(() => rm(folder, { recursive: true, force: true }));
-
-  it("gives back what was remembered, for the user's eyes alone", async () => {
+  it.each([
+    ["remember", remember],
+    ["rememberSync", rememberSync],
+  ])("gives back what was remembered, for the user's eyes alone: %s", async (_name, write) => {
     const memory: Memory = { seeded: true, seen: { "/a": sighting(token("refresh", NOW)), "/b": "gone" } };
-    await remember(path, memory);
+    await write(path, memory);
     expect(await recall(path)).toEqual(memory);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await stat(join(folder, "agent"))).mode & 0o777).toBe(0o700);
@@ -146,6 +151,40 @@ describe("the file", () => {
     expect(await recall(path)).toEqual(BLANK);
     await remember(path, { seeded: true, seen: {} });
     expect((await stat(path)).isDirectory()).toBe(true);
+  });
+});
+
+describe("a store whose rotations are noted", () => {
+  const next = token("next", NOW + 1);
+  const before: Memory = { seeded: true, seen: { "/other": "gone", "/store": sighting(token("old", NOW)) } };
+  const after: Memory = { seeded: true, seen: { ...before.seen, "/store": sighting(next) } };
+  const notSeeded: Memory = { seeded: false, seen: before.seen };
+
+  it.each<[string, Memory, Memory | undefined, WriteOutcome, Memory]>([
+    ["notes one beside what else it knows", before, undefined, { state: "written" }, after],
+    ["notes none that was not written", before, undefined, { state: "failed", code: "ENOSPC" }, before],
+    ["notes none while pi never had an entry", notSeeded, undefined, { state: "written" }, notSeeded],
+    ["notes none while pi is about to get its entry", before, before, { state: "written" }, before],
+    ["notes one when pi got its entry meanwhile", before, notSeeded, { state: "written" }, after],
+  ])("%s", async (_name, memory, seed, outcome, expected) => {
+    await remember(path, memory);
+    const asked: unknown[] = [];
+    const store: CredentialStore = {
+      owner: "kimi-cli",
+      region: "kimi.com",
+      path: "/store",
+      ownerLockLimit: undefined,
+      read: () => Promise.reject(new Error("not asked")),
+      lockAmongPi: () => Promise.reject(new Error("not asked")),
+      lockOfOwner: () => Promise.reject(new Error("not asked")),
+      async replace(...what) {
+        asked.push(what);
+        return outcome;
+      },
+    };
+    expect(await notingRotations(store, path, seed).replace("refresh", next)).toBe(outcome);
+    expect(asked).toEqual([["refresh", next]]);
+    expect(await recall(path)).toEqual(expected);
   });
 });
 

@@ -36,6 +36,24 @@ it("replaces a file that is damaged", async () => {
   expect(readRotation(path, "/a", token("one"))).toMatchObject(renewed);
 });
 
+it.each([
+  [{}, true],
+  [{ at: 0 }, false],
+  [{ at: -1 }, false],
+  [{ at: 1.5 }, false],
+  [{ at: "5" }, false],
+  [{ at: 8.64e15 }, true],
+  [{ at: 8.64e15 + 1 }, false],
+  [{ pid: 0 }, false],
+  [{ pid: 2 ** 32 }, true],
+  [{ pid: 2 ** 32 + 1 }, false],
+  [{ how: "found" }, false],
+  [{ refresh: 7 }, false],
+])("takes a note with %j: %s", (members, taken) => {
+  const note = { ...renewed, refresh: "f", ...members };
+  expect([...parseNotes({ "/a": note })]).toEqual(taken ? [["/a", note]] : []);
+});
+
 it("takes only whole notes out of whatever stands in the file", () => {
   const note = fc.record({
     how: fc.oneof(fc.constant("renewed"), fc.jsonValue()),

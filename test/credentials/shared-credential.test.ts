@@ -655,7 +655,10 @@ test("a login that goes between two looks is gone, however long its token would 
       read: async () => (++looks > 1 ? { state: "absent" } : kimiCli.read()),
     },
   }));
-  expect(reason(await pi.renewal())).toBe("problem");
+  expect(await pi.renewal()).toMatchObject({
+    state: "unavailable",
+    reason: { kind: "problem", problem: { store: { path: world.kimiCli.path }, found: { state: "absent" } } },
+  });
   expect(pi.expiresAt()).toBeUndefined();
   await rest(world, pi);
 });
