@@ -1,4 +1,5 @@
 /** One `GET` of the API: Authorization alone, as the official clients ask, bounded in time and size, no redirect. */
+import { readText, withinTime } from "./oauth/bounds.ts";
 import { networkCode } from "./oauth/http.ts";
 
 export interface Api {
@@ -30,33 +31,22 @@ export async function getJson(
   signal: AbortSignal,
 ): Promise<GetAnswer> {
   try {
-    const response = await fetch(`${baseUrl}${path}`, {
-      headers: { Authorization: `Bearer ${bearer}` },
-      redirect: "manual",
-      signal: AbortSignal.any([AbortSignal.timeout(timeout), signal]),
+    return await withinTime(timeout, signal, async (limit) => {
+      const response = await fetch(`${baseUrl}${path}`, {
+        headers: { Authorization: `Bearer ${bearer}` },
+        redirect: "manual",
+        signal: limit,
+      });
+      if (response.status !== 200) {
+        await response.body?.cancel();
+        return { state: "refused", status: response.status };
+      }
+      const text = await readText(response, largest);
+      return text === undefined ? { state: "unusable" } : parse(text);
     });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      return { state: "refused", status: response.status };
-    }
-    const text = await readBounded(response, largest);
-    return text === undefined ? { state: "unusable" } : parse(text);
   } catch (error) {
     return { state: "lost", code: networkCode(error) };
   }
-}
-
-async function readBounded(response: Response, largest: number): Promise<string | undefined> {
-  if (!response.body) return undefined;
-  const decoder = new TextDecoder();
-  let text = "";
-  let size = 0;
-  for await (const chunk of response.body) {
-    size += chunk.byteLength;
-    if (size > largest) return undefined; // leaving the loop cancels the body
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }
 
 function parse(text: string): GetAnswer {

@@ -2,6 +2,7 @@
  * One form POST to the authorization server, as RFC 6749 asks: bounded in time and size, never following a
  * redirect (the identity headers and the token belong to the configured host alone), never throwing.
  */
+import { readText, withinTime } from "./bounds.ts";
 
 /** What talking to an authorization server needs; everything real is passed in by the composition root. */
 export interface AuthorizationServer {
@@ -31,6 +32,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Bytes. */
 const LARGEST_ANSWER = 64 * 1024;
 
 /** Codes of Node's network stack that mean: no byte of the request has reached the server. */
@@ -61,43 +63,31 @@ export async function postForm(
   timeout: number,
   signal?: AbortSignal,
 ): Promise<FormAnswer> {
-  const limit = AbortSignal.timeout(timeout);
   try {
-    const response = await server.fetch(`${server.host}${path}`, {
-      method: "POST",
-      headers: {
-        ...(await server.identity()),
-        "Content-Type": "application/x-www-form-urlencoded",
-        Accept: "application/json",
-      },
-      body: new URLSearchParams(form).toString(),
-      redirect: "manual",
-      signal: signal ? AbortSignal.any([limit, signal]) : limit,
+    return await withinTime(timeout, signal, async (limit) => {
+      const response = await server.fetch(`${server.host}${path}`, {
+        method: "POST",
+        headers: {
+          ...(await server.identity()),
+          "Content-Type": "application/x-www-form-urlencoded",
+          Accept: "application/json",
+        },
+        body: new URLSearchParams(form).toString(),
+        redirect: "manual",
+        signal: limit,
+      });
+      const text = await readText(response, LARGEST_ANSWER);
+      const retryAfter = readRetryAfter(response.headers.get("retry-after"));
+      const when = retryAfter === undefined ? {} : { retryAfter };
+      const body = parseObject(text);
+      return body
+        ? { state: "answered", status: response.status, body, ...when }
+        : { state: "not-json", status: response.status, ...when };
     });
-    const text = await readBounded(response);
-    const retryAfter = readRetryAfter(response.headers.get("retry-after"));
-    const when = retryAfter === undefined ? {} : { retryAfter };
-    const body = parseObject(text);
-    return body
-      ? { state: "answered", status: response.status, body, ...when }
-      : { state: "not-json", status: response.status, ...when };
   } catch (error) {
     const code = networkCode(error);
     return { state: "lost", sent: !NEVER_SENT.has(code), code };
   }
-}
-
-async function readBounded(response: Response): Promise<string | undefined> {
-  if (!response.body) return undefined;
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of response.body) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > LARGEST_ANSWER) {
-      return undefined; // leaving the loop cancels the body
-    }
-  }
-  return text + decoder.decode();
 }
 
 function parseObject(text: string | undefined): JsonObject | undefined {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fetchModels } from "../../extensions/models/fetch.ts";
+import { collectGarbage } from "../support/garbage.ts";
 import { modelsOfSeptember2026, startKimiService } from "../support/kimi-service/index.ts";
 import { startLoopback } from "../support/loopback.ts";
 
@@ -62,6 +63,17 @@ describe("GET /models", () => {
     ).toEqual({
       state: "unusable",
     });
+  });
+
+  test("is lost when nothing comes in time, also after a garbage collection", async () => {
+    let asked = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const answer = fetchModels(await answering(asked, 300), "token", never);
+    await arrived;
+    await collectGarbage();
+    expect(await answer).toEqual({ state: "lost", code: "ETIMEDOUT" });
   });
 
   test("is lost when nothing comes in time, the connection breaks, or it is given up", async () => {

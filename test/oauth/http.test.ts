@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type AuthorizationServer, networkCode, postForm } from "../../extensions/oauth/http.ts";
+import { collectGarbage } from "../support/garbage.ts";
 import { CLIENT_ID, type KimiService, startKimiService } from "../support/kimi-service/index.ts";
 import { type Loopback, startLoopback } from "../support/loopback.ts";
 
@@ -212,6 +213,14 @@ describe("an answer that does not come", () => {
     expect(await post(60)).toEqual(late);
     service.fault({ path: "token", do: fault });
     expect(await post(60, new AbortController().signal)).toEqual(late);
+  });
+
+  it("ends with the time limit, also after a garbage collection", async () => {
+    service.fault({ path: "token", do: { hang: true } });
+    const answer = post(300, new AbortController().signal);
+    await service.waitFor(({ kind }) => kind === "refresh");
+    await collectGarbage();
+    expect(await answer).toEqual({ state: "lost", sent: true, code: "ETIMEDOUT" });
   });
 
   it("ends with the signal, also where that gives a reason of its own", async () => {
