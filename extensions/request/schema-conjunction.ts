@@ -9,18 +9,23 @@ import { ANNOTATIONS, distinct, MERGEABLE, type Schema } from "./schema-vocabula
 /** The definitions being inlined around a schema; one inside itself is not inlined again. */
 export type Inlined = readonly Schema[];
 
+export type Union = readonly unknown[];
+
 export interface Conjunction {
-  /** Without `allOf`, `$ref` and tuples; the given schema itself where it had none of them. */
+  /** Without `allOf`, `$ref` and tuples; the given schema itself where it had none of them. Its unions are not read. */
   readonly schema: Schema;
+  /** The lists of alternatives that stood in any piece: one of each must hold. An empty one is forgotten. */
+  readonly unions: readonly Union[];
   readonly inlined: Inlined;
 }
 
 /** Takes `allOf` and `$ref` apart and puts the pieces together as one schema. */
 export function conjunction(document: SchemaDocument, given: Schema, inlined: Inlined): Conjunction {
-  if (given.allOf === undefined && given.$ref === undefined) return { schema: withoutTuple(given), inlined };
+  if (given.allOf === undefined && given.$ref === undefined)
+    return { schema: withoutTuple(given), unions: unionsOf(given), inlined };
   const pieces: Schema[] = [];
   const entered = collect(document, given, inlined, pieces);
-  return { schema: merged(pieces), inlined: entered };
+  return { schema: merged(pieces), unions: pieces.flatMap(unionsOf), inlined: entered };
 }
 
 function collect(document: SchemaDocument, given: Schema, inlined: Inlined, pieces: Schema[]): Inlined {
@@ -37,15 +42,18 @@ function collect(document: SchemaDocument, given: Schema, inlined: Inlined, piec
   return collect(document, found, [...entered, found], pieces);
 }
 
+function unionsOf({ anyOf, oneOf }: Schema): readonly Union[] {
+  return [anyOf, oneOf].filter((list) => Array.isArray(list)).filter((list) => list.length > 0);
+}
+
 function merged(pieces: readonly Schema[]): Schema {
   const all = new Map<string, unknown>();
   for (const piece of pieces) {
     for (const [key, value] of Object.entries(piece)) {
-      const [into, put] = key === "oneOf" ? ["anyOf", value] : [key, value];
-      if (!ANNOTATIONS.has(into) && !MERGEABLE.has(into)) continue;
+      if (!ANNOTATIONS.has(key) && !MERGEABLE.has(key)) continue;
       // Draft 4's boolean changes what `minimum` of another piece means.
-      if ((into === "exclusiveMinimum" || into === "exclusiveMaximum") && typeof put === "boolean") continue;
-      all.set(into, all.has(into) ? together(into, all.get(into), put) : put);
+      if ((key === "exclusiveMinimum" || key === "exclusiveMaximum") && typeof value === "boolean") continue;
+      all.set(key, all.has(key) ? together(key, all.get(key), value) : value);
     }
   }
   return Object.fromEntries(all);

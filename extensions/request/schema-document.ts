@@ -63,6 +63,21 @@ function freeName(wanted: string, taken: ReadonlySet<string>): string {
   return free;
 }
 
+/** The names of the root's definitions that a repaired schema mentions. */
+export function referredTo(schema: Schema): Set<string> {
+  const found = new Set<string>();
+  const seen = new Set<unknown>();
+  const open: unknown[] = [schema];
+  while (open.length > 0) {
+    const value = open.pop();
+    if (typeof value !== "object" || value === null || seen.has(value)) continue;
+    seen.add(value);
+    if (isObject(value) && typeof value.$ref === "string") found.add(value.$ref.slice("#/$defs/".length));
+    open.push(...Object.values(value));
+  }
+  return found;
+}
+
 /** RFC 6901 in a URI fragment: `#`, or `#/` with escaped steps. */
 function lookUp(root: Schema, reference: string): unknown {
   if (reference === "#") return root;

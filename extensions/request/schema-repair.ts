@@ -3,15 +3,23 @@
  * its type itself, by `anyOf` or by a reference to `#/$defs/`, and by one of them only. What was accepted still is.
  */
 import { isObject } from "./json.ts";
-import { conjunction, type Inlined, unwrapped } from "./schema-conjunction.ts";
-import { DEEPEST, isReference, rootReference, type SchemaDocument, target } from "./schema-document.ts";
+import { conjunction, type Inlined, type Union, unwrapped } from "./schema-conjunction.ts";
+import {
+  DEEPEST,
+  isReference,
+  referredTo,
+  rootReference,
+  type SchemaDocument,
+  target,
+} from "./schema-document.ts";
+import { alternatives, neighbours, withOneUnion } from "./schema-union.ts";
 import {
   ANY_TYPE,
   ANYTHING,
   DELICATE,
   DROPPED,
   declaredTypes,
-  distinct,
+  INVERTING,
   isAboutStructure,
   isOfType,
   MERGEABLE,
@@ -34,9 +42,10 @@ export function repaired(document: SchemaDocument, given: unknown, place: Place)
   if (!isObject(given) || document.budget-- <= 0 || place.depth > DEEPEST) return ANYTHING;
   const schema = unwrapped(given);
   if (isReference(schema)) return reference(document, given, schema);
-  const whole = conjunction(document, schema, place.inlined);
+  const pieces = conjunction(document, schema, place.inlined);
+  const whole = withOneUnion(document, pieces);
   const inside = { depth: place.depth + 1, inlined: whole.inlined };
-  const union = branchesOf(whole.schema);
+  const [union] = whole.unions;
   if (union !== undefined) return keep(given, withUnion(document, whole.schema, union, inside));
   return keep(given, withTypes(document, whole.schema, inside));
 }
@@ -48,21 +57,8 @@ function reference(document: SchemaDocument, given: Schema, schema: Schema): Sch
   return keep(given, { ...annotationsOf(schema), $ref: rootReference(document, found, $ref) });
 }
 
-/** The alternatives of a schema; none of its neighbours is looked at. An empty list accepts nothing and is forgotten. */
-export function branchesOf(schema: Schema): readonly unknown[] | undefined {
-  for (const list of [schema.anyOf, schema.oneOf]) {
-    if (Array.isArray(list) && list.length > 0) return list;
-  }
-  return undefined;
-}
-
 /** `anyOf` with what stood beside it moved into each branch. */
-function withUnion(
-  document: SchemaDocument,
-  schema: Schema,
-  branches: readonly unknown[],
-  place: Place,
-): Schema {
+function withUnion(document: SchemaDocument, schema: Schema, branches: Union, place: Place): Schema {
   const beside = neighbours(schema);
   const onlyType = Object.keys(beside).every((key) => key === "type");
   const result: Schema[] = [];
@@ -77,25 +73,6 @@ function withUnion(
     ...annotationsOf(schema),
     anyOf: alternatives(schema.anyOf, result.length > 0 ? result : [ANYTHING]),
   };
-}
-
-/** What limits the values beside `anyOf` and `oneOf`. */
-export function neighbours(schema: Schema): Schema {
-  return Object.fromEntries(
-    Object.entries(schema).filter(([key]) => MERGEABLE.has(key) && key !== "anyOf" && key !== "oneOf"),
-  );
-}
-
-/** Schemas of which one must hold, without repetition and without unions inside the union. */
-export function alternatives(given: unknown, schemas: readonly Schema[]): readonly unknown[] {
-  const spread = schemas.flatMap((schema) => (isBareUnion(schema) ? schema.anyOf : [schema]));
-  // A union that was fine stays the very same list, also where it says something twice.
-  if (Array.isArray(given) && isSameList(given, schemas)) return given;
-  return distinct(spread);
-}
-
-function isBareUnion(schema: Schema): schema is Schema & { readonly anyOf: readonly unknown[] } {
-  return Array.isArray(schema.anyOf) && Object.keys(schema).length === 1;
 }
 
 function withTypes(document: SchemaDocument, schema: Schema, place: Place): Schema {
@@ -158,9 +135,13 @@ function keyword(
   place: Place,
 ): unknown {
   const inside = (child: unknown) => repaired(document, child, place);
-  if (DROPPED.has(key) || key === "anyOf" || key === "$defs" || key === "definitions") return undefined;
+  if (DROPPED.has(key) || key === "$defs" || key === "definitions") return undefined;
   if (isAboutStructure(key) && !speaksOf(type, key)) return undefined;
-  if (DELICATE.has(key)) return isUntouched(document, value, place) ? value : undefined;
+  if (DELICATE.has(key)) {
+    if (!isUntouched(document, value, place)) return undefined;
+    // What a reference leads to may be widened.
+    return INVERTING.has(key) && isObject(value) && referredTo(value).size > 0 ? undefined : value;
+  }
   switch (key) {
     case "title":
     case "description":
@@ -196,14 +177,19 @@ function names(required: readonly unknown[]): readonly unknown[] {
   return distinct.size === required.length ? required : [...distinct];
 }
 
-/** A required name that no property bears gets one that accepts anything, so that it stays required. */
+/** A required name that no property bears gets one that accepts what it would anyway, so that it stays required. */
 function withRequired(schema: Schema): Schema {
   if (!Array.isArray(schema.required)) return schema;
   const properties = isObject(schema.properties) ? schema.properties : {};
   const unknown = schema.required.filter((name) => !Object.hasOwn(properties, name));
   if (unknown.length === 0) return schema;
-  const added = Object.fromEntries(unknown.map((name) => [name, ANYTHING]));
+  const added = Object.fromEntries(unknown.map((name) => [name, otherProperty(schema)]));
   return { ...schema, properties: { ...properties, ...added } };
+}
+
+/** What an object lets a property be that it does not name; a pattern still limits it where it stands. */
+export function otherProperty({ additionalProperties, patternProperties }: Schema): Schema {
+  return isObject(additionalProperties) && patternProperties === undefined ? additionalProperties : ANYTHING;
 }
 
 /** Whether a keyword's schemas, and lists and maps of them, need no repair. */
@@ -239,8 +225,4 @@ export function keep(given: Schema, result: Schema): Schema {
   const keys = Object.keys(given);
   if (keys.length !== Object.keys(result).length) return result;
   return keys.every((key) => Object.hasOwn(result, key) && given[key] === result[key]) ? given : result;
-}
-
-function isSameList(given: readonly unknown[], result: readonly unknown[]): boolean {
-  return given.length === result.length && given.every((item, index) => item === result[index]);
 }

@@ -51,7 +51,7 @@ const SPEAKS_OF: Readonly<Record<SchemaType, ReadonlySet<string>>> = {
 
 /** What may be carried from one schema into another that must hold as well, without ever asking for more than both. */
 export const MERGEABLE: ReadonlySet<string> = new Set([
-  ...["type", "enum", "const", "anyOf", "dependentRequired"],
+  ...["type", "enum", "const", "dependentRequired"],
   ...OBJECT,
   ...ARRAY,
   ...STRING,
@@ -73,9 +73,20 @@ export const DELICATE: ReadonlySet<string> = new Set([
   ],
 ]);
 
+/** Those of them by which a schema accepts less when the one they hold accepts more (`contains`: by `maxContains`). */
+export const INVERTING: ReadonlySet<string> = new Set(["not", "if", "contains"]);
+
 /** Keywords that mean nothing, or something else, once their neighbours have changed; leaving them out only widens. */
 export const DROPPED: ReadonlySet<string> = new Set([
-  ...["allOf", "oneOf", "prefixItems", "additionalItems", "unevaluatedItems", "unevaluatedProperties"],
+  ...[
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "prefixItems",
+    "additionalItems",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+  ],
   ...["$dynamicRef", "$recursiveRef"],
 ]);
 

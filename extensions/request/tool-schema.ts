@@ -4,9 +4,10 @@
  */
 import { isObject } from "./json.ts";
 import { conjunction, type Inlined } from "./schema-conjunction.ts";
-import { isReference, type SchemaDocument, schemaDocument } from "./schema-document.ts";
-import { alternatives, branchesOf, keep, neighbours, ofType, repaired } from "./schema-repair.ts";
-import { ANNOTATIONS, ANYTHING, possibleTypes, type Schema } from "./schema-vocabulary.ts";
+import { isReference, referredTo, type SchemaDocument, schemaDocument } from "./schema-document.ts";
+import { keep, ofType, otherProperty, repaired } from "./schema-repair.ts";
+import { alternatives, declaredProperties, mayBeObject, neighbours, withProperties } from "./schema-union.ts";
+import { ANNOTATIONS, ANYTHING, type Schema } from "./schema-vocabulary.ts";
 
 /** For a tool that takes nothing, or whose schema no arguments could ever satisfy. */
 const NO_PARAMETERS: Schema = Object.freeze({ type: "object", properties: Object.freeze({}) });
@@ -44,29 +45,36 @@ interface Variant {
   readonly inlined: Inlined;
 }
 
-/** The alternatives at the root, each with what stood beside them, down to schemas without `anyOf`. */
+/**
+ * The alternatives at the root, each with what stood beside them, down to schemas without `anyOf`. Where they are too
+ * many: the root without them, and with the properties that they name.
+ */
 function variantsOf(document: SchemaDocument, root: Schema, inlined: Inlined): readonly Variant[] {
   const found: Variant[] = [];
   const open: Variant[] = [{ schema: root, inlined }];
   for (let next = open.shift(); next !== undefined; next = open.shift()) {
-    if (found.length + open.length >= MOST_VARIANTS) return [{ schema: {}, inlined }];
+    if (found.length + open.length >= MOST_VARIANTS) {
+      const whole = conjunction(document, root, inlined);
+      return [
+        {
+          schema: withProperties(whole.schema, declaredProperties(document, [root])),
+          inlined: whole.inlined,
+        },
+      ];
+    }
     const whole = conjunction(document, next.schema, next.inlined);
-    const union = branchesOf(whole.schema);
+    const [union, ...others] = whole.unions;
     if (union === undefined) {
       found.push(whole);
       continue;
     }
-    const beside = neighbours(whole.schema);
+    const beside = [...others.map((anyOf) => ({ anyOf })), neighbours(whole.schema)];
     for (const branch of union) {
       if (branch === false) continue;
-      open.push({ schema: { allOf: [isObject(branch) ? branch : {}, beside] }, inlined: whole.inlined });
+      open.push({ schema: { allOf: [isObject(branch) ? branch : {}, ...beside] }, inlined: whole.inlined });
     }
   }
   return found;
-}
-
-function mayBeObject(schema: Schema): boolean {
-  return possibleTypes(schema)?.includes("object") ?? true;
 }
 
 /**
@@ -107,11 +115,7 @@ function propertyOf(shape: Schema, name: string): readonly Schema[] {
   const own = Object.hasOwn(properties, name) ? properties[name] : undefined;
   if (isObject(own)) return [own];
   if (isClosed(shape)) return [];
-  return [
-    isObject(shape.additionalProperties) && shape.patternProperties === undefined
-      ? shape.additionalProperties
-      : ANYTHING,
-  ];
+  return [otherProperty(shape)];
 }
 
 function isClosed(shape: Schema): boolean {
@@ -141,19 +145,4 @@ function definitionNamed(document: SchemaDocument, name: string): Schema | undef
     if (known === name) return schema;
   }
   return undefined;
-}
-
-/** The names of the definitions that a repaired schema mentions; others came up while parts were tried and left out. */
-function referredTo(schema: Schema): Set<string> {
-  const found = new Set<string>();
-  const seen = new Set<unknown>();
-  const open: unknown[] = [schema];
-  while (open.length > 0) {
-    const value = open.pop();
-    if (typeof value !== "object" || value === null || seen.has(value)) continue;
-    seen.add(value);
-    if (isObject(value) && typeof value.$ref === "string") found.add(value.$ref.slice("#/$defs/".length));
-    open.push(...Object.values(value));
-  }
-  return found;
 }

@@ -56,6 +56,10 @@ function judge(
         return !Array.isArray(limit) || limit.filter((inner) => holds(inner, instance)).length === 1;
       case "not":
         return !holds(limit, instance);
+      case "if": {
+        const next = holds(limit, instance) ? schema.then : schema.else;
+        return next === undefined || holds(next, instance);
+      }
       case "minLength":
         return typeof instance !== "string" || instance.length >= Number(limit);
       case "maxLength":
@@ -98,7 +102,7 @@ function judge(
       case "prefixItems":
         return tuple(Array.isArray(limit) ? limit : [], undefined);
       case "contains":
-        return !Array.isArray(instance) || instance.some((value) => holds(limit, value));
+        return !Array.isArray(instance) || isSoMany(instance.filter((value) => holds(limit, value)).length);
       case "minItems":
         return !Array.isArray(instance) || instance.length >= Number(limit);
       case "maxItems":
@@ -106,6 +110,10 @@ function judge(
       default:
         return true;
     }
+  }
+
+  function isSoMany(found: number): boolean {
+    return found >= 1 && (!isSchema(schema) || found <= Number(schema.maxContains ?? found));
   }
 
   function tuple(limits: readonly unknown[], rest: unknown): boolean {

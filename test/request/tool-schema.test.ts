@@ -21,6 +21,19 @@ function repairedProperty(property: unknown, others: object = {}): unknown {
     : undefined;
 }
 
+function named(name: string) {
+  return {
+    type: "object",
+    properties: { [name]: { type: "string", description: name } },
+    required: [name],
+  };
+}
+
+/** As a generator writes an intersection of unions: `{anyOf: [an object that requires a0, one that requires a1, …]}`. */
+function oneOfNamed(prefix: string, count: number) {
+  return { anyOf: Array.from({ length: count }, (_, index) => named(`${prefix}${index}`)) };
+}
+
 describe("a schema that needs nothing is returned as the same object", () => {
   const clean: Record<string, object> = {
     "a flat object": parameters({ type: "string", description: "d", minLength: 1, pattern: "^a" }),
@@ -43,11 +56,13 @@ describe("a schema that needs nothing is returned as the same object", () => {
         h: { type: ["string", "null"], enum: ["a", null] },
         i: { type: "object", patternProperties: { "^(.*)$": { type: "number" } } },
         j: { type: "object", additionalProperties: { type: "string" }, propertyNames: { type: "string" } },
+        m: { type: "object", propertyNames: { $ref: "#/$defs/name" } },
         k: { type: "array" },
         l: { type: "string", not: { type: "string", const: "no" } },
       },
       required: ["a"],
       additionalProperties: false,
+      $defs: { name: { type: "string", enum: ["a", "b"] } },
     },
     "a recursive one with definitions at the root": {
       type: "object",
@@ -133,6 +148,82 @@ describe("a property's schema", () => {
       { type: "object", properties: { a: { type: "string" }, b: { type: "number" } }, required: ["a", "b"] },
     ],
     [
+      "multiplies the unions of an `allOf`, however deep they stand",
+      {
+        allOf: [
+          { allOf: [oneOfNamed("a", 2)], description: "d" },
+          { oneOf: [named("b0"), false, named("b1")] },
+        ],
+      },
+      {
+        description: "d",
+        anyOf: [
+          ["b0", "a0"],
+          ["b1", "a0"],
+          ["b0", "a1"],
+          ["b1", "a1"],
+        ].map((names) => ({
+          type: "object",
+          properties: Object.fromEntries(names.map((name) => [name, { type: "string", description: name }])),
+          required: names,
+        })),
+      },
+    ],
+    [
+      "multiplies `anyOf` and `oneOf` side by side",
+      {
+        type: "string",
+        anyOf: [{ minLength: 1 }, { const: "" }],
+        oneOf: [{ maxLength: 2 }, { pattern: "^a" }],
+      },
+      {
+        anyOf: [
+          { type: "string", minLength: 1, maxLength: 2 },
+          { type: "string", minLength: 1, pattern: "^a" },
+          { type: "string", const: "", maxLength: 2 },
+          { type: "string", const: "", pattern: "^a" },
+        ],
+      },
+    ],
+    [
+      "declares the properties of a union that is too much to multiply",
+      { allOf: [oneOfNamed("a", 4), oneOfNamed("b", 5), { properties: { b0: { type: "number" } } }] },
+      {
+        anyOf: ["a0", "a1", "a2", "a3"].map((name) => ({
+          ...named(name),
+          properties: {
+            [name]: { type: "string", description: name },
+            b0: { type: "number" },
+            ...Object.fromEntries(
+              ["b1", "b2", "b3", "b4"].map((other) => [
+                other,
+                { anyOf: [{ type: "string", description: other }, ...anything.anyOf] },
+              ]),
+            ),
+          },
+        })),
+      },
+    ],
+    [
+      "declares the properties of all unions where those of one would be repeated too often",
+      { description: "d", allOf: [oneOfNamed("a", 8), oneOfNamed("b", 9)], required: ["a0"] },
+      {
+        description: "d",
+        type: "object",
+        required: ["a0"],
+        properties: Object.fromEntries(
+          [...oneOfNamed("a", 8).anyOf, ...oneOfNamed("b", 9).anyOf].flatMap(({ required: [name] }) => [
+            [name, { anyOf: [{ type: "string", description: name }, ...anything.anyOf] }],
+          ]),
+        ),
+      },
+    ],
+    [
+      "keeps a large union beside one that names nothing",
+      { allOf: [oneOfNamed("a", 17), { anyOf: [{ minProperties: 1 }, { maxProperties: 2 }] }] },
+      oneOfNamed("a", 17),
+    ],
+    [
       "makes a tuple a list of any of its items",
       { type: "array", items: [{ type: "number" }, { type: "string" }], additionalItems: false },
       { type: "array", items: { anyOf: [{ type: "number" }, { type: "string" }] }, maxItems: 2 },
@@ -157,6 +248,32 @@ describe("a property's schema", () => {
       "gets a property for an unknown required name",
       { type: "object", properties: { a: { type: "string" } }, required: ["a", "b"] },
       { type: "object", properties: { a: { type: "string" }, b: anything }, required: ["a", "b"] },
+    ],
+    [
+      "lets an unknown required name be what other properties are",
+      { type: "object", additionalProperties: { type: "number", description: "d" }, required: ["a"] },
+      {
+        type: "object",
+        additionalProperties: { type: "number", description: "d" },
+        required: ["a"],
+        properties: { a: { type: "number", description: "d" } },
+      },
+    ],
+    [
+      "leaves it to a pattern what an unknown required name is",
+      {
+        type: "object",
+        patternProperties: { "^a": { type: "string" } },
+        additionalProperties: { type: "number" },
+        required: ["a"],
+      },
+      {
+        type: "object",
+        patternProperties: { "^a": { type: "string" } },
+        additionalProperties: { type: "number" },
+        required: ["a"],
+        properties: { a: anything },
+      },
     ],
     ["loses draft 3's boolean `required`", { type: "string", required: true }, { type: "string" }],
     ["loses a type that does not exist", { type: "any" }, anything],
@@ -223,6 +340,24 @@ describe("references", () => {
     });
   });
 
+  const widened = { type: "string", not: { required: ["a"] }, allOf: [{ enum: ["a"] }] };
+  test.each([
+    ["in `not`", { type: "string", not: { $ref: "#/$defs/a" } }],
+    ["in `if`", { type: "string", if: { $ref: "#/$defs/a" } }],
+    ["deep in `not`", { type: "string", not: { type: "array", items: { $ref: "#/$defs/a" } } }],
+    [
+      "in `not`, in another condition",
+      { type: "string", else: { type: "string", not: { $ref: "#/$defs/a" } } },
+    ],
+    [
+      "in what a list may contain so often",
+      { type: "string", contains: { $ref: "#/$defs/a" }, maxContains: 1 },
+    ],
+  ])("%s are lost with it: what they lead to may be widened", (_where, given) => {
+    const { type, maxContains } = { maxContains: undefined, ...given };
+    expect(repairedProperty(given, { $defs: { a: widened } })).toEqual({ type, maxContains });
+  });
+
   test("at the root are resolved, as some generators name the whole schema", () => {
     expect(
       toolSchema({ $ref: "#/definitions/Main", definitions: { Main: parameters({ type: "string" }) } }),
@@ -262,6 +397,61 @@ describe("the root", () => {
     });
   });
 
+  describe("of so many variants that they are not looked at one by one", () => {
+    const variants = Array.from({ length: 65 }, (_, index) => ({
+      type: "object",
+      properties: {
+        kind: { type: "string", const: `k${index}` },
+        [`p${index}`]: { type: "string" },
+        z: true,
+      },
+      required: ["kind"],
+      additionalProperties: false,
+    }));
+    const kinds = variants.map(({ properties }) => properties.kind);
+    const all = {
+      description: "d",
+      type: "object",
+      properties: { z: { type: "number" } },
+      required: ["z"],
+      anyOf: [{ type: "string", properties: { no: { type: "string" } } }, ...variants.slice(1)],
+      allOf: [{ $ref: "#/definitions/first" }],
+      definitions: { first: { oneOf: [variants[0]] } },
+    };
+
+    test("keeps its description, its own limits, and the properties of all", () => {
+      const sent = toolSchema(all);
+      expect(checkToolSchema(sent)).toBeUndefined();
+      expect(sent).toEqual({
+        description: "d",
+        type: "object",
+        properties: {
+          z: { type: "number" },
+          kind: { anyOf: [...kinds.slice(1), kinds[0], ...anything.anyOf] },
+          ...Object.fromEntries(variants.map((_, index) => [`p${index}`, anything])),
+        },
+        required: ["z"],
+      });
+    });
+
+    test("one less is looked at", () => {
+      const sent = toolSchema({ anyOf: variants.slice(1) });
+      expect(sent).toMatchObject({ required: ["kind"], additionalProperties: false });
+    });
+  });
+
+  test("of two unions in `allOf` has the properties of both", () => {
+    expect(toolSchema({ allOf: [oneOfNamed("a", 2), oneOfNamed("b", 2)] })).toEqual({
+      type: "object",
+      properties: Object.fromEntries(
+        ["a0", "b0", "b1", "a1"].map((name) => [
+          name,
+          { anyOf: [{ type: "string", description: name }, ...anything.anyOf] },
+        ]),
+      ),
+    });
+  });
+
   test("keeps what an open variant would take for another's property", () => {
     const schema = toolSchema({ anyOf: [{ properties: { a: { type: "string" } } }, { type: "object" }] });
     expect(schema).toEqual({ type: "object", properties: { a: anything } });
@@ -288,6 +478,11 @@ const reference = fc.constantFrom(
   "#/definitions/x~1y",
   "#/nowhere",
 );
+/** Nothing about these needs repair; what they lead to may. */
+const toDefinition = fc.constantFrom(
+  { $ref: "#/$defs/a" },
+  { type: "object", properties: { a: { $ref: "#/$defs/a" } }, required: ["a"] },
+);
 const { schema } = fc.letrec((tie) => ({
   schema: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
@@ -299,6 +494,7 @@ const { schema } = fc.letrec((tie) => ({
     .array(
       fc.oneof(
         ...Object.entries({
+          ...Object.fromEntries(["then", "else"].map((keyword) => [keyword, tie("schema")])),
           type: fc.oneof(type, fc.uniqueArray(type, { minLength: 1, maxLength: 3 })),
           enum: fc.array(value, { minLength: 1, maxLength: 4 }),
           const: value,
@@ -310,7 +506,8 @@ const { schema } = fc.letrec((tie) => ({
           items: fc.oneof(tie("schema"), fc.array(tie("schema"), { maxLength: 3 })),
           prefixItems: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }),
           additionalItems: tie("schema"),
-          contains: tie("schema"),
+          contains: fc.oneof(tie("schema"), toDefinition),
+          maxContains: fc.nat(2),
           minItems: fc.nat(2),
           maxItems: fc.nat(3),
           minLength: fc.nat(2),
@@ -320,7 +517,8 @@ const { schema } = fc.letrec((tie) => ({
           anyOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }),
           oneOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }),
           allOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }),
-          not: tie("schema"),
+          not: fc.oneof(tie("schema"), toDefinition),
+          if: fc.oneof(tie("schema"), toDefinition),
           $ref: reference,
           description: fc.constantFrom<unknown>("d", 1),
         }).map(([keyword, limit]) => fc.tuple(fc.constant(keyword), limit)),
@@ -344,12 +542,29 @@ const root = fc
   .map(([main, $defs, definitions]) =>
     typeof main === "object" && main !== null ? { ...main, $defs, definitions } : { $defs, definitions },
   );
+/** Conditions that need no repair, about definitions that may. */
+const conditional = fc
+  .tuple(
+    type,
+    fc.record(
+      { not: toDefinition, if: toDefinition, contains: toDefinition, maxContains: fc.nat(2) },
+      { requiredKeys: [] },
+    ),
+    fc.dictionary(fc.constantFrom("then", "else"), fc.record({ type })),
+    schema,
+  )
+  .map(([only, conditions, consequences, definition]) =>
+    parameters(undefined, {
+      properties: { a: { type: only, ...conditions, ...consequences } },
+      $defs: { a: definition },
+    }),
+  );
 const argumentsOf = fc.array(fc.dictionary(name, value, { maxKeys: 4 }), { minLength: 1, maxLength: 12 });
 
 describe("any schema", () => {
   test("passes Kimi's validator, and every arguments object that was accepted still is", () => {
     fc.assert(
-      fc.property(root, argumentsOf, (given, instances) => {
+      fc.property(fc.oneof(root, conditional), argumentsOf, (given, instances) => {
         const before = structuredClone(given);
         const sent = toolSchema(given);
         expect(given).toEqual(before);
@@ -434,6 +649,18 @@ describe("a hostile schema is bounded", () => {
       wide = { type: "object", minProperties: level, anyOf: [wide, wide, { minProperties: 1 }] };
     expect(checkToolSchema(toolSchema(parameters(wide)))).toBeUndefined();
     expect(checkToolSchema(toolSchema(wide))).toBeUndefined();
+  });
+
+  test("when its intersections of unions multiply", () => {
+    let pair: object = { type: "object" };
+    for (let level = 0; level < 20; level++) pair = { allOf: [{ anyOf: [pair, {}] }, { anyOf: [pair, {}] }] };
+    const many = { allOf: Array.from({ length: 30 }, (_, index) => oneOfNamed(`p${index}_`, 2)) };
+    for (const given of [pair, parameters(pair), many, parameters(many)]) {
+      const sent = toolSchema(given);
+      expect(checkToolSchema(sent)).toBeUndefined();
+      expect(JSON.stringify(sent).length).toBeLessThan(200_000);
+    }
+    expect(JSON.stringify(toolSchema(parameters(many))).length).toBeLessThan(JSON.stringify(many).length * 3);
   });
 
   test("when it contains itself", () => {
