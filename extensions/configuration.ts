@@ -2,7 +2,7 @@
  * What the environment and pi's settings say about this extension, parsed once: hosts, folders, identity, an API key.
  */
 import { join } from "node:path";
-import { readJsonSync } from "./credentials/file.ts";
+import { readJsonSync } from "./credentials/small-file.ts";
 import { isJsonObject } from "./oauth/http.ts";
 import {
   parseRegion,
@@ -53,6 +53,25 @@ export interface Configuration {
   readonly agentDir: string;
 }
 
+/** This extension's own files in pi's folder. None holds a token. */
+export function ownFiles(agentDir: string) {
+  return {
+    memory: join(agentDir, `${PROVIDER}.json`),
+    models: join(agentDir, `${PROVIDER}-models.json`),
+    usage: join(agentDir, `${PROVIDER}-usage.json`),
+    renewals: join(agentDir, `${PROVIDER}-renewals.json`),
+  };
+}
+
+/** Where the pi processes of a home meet to take turns: they share its logins, whichever PI_CODING_AGENT_DIR each has. */
+export function requestsFolder(home: string): string {
+  return join(usualAgentDir(home), `${PROVIDER}-requests`);
+}
+
+function usualAgentDir(home: string): string {
+  return join(home, ".pi", "agent");
+}
+
 /** Reads the variables that the official clients and pi use for these things. */
 export function readConfiguration(
   env: Environment,
@@ -95,7 +114,7 @@ export function readConfiguration(
     kimiShare: folder("KIMI_SHARE_DIR", join(home, ".kimi")),
     kimiCodeHome: folder("KIMI_CODE_HOME", join(home, ".kimi-code")),
     dataHome: folder("XDG_DATA_HOME", join(home, ".local", "share")),
-    agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
+    agentDir: folder("PI_CODING_AGENT_DIR", usualAgentDir(home)),
   };
   return {
     oauthHost: regions[0].oauthHost,

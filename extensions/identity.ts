@@ -145,7 +145,7 @@ async function readMacVersion(): Promise<string | undefined> {
  * the file holds nothing that fits into a header, `fresh` is the id for as long as the process lives. Never throws.
  */
 export async function readDeviceId(kimiShare: string, create: boolean, fresh = newId()): Promise<string> {
-  const path = join(kimiShare, "device_id");
+  const path = deviceIdPath(kimiShare);
   const file = await readSmallFile(path);
   if (file.state === "absent" && create) {
     await keepDeviceId(path, fresh);
@@ -153,6 +153,11 @@ export async function readDeviceId(kimiShare: string, create: boolean, fresh = n
   }
   const id = file.state === "read" ? file.text.trim() : "";
   return /^[\x21-\x7e]{1,128}$/.test(id) ? id : fresh;
+}
+
+/** kimi-cli's file. */
+export function deviceIdPath(kimiShare: string): string {
+  return join(kimiShare, "device_id");
 }
 
 function newId(): string {

@@ -11,7 +11,7 @@ import { offerKimi } from "./commands/kimi.ts";
 import { offerLogin } from "./commands/login.ts";
 import { offerThinking } from "./commands/thinking.ts";
 import type { Waiting } from "./concurrency/guard.ts";
-import { findConfiguredKey, PROVIDER, readConfiguration } from "./configuration.ts";
+import { findConfiguredKey, ownFiles, PROVIDER, readConfiguration } from "./configuration.ts";
 import { createEntryTokens } from "./entry-tokens.ts";
 import { lazy } from "./lazy.ts";
 import { readKeptList, readMirroredAccount } from "./models/cache.ts";
@@ -31,7 +31,7 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   const { agentDir, regions } = configuration;
   const versions = { extension: version, pi: VERSION };
   const authPath = join(agentDir, "auth.json");
-  const modelsPath = join(agentDir, `${PROVIDER}-models.json`);
+  const { models: modelsPath } = ownFiles(agentDir);
 
   const account = readMirroredAccount(authPath, PROVIDER);
   const { baseUrl } = account ? hostsOf(regions, account.region ?? USUAL_REGION) : regions[0];

@@ -1,5 +1,8 @@
 /** What is loaded when it is first used: nothing that pi's start does not need may slow it down. */
 
+/** pi installs a new version over the old one while other terminals still run it. */
+export const NOT_LOADED = "Kimi Coder: its files were moved or changed while pi was running; start pi again.";
+
 export interface Lazy<T> {
   /** Loads it, or gives what is loaded. Rejects where its files cannot be loaded; the next call tries again. */
   readonly load: () => Promise<T>;

@@ -18,7 +18,7 @@ import { sayFailure } from "./sentences.ts";
 export interface LoginParts {
   readonly server: AuthorizationServer;
   readonly clock: Clock;
-  /** Whether the login could be saved; asked before the user is sent anywhere. */
+  /** Saves the login for the program that owns the file. */
   readonly save: (token: Token) => Promise<WriteOutcome>;
   readonly savePath: string;
   /** The program whose login it will be beside pi's. */

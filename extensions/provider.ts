@@ -9,7 +9,7 @@ import type { ProviderConfig, ProviderModelConfig } from "@mariozechner/pi-codin
 import { failureEvent } from "./chat/failure-event.ts";
 import type { Stream } from "./chat/stream.ts";
 import { API_KEY_VARIABLE, type Configuration } from "./configuration.ts";
-import type { Lazy } from "./lazy.ts";
+import { type Lazy, NOT_LOADED } from "./lazy.ts";
 
 export interface ProviderParts {
   readonly configuration: Configuration;
@@ -23,9 +23,6 @@ export interface ProviderParts {
 
 /** Our own api id: pi 0.73 routes by it, and under `openai-completions` we would capture every provider. */
 const API = "kimi-coder";
-
-/** pi installs a new version over the old one while other terminals still run it. */
-const NOT_LOADED = "Kimi Coder: its files were moved or changed while pi was running; start pi again.";
 
 /** What the provider needs of the service. */
 export interface ProviderService {

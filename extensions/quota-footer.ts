@@ -24,6 +24,8 @@ export function followQuota(pi: ExtensionAPI, footer: Lazy<Footer>, on: boolean)
   };
   pi.on("session_start", (_event, ctx) => tell(ctx, ctx.model?.provider));
   pi.on("model_select", ({ model }, ctx) => tell(ctx, model.provider));
+  // After a pause what stands there may be old, and somebody may have logged in.
+  pi.on("agent_start", (_event, ctx) => tell(ctx, ctx.model?.provider));
   pi.on("turn_end", (_event, ctx) => tell(ctx, ctx.model?.provider));
   pi.on("session_shutdown", () => footer.loaded()?.stop());
 }

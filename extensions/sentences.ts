@@ -24,6 +24,9 @@ export function ownerName(owner: Owner): string {
 const MISSING = "MODULE_NOT_FOUND";
 const INSTALL = "Kimi Coder: the libraries it needs are not installed; run npm install in its folder.";
 
+/** A machine that is short of something for the moment. */
+const PASSING = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM", "EINTR", "ETIMEDOUT"]);
+
 /** The sentence for a request that cannot be made, or a session that starts without a login. */
 export function sayUnavailable(reason: Unavailable): string {
   switch (reason.kind) {
@@ -62,7 +65,10 @@ function sayRenewalFailure(cause: RenewalFailure, path: string): string {
       return "Kimi Coder: another program is renewing the login and does not finish; try again in a minute.";
     case "lock":
       if (cause.code === MISSING) return INSTALL;
-      return `Kimi Coder: the login in ${path} cannot be renewed because its folder cannot be locked (${cause.code}); make the folder writable.`;
+      return `Kimi Coder: the login in ${path} cannot be renewed because its folder cannot be locked (${cause.code}); ${PASSING.has(cause.code) ? "try again" : "make the folder writable"}.`;
+    case "write":
+      if (cause.code === MISSING) return INSTALL;
+      return `Kimi Coder: the login in ${path} is not renewed because the file cannot be written (${cause.code}); free the disk or make it writable.`;
     default:
       return `Kimi Coder: the login could not be renewed because ${sayFailure(cause)}; try again.`;
   }

@@ -2,11 +2,11 @@
  * What is needed once Kimi is really used: the login, requests, the list of models. Loaded by then, beside pi's own
  * start; see index.ts.
  */
-import { join } from "node:path";
 import type { OAuthCredentials } from "@mariozechner/pi-ai";
 import { systemTimer } from "./background-refresh.ts";
 import { loadAdapter } from "./chat/adapter.ts";
 import type { Bearer } from "./chat/bearer.ts";
+import { createJudge } from "./chat/judge.ts";
 import { createLastRequest } from "./chat/last-request.ts";
 import { createStream } from "./chat/stream.ts";
 import type { Waiting } from "./concurrency/guard.ts";
@@ -16,7 +16,8 @@ import {
   CLIENT_ID,
   type Configuration,
   findConfiguredKey,
-  PROVIDER,
+  ownFiles,
+  requestsFolder,
 } from "./configuration.ts";
 import type { Unavailable } from "./credentials/access.ts";
 import { piAuth } from "./credentials/pi-auth.ts";
@@ -87,14 +88,14 @@ export function createService(parts: ServiceParts) {
   });
   const configuredKey = () => findConfiguredKey(process.env, agentDir);
 
-  const rotationsPath = join(agentDir, `${PROVIDER}-renewals.json`);
+  const files = ownFiles(agentDir);
   const stores = createStores(configuration);
   const credential = createSharedCredential({
     stores: stores.all,
     loginStore: stores.forLogin(firstRegion),
     piAuth: piAuth({ path: parts.authPath }),
-    memoryPath: join(agentDir, `${PROVIDER}.json`),
-    rotationsPath,
+    memoryPath: files.memory,
+    rotationsPath: files.renewals,
     refresh: (refreshToken, { region }) => refresh(server(region), refreshToken, now, TOKEN_TIMEOUT),
     clock,
     listener: (event) =>
@@ -112,10 +113,9 @@ export function createService(parts: ServiceParts) {
     clock,
   });
 
-  const figuresPath = join(agentDir, `${PROVIDER}-usage.json`);
   const usage = lazy(async () => {
     const { loadUsage } = await import("./usage/load.ts");
-    return loadUsage(configuration, { path: figuresPath, credential, configuredKey, clock });
+    return loadUsage(configuration, { path: files.usage, credential, configuredKey, clock });
   });
 
   function sayWhy(reason: Unavailable): string {
@@ -149,8 +149,8 @@ export function createService(parts: ServiceParts) {
   }
 
   const place = createRequests({
-    path: join(agentDir, `${PROVIDER}-requests`),
-    figuresPath,
+    path: requestsFolder(configuration.home),
+    figuresPath: files.usage,
     regions,
     limit: configuration.parallel,
     clock,
@@ -166,10 +166,7 @@ export function createService(parts: ServiceParts) {
     place,
     note: lastRequest.note,
     openSession: parts.openSession,
-    judge: async (text, seen) => {
-      const { judgeError } = await import("./chat/judge-error.ts");
-      return judgeError(text, new Date(now()), seen);
-    },
+    ...createJudge(now),
     failed: ({ kind, sentence }) => {
       parts.noteFailure(sentence, kind);
       if (kind === "overflow") parts.warnUnwatched(sentence);
@@ -229,7 +226,6 @@ export function createService(parts: ServiceParts) {
     stores,
     logins,
     lastRequest,
-    rotationsPath,
     clock,
   };
 }

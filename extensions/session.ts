@@ -110,7 +110,10 @@ export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
   const beforeRequest = async (_event: unknown, ctx: ExtensionContext) => {
     context = ctx;
     if (!chosen() || !active()) return;
-    const { credential, loadAdapter } = await service.load();
+    // Where it cannot be loaded, the request says so.
+    const used = await service.load().catch(() => undefined);
+    if (!used) return;
+    const { credential, loadAdapter } = used;
     const { model } = ctx;
     // What the request needs next is loaded while the authorization server thinks.
     const loading = setTimeout(() => model && loadAdapter(model), RENEWING);

@@ -48,7 +48,7 @@ test.each(Object.entries(allowed))("%s imports nothing from above", (folder, oth
       !to.startsWith("node:") &&
       !to.startsWith(folder) &&
       !others.test(to) &&
-      !(typeOnly && ["proper-lockfile", "write-file-atomic"].includes(to)),
+      !(typeOnly && to === "proper-lockfile"),
   );
   expect(strangers).toEqual([]);
 });

@@ -15,8 +15,10 @@ function store(owner: Owner, path = PATH): CredentialStore {
     region: "kimi.com",
     path,
     ownerLockLimit: undefined,
+    locks: [],
     read: NEVER,
     replace: NEVER,
+    rehearse: NEVER,
     lockAmongPi: NEVER,
     lockOfOwner: NEVER,
   };
@@ -35,7 +37,12 @@ const causes: readonly FailureCause[] = [
   { kind: "status", status: 503 },
   { kind: "unreadable", status: 200 },
 ];
-const failures: readonly RenewalFailure[] = [...causes, { kind: "busy" }, { kind: "lock", code: "EROFS" }];
+const failures: readonly RenewalFailure[] = [
+  ...causes,
+  { kind: "busy" },
+  { kind: "lock", code: "EROFS" },
+  { kind: "write", code: "ENOSPC" },
+];
 const reasons: readonly Unavailable[] = [
   { kind: "no-login" },
   { kind: "own-key" },
@@ -60,8 +67,8 @@ describe("every reason for a missing login", () => {
     const said = ofOne
       .filter((reason) => reason.kind !== "problem" || reason.problem.store.owner === "kimi-cli")
       .map(sayUnavailable);
-    expect(said).toHaveLength(13);
-    expect(new Set(said).size).toBe(12);
+    expect(said).toHaveLength(14);
+    expect(new Set(said).size).toBe(13);
   });
 
   it("names what helps", () => {
@@ -77,6 +84,11 @@ describe("every reason for a missing login", () => {
     [{ kind: "refused", store: store("opencode-kimi-full") }, ["opencode has ended"]],
     [{ kind: "failed", store: cli, cause: { kind: "busy" } }, ["another program", "try again"]],
     [{ kind: "failed", store: cli, cause: { kind: "lock", code: "EROFS" } }, [PATH, "EROFS", "writable"]],
+    [{ kind: "failed", store: cli, cause: { kind: "lock", code: "EMFILE" } }, [PATH, "EMFILE", "try again"]],
+    [
+      { kind: "failed", store: cli, cause: { kind: "write", code: "ENOSPC" } },
+      [PATH, "ENOSPC", "free the disk"],
+    ],
     [
       { kind: "failed", store: cli, cause: { kind: "network", code: "ENOTFOUND" } },
       ["ENOTFOUND", "try again"],

@@ -16,8 +16,11 @@ export interface ConnectionWatch {
   readonly stop: () => void;
 }
 
-/** Watches what goes to the host it is aimed at, and to proxies, until it is stopped. Other parallel requests to it are not told apart. */
-export function watchConnection(): ConnectionWatch {
+/**
+ * Watches what goes to the host it is aimed at, and to proxies, until it is stopped. Other parallel requests to it are
+ * not told apart. `now` in ms since the epoch.
+ */
+export function watchConnection(now: () => number = Date.now): ConnectionWatch {
   let origin = "";
   let code: string | undefined;
   let retryAfter: number | undefined;
@@ -35,7 +38,7 @@ export function watchConnection(): ConnectionWatch {
     if (requestOrigin(message) !== origin || !isJsonObject(message)) return;
     // fetch makes a network error of this one and hides it.
     code = isJsonObject(message.response) && message.response.statusCode === 407 ? "PROXY_407" : undefined;
-    retryAfter = readRetryAfter(headerOf(message.response, "retry-after"));
+    retryAfter = readRetryAfter(headerOf(message.response, "retry-after"), now());
     page = /^text\/html\b/i.test(headerOf(message.response, "content-type"));
   };
 
@@ -77,7 +80,14 @@ function headerOf(response: unknown, wanted: string): string {
   return at < 0 ? "" : String(flat[at + 1]).trim();
 }
 
-/** RFC 9110 §10.2.3, the form in seconds; ms. */
-function readRetryAfter(value: string): number | undefined {
-  return /^\d{1,7}$/.test(value) ? Number(value) * 1000 : undefined;
+/** No wait that is asked for counts as longer, ms. */
+const LONGEST_WAIT = 9_999_999_000;
+const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? .*\d\d:\d\d:\d\d(?: GMT| \d{4})$/;
+
+/** RFC 9110 §10.2.3, in seconds or as a date in any of the three forms of §5.6.7; ms from `now`. */
+function readRetryAfter(value: string, now: number): number | undefined {
+  if (/^\d+$/.test(value)) return Math.min(LONGEST_WAIT, Number(value) * 1000);
+  // The form of C's asctime() names no zone; all three are in GMT.
+  const at = HTTP_DATE.test(value) ? Date.parse(value.endsWith("GMT") ? value : `${value} GMT`) : Number.NaN;
+  return Number.isNaN(at) ? undefined : Math.min(LONGEST_WAIT, Math.max(0, at - now));
 }

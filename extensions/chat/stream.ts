@@ -10,7 +10,7 @@ import type {
   Model,
   SimpleStreamOptions,
 } from "@mariozechner/pi-ai";
-import type { Refusal } from "../concurrency/notes.ts";
+import { LONGEST_SHARED_WAIT, type Refusal } from "../concurrency/notes.ts";
 import type { Place } from "../concurrency/place.ts";
 import type { Seen } from "../errors/classify.ts";
 import { cacheSession } from "../request/cache-session.ts";
@@ -19,15 +19,14 @@ import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts
 import type { Bearer, Usable } from "./bearer.ts";
 import { watchConnection } from "./connection-watch.ts";
 import { failureEvent } from "./failure-event.ts";
+import type { Judge } from "./judge.ts";
 import type { Verdict } from "./judge-error.ts";
 
-export interface StreamParts extends AdapterParts {
+export interface StreamParts extends AdapterParts, Judge {
   /** `key` is what pi would send; undefined or a placeholder where pi has nothing. */
   readonly bearer: (key: string | undefined) => Promise<Bearer>;
   /** The token to use instead of `accessToken`, which the API rejected. */
   readonly renewed: (accessToken: string) => Promise<Bearer>;
-  /** What the adapter's error text means. */
-  readonly judge: (text: string, seen: Seen) => Promise<Verdict>;
   /** Told what the user is about to read. */
   readonly failed: (verdict: Verdict) => void;
   /** The request's place among those of its account. */
@@ -77,8 +76,6 @@ type Withheld =
 const MOST_WAITS = 2;
 /** How often it waits because there are too many at once, which ends by itself: minutes in all. */
 const MOST_TURNS = 8;
-/** Longer than this nobody wants to wait without a word, ms: the user is told until when instead. */
-const LONGEST_WAIT = 60_000;
 
 interface WatchedParts extends StreamParts {
   /** What is known of the connection so far. */
@@ -146,7 +143,7 @@ async function converse(
 
 /** Whether waiting is better than to let pi hear of it. */
 function mayWait({ concurrency, retryAfter = 0 }: Refusal, waits: number): boolean {
-  return retryAfter <= LONGEST_WAIT && waits < (concurrency ? MOST_TURNS : MOST_WAITS);
+  return retryAfter <= LONGEST_SHARED_WAIT && waits < (concurrency ? MOST_TURNS : MOST_WAITS);
 }
 
 interface Circumstances {
@@ -195,7 +192,10 @@ async function relay(
       out.push({ type: "error", reason: "error", error });
       continue;
     }
-    if (event.type === "done") place.served();
+    if (event.type === "done") {
+      place.served();
+      parts.prepare();
+    }
     out.push(event);
   }
   return undefined;

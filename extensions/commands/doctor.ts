@@ -3,7 +3,7 @@ import { realpathSync } from "node:fs";
 import { arch, platform } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
+import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
 import { PROVIDER } from "../configuration.ts";
 import { type DoctorParts, examine, type Probes } from "../doctor/doctor.ts";
 import { lookAtFile } from "../doctor/files.ts";
@@ -14,8 +14,9 @@ import { usesProxies } from "../doctor/proxies.ts";
 import { badChecks, reportJson, reportLines } from "../doctor/report.ts";
 import type { Run } from "./kimi.ts";
 
-export type DoctorCommandParts = Omit<DoctorParts, "commands" | "root" | "cwd"> & {
+export type DoctorCommandParts = Omit<DoctorParts, "commands" | "root" | "cwd" | "handKey"> & {
   readonly pi: Pick<ExtensionAPI, "getCommands">;
+  readonly handKey: (ctx: ExtensionContext) => Promise<string | undefined>;
 };
 
 export function doctor({ pi, ...parts }: DoctorCommandParts): Run {
@@ -25,7 +26,9 @@ export function doctor({ pi, ...parts }: DoctorCommandParts): Run {
     const keyArgument = parts.keyArgument && model?.provider === PROVIDER;
     const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
     const commands = extensionCommands(pi);
-    const report = await examine({ ...parts, keyArgument, commands, root: real(root), cwd }, realProbes());
+    const handKey = await parts.handKey(ctx);
+    const given = { ...parts, keyArgument, handKey, commands, root: real(root), cwd };
+    const report = await examine(given, realProbes());
     if (options.has("--json")) reply.json(reportJson(report));
     else reply.say(reportLines(report).join("\n"));
     if (badChecks(report).length > 0) reply.fail();

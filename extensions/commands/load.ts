@@ -1,10 +1,10 @@
 /** Loads what answers a subcommand of `/kimi`, and gives it what it needs of the service. */
-import { join } from "node:path";
-import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
-import { type Configuration, PROVIDER } from "../configuration.ts";
+import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
+import { type Configuration, ownFiles } from "../configuration.ts";
 import type { Versions } from "../identity.ts";
 import type { Lazy } from "../lazy.ts";
 import type { Service } from "../service.ts";
+import { handKey as findHandKey } from "../usage/hand-key.ts";
 import type { Name, Run } from "./kimi.ts";
 
 export interface CommandParts {
@@ -20,6 +20,8 @@ export interface CommandParts {
 
 export async function loadSubcommand(name: Name, parts: CommandParts): Promise<Run> {
   const used = await parts.service.load();
+  const { configuration, keyArgument } = parts;
+  const handKey = (ctx: ExtensionContext) => findHandKey(ctx, keyArgument, used.credential.look);
   switch (name) {
     case "status": {
       const { status } = await import("./status.ts");
@@ -27,21 +29,19 @@ export async function loadSubcommand(name: Name, parts: CommandParts): Promise<R
         ...parts,
         look: used.credential.look,
         configuredKey: used.configuredKey,
-        rotationsPath: used.rotationsPath,
-        lastFigures: async () => (await used.usage.load()).last(),
+        handKey,
+        rotationsPath: ownFiles(configuration.agentDir).renewals,
+        lastFigures: async (key) => (await used.usage.load()).last(key),
         identity: used.identity,
         lastRequest: used.lastRequest,
         now: used.clock.now,
       });
     }
     case "usage": {
-      const [{ usage }, { handKey }] = await Promise.all([
-        import("./usage.ts"),
-        import("../usage/hand-key.ts"),
-      ]);
+      const { usage } = await import("./usage.ts");
       return usage({
         usage: await used.usage.load(),
-        handKey: (ctx) => handKey(ctx, parts.keyArgument, used.credential.look),
+        handKey,
         clock: used.clock,
         columns: process.stdout.columns,
       });
@@ -51,8 +51,8 @@ export async function loadSubcommand(name: Name, parts: CommandParts): Promise<R
       return doctor({
         ...parts,
         stores: used.stores.all,
-        usagePath: join(parts.configuration.agentDir, `${PROVIDER}-usage.json`),
         configuredKey: used.configuredKey,
+        handKey,
       });
     }
   }

@@ -1,16 +1,18 @@
 /** What `/kimi status --json` says: one object whose members are documented in README.md and only ever added to. */
 import type { Token } from "../oauth/token.ts";
+import type { RequestCredential } from "../request-credential.ts";
 import { hitPercent } from "./session-cache.ts";
-import type { Credential, Status } from "./status-lines.ts";
+import type { Status } from "./status-lines.ts";
 
-/** Times are ISO 8601 in UTC; what is not known is null. */
-export function statusJson(status: Status) {
+/** Times are ISO 8601 in UTC; what is not known is null. `refusal`: the sentence for why nothing is sent anywhere. */
+export function statusJson(status: Status, refusal?: string) {
   const { versions, credential, renewal, plan, region, hosts, userAgent, model, last, cache } = status;
   return {
     version: 1,
     extension: versions.extension,
     pi: versions.pi,
-    ...credentialJson(credential),
+    ...(refusal === undefined ? credentialJson(credential) : { ...NOTHING, reason: "configuration" }),
+    problem: refusal ?? null,
     renewal: renewal
       ? {
           by: renewal.by === "other" ? "other" : renewal.own ? "this-pi" : "pi",
@@ -20,10 +22,10 @@ export function statusJson(status: Status) {
         }
       : null,
     plan: plan ? { name: plan.name, askedAt: time(plan.askedAt) } : null,
-    region,
-    api: hosts.baseUrl,
-    authorizationServer: hosts.oauthHost,
-    identity: userAgent,
+    region: refusal === undefined ? region : null,
+    api: refusal === undefined ? hosts.baseUrl : null,
+    authorizationServer: refusal === undefined ? hosts.oauthHost : null,
+    identity: refusal === undefined ? userAgent : null,
     model: model ?? null,
     lastRequest: last
       ? { model: last.model, thinking: last.thinking ?? null, maxTokens: last.maxTokens ?? null }
@@ -37,18 +39,19 @@ export function statusJson(status: Status) {
   };
 }
 
+const NOTHING = { state: "none", login: null, key: null, reason: null };
+
 /** `state`: whether a request could be sent, and with what. */
-function credentialJson(credential: Credential) {
-  const nothing = { login: null, key: null, reason: null };
-  if (credential.kind === "key") return { ...nothing, state: "key", key: { source: credential.source } };
+function credentialJson(credential: RequestCredential) {
+  if (credential.kind === "key") return { ...NOTHING, state: "key", key: { source: credential.source } };
   const { choice } = credential;
   switch (choice.state) {
     case "none":
-      return { ...nothing, state: "none", reason: choice.reason.kind };
+      return { ...NOTHING, reason: choice.reason.kind };
     case "mirror":
-      return { ...nothing, state: "copy", login: login(choice.problem.store, choice.token) };
+      return { ...NOTHING, state: "copy", login: login(choice.problem.store, choice.token) };
     case "use":
-      return { ...nothing, state: "login", login: login(choice.store, choice.token) };
+      return { ...NOTHING, state: "login", login: login(choice.store, choice.token) };
   }
 }
 

@@ -2,17 +2,13 @@
 
 import type { SentRequest } from "../chat/last-request.ts";
 import type { Rotation } from "../credentials/rotations.ts";
-import type { Choice } from "../credentials/selection.ts";
 import { sayTime } from "../errors/waiting-time.ts";
 import type { Versions } from "../identity.ts";
 import type { Hosts, Region } from "../region.ts";
+import { type RequestCredential, storeInUse } from "../request-credential.ts";
 import { ownerName, sayProblem, sayUnavailable } from "../sentences.ts";
+import { sayAge, sayDuration } from "../usage/words.ts";
 import { hitPercent, type SessionCache } from "./session-cache.ts";
-
-/** What a request would be sent with. */
-export type Credential =
-  /** `source` says where the key comes from. */
-  { readonly kind: "key"; readonly source: string } | { readonly kind: "login"; readonly choice: Choice };
 
 /** How the login in use got into its file. */
 export type Renewal =
@@ -30,7 +26,7 @@ export interface KnownPlan {
 
 export interface Status {
   readonly versions: Versions;
-  readonly credential: Credential;
+  readonly credential: RequestCredential;
   readonly renewal: Renewal | undefined;
   readonly plan: KnownPlan | undefined;
   readonly region: Region;
@@ -59,7 +55,9 @@ export function statusLines(status: Status): readonly string[] {
     `pi-kimi-coder ${versions.extension} on pi ${versions.pi}`,
     ...credentialLines(credential, now),
     ...(renewal ? [renewalLine(renewal, credential, now)] : []),
-    plan ? `Plan: ${plan.name} (asked ${ago(plan.askedAt, now)})` : "Plan: not asked yet; type /kimi usage",
+    plan
+      ? `Plan: ${plan.name} (asked ${sayAge(now.getTime() - plan.askedAt)})`
+      : "Plan: not asked yet; type /kimi usage",
     `Region: ${region}`,
     `API: ${hosts.baseUrl}`,
     `Authorization server: ${hosts.oauthHost}`,
@@ -69,7 +67,7 @@ export function statusLines(status: Status): readonly string[] {
   ];
 }
 
-function credentialLines(credential: Credential, now: Date): readonly string[] {
+function credentialLines(credential: RequestCredential, now: Date): readonly string[] {
   if (credential.kind === "key") return [`Key: from ${credential.source}`];
   const { choice } = credential;
   switch (choice.state) {
@@ -88,24 +86,20 @@ function credentialLines(credential: Credential, now: Date): readonly string[] {
 /** `expiresAt` in ms since the epoch. */
 function tokenLine(expiresAt: number, now: Date): string {
   const left = expiresAt - now.getTime();
-  const time = sayTime(expiresAt, now);
   return left > 0
-    ? `Access token: until ${time} (in ${sayDuration(left)})`
-    : `Access token: ended ${time} (${sayDuration(-left)} ago); the next request renews it`;
+    ? `Access token: until ${sayTime(expiresAt, now)} (in ${sayDuration(left)})`
+    : `Access token: ended ${sayPast(expiresAt, now)} (${sayDuration(-left)} ago); the next request renews it`;
 }
 
-function renewalLine(renewal: Renewal, credential: Credential, now: Date): string {
+function renewalLine(renewal: Renewal, credential: RequestCredential, now: Date): string {
   const when = `${sayPast(renewal.at, now)} (${ago(renewal.at, now)})`;
   if (renewal.by === "other") {
-    const choice = credential.kind === "login" ? credential.choice : undefined;
-    const owner = choice?.state === "use" ? ownerName(choice.store.owner) : undefined;
-    return `Renewed: ${when} by ${owner === undefined ? "" : `${owner} or `}another program`;
+    const store = storeInUse(credential);
+    return `Renewed: ${when} by ${store === undefined ? "" : `${ownerName(store.owner)} or `}another program`;
   }
   const who = renewal.own ? "this pi" : `another pi (process ${renewal.pid})`;
   return renewal.how === "logged-in" ? `Logged in: ${when} from ${who}` : `Renewed: ${when} by ${who}`;
 }
-
-const MINUTE = 60_000;
 
 /** "14:05" today, else "20 Nov 14:05": local time, the minute it happened in. */
 function sayPast(at: number, now: Date): string {
@@ -119,15 +113,6 @@ function sayPast(at: number, now: Date): string {
 function ago(at: number, now: Date): string {
   const past = now.getTime() - at;
   return past < 0 ? "in the future: a clock was set" : `${sayDuration(past)} ago`;
-}
-
-/** `ms` ≥ 0. */
-export function sayDuration(ms: number): string {
-  const minutes = Math.floor(ms / MINUTE);
-  if (minutes < 1) return "less than a minute";
-  const hours = Math.floor(minutes / 60);
-  if (hours < 1) return `${minutes} min`;
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
 function requestLines({ last, cache }: Status): readonly string[] {

@@ -2,7 +2,8 @@
 import type { ExtensionContext, Theme } from "@mariozechner/pi-coding-agent";
 import { truncateToWidth } from "@mariozechner/pi-tui";
 import type { KeptFigures } from "../usage/kept.ts";
-import { layout, type Paint, type View } from "../usage/layout.ts";
+import { layout, type View } from "../usage/layout.ts";
+import type { Paint } from "../usage/spans.ts";
 import type { Usage } from "../usage/usage.ts";
 import { SLOW, sayProblem } from "../usage/words.ts";
 

@@ -25,10 +25,13 @@ export function usage(parts: UsageCommandParts): Run {
   const { usage, clock } = parts;
   return async ({ ctx, options, reply }) => {
     const json = options.has("--json");
+    // Asked before anything is waited for: pi throws where the session was replaced meanwhile.
+    const { hasUI } = ctx;
+    const onScreen = isTerminal(ctx);
     const key = await parts.handKey(ctx);
     const unavailable = await usage.unavailable(key);
     const kept = unavailable === undefined ? await usage.last(key) : undefined;
-    if (unavailable === undefined && !json && isTerminal(ctx)) {
+    if (unavailable === undefined && !json && onScreen) {
       const { showUsage } = await import("./usage-screen.ts");
       return showUsage(ctx, { usage, key, kept, now: clock.now });
     }
@@ -37,7 +40,7 @@ export function usage(parts: UsageCommandParts): Run {
         ? await within(PATIENCE, usage.refresh(key), clock)
         : ({ state: "unavailable", message: unavailable } as const);
     // From the shell nobody else uses what is still under way, and it must not keep pi from ending.
-    if (!ctx.hasUI) usage.stop();
+    if (!hasUI) usage.stop();
     const shown = outcome?.state === "fresh" ? outcome.kept : kept;
     const problem = sayProblem(outcome);
     const now = clock.now();
@@ -47,7 +50,7 @@ export function usage(parts: UsageCommandParts): Run {
       return;
     }
     if (!shown) return reply.complain(problem ?? SLOW);
-    const width = ctx.hasUI ? USUAL_COLUMNS : (parts.columns ?? USUAL_COLUMNS);
+    const width = hasUI ? USUAL_COLUMNS : (parts.columns ?? USUAL_COLUMNS);
     reply.say(asText(shown, problem, now, width));
   };
 }

@@ -1,5 +1,5 @@
 /** The folder in which the requests of an account meet: empty files that are there or not. All calls are synchronous. */
-import { mkdirSync, readdirSync, statSync, unlinkSync, utimesSync, watch, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, unlinkSync, utimesSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemCode } from "../credentials/file.ts";
 import type { Operation } from "./tickets.ts";
@@ -7,7 +7,7 @@ import type { Operation } from "./tickets.ts";
 export interface Folder {
   /** Throws what the system says, except that a file to be removed, or made, may be so already. */
   readonly perform: (operation: Operation) => readonly string[];
-  /** Shows that the file's owner lives. Never throws. */
+  /** Shows that the file's owner lives; makes it anew where somebody has removed it. Never throws. */
   readonly touch: (name: string) => void;
   /** When it was made or last touched, ms since the epoch. Never throws. */
   readonly touchedAt: (name: string) => number | undefined;
@@ -32,16 +32,21 @@ export function createFolder(path: string): Folder {
       return [];
     },
     touch(name) {
+      const file = join(path, name);
+      const now = new Date();
       try {
-        const now = new Date();
-        utimesSync(join(path, name), now, now);
+        unless(
+          "ENOENT",
+          () => utimesSync(file, now, now),
+          () => writeFileSync(file, "", { flag: "wx", mode: 0o600 }),
+        );
       } catch {
         // Then the request counts as over after a while.
       }
     },
     touchedAt(name) {
       try {
-        return statSync(join(path, name)).mtimeMs;
+        return lstatSync(join(path, name)).mtimeMs;
       } catch {
         return undefined;
       }

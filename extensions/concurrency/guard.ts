@@ -111,12 +111,14 @@ export function createGuard({ path, clock, timer, random, waiting, ...parts }: G
 
     /** What the dead have left, and what is known no more. */
     function clearUp(): void {
-      try {
-        run(sweep((one, name) => judge(one, name) === "gone"));
-        for (const name of outdated(list(), clock.now())) folder.perform({ operation: "remove", name });
-      } catch {
-        // Most likely there is no such folder yet.
-      }
+      // There may be no such folder yet, and one file that stays is no reason to leave the others.
+      const perform = (operation: Operation) => quietly(() => folder.perform(operation));
+      runSteps(
+        sweep((one, name) => judge(one, name) === "gone"),
+        perform,
+      );
+      const names = perform({ operation: "list" });
+      for (const name of outdated(names, clock.now())) perform({ operation: "remove", name });
     }
 
     function look(limit: number | undefined) {
@@ -132,12 +134,13 @@ export function createGuard({ path, clock, timer, random, waiting, ...parts }: G
       let waited = false;
       let changed = () => {};
       let unwatch: (() => void) | undefined;
-      let movedAt = clock.now();
+      /** How long the line has not moved, ms: what was slept, for the clock may be set. */
+      let stood = 0;
       let position = Number.POSITIVE_INFINITY;
       try {
         for (;;) {
           if (state === "over" || signal?.aborted) return waited;
-          const limit = clock.now() - movedAt > PATIENCE ? undefined : knownLimit();
+          const limit = stood >= PATIENCE ? undefined : knownLimit();
           const seen = look(limit);
           if (seen.state === "entered") {
             state = "inside";
@@ -150,10 +153,10 @@ export function createGuard({ path, clock, timer, random, waiting, ...parts }: G
             waits.set(key, { for: "time", until: seen.until });
             tell();
             await clock.sleep(seen.until - clock.now() + random() * SPREAD, signal);
-            movedAt = clock.now();
+            stood = 0;
             continue;
           }
-          if (seen.position < position) movedAt = clock.now();
+          if (seen.position < position) stood = 0;
           position = seen.position;
           waits.set(key, { for: "place", position });
           tell();
@@ -166,7 +169,9 @@ export function createGuard({ path, clock, timer, random, waiting, ...parts }: G
           const pause = new AbortController();
           changed = () => pause.abort();
           signal?.addEventListener("abort", changed, { once: true });
+          const asleepAt = clock.now();
           await clock.sleep(LOOK_EVERY, pause.signal);
+          stood += Math.min(LOOK_EVERY, Math.max(0, clock.now() - asleepAt));
           signal?.removeEventListener("abort", changed);
         }
       } finally {

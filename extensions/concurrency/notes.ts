@@ -12,12 +12,12 @@ export interface Refusal {
   readonly retryAfter: number | undefined;
 }
 
-/** Where the service does not say how long to wait: the first pause, and the longest of those that follow, ms. */
+/** How long a pause is at least, also where the service asks for less: the first one, and the longest of those that follow, ms. */
 const FIRST_PAUSE = 1_000;
 const LONGEST_PAUSE = 15_000;
 /** A refusal this long after a pause has nothing to do with it, ms. */
 const PAUSE_REMEMBERED = 60_000;
-/** Longer than this nobody is made to wait by what another process was told, ms. */
+/** Longer than this nobody waits without a word, least of all by what another process was told, ms: it is shown instead. */
 export const LONGEST_SHARED_WAIT = 60_000;
 /** A limit that was learned is tried one higher after this, ms … */
 const LEARNED_GROWS = 60_000;
@@ -41,7 +41,7 @@ export function readRules(names: readonly string[], now: number, limit: number |
   }
   const until = lastPause(names, now)?.until ?? 0;
   return {
-    limit: limits.length === 0 ? undefined : Math.max(1, Math.min(...limits)),
+    limit: limits.length === 0 ? undefined : Math.max(1, Math.floor(Math.min(...limits))),
     pausedUntil: until > now ? until : undefined,
   };
 }
@@ -60,9 +60,8 @@ export function pauseAfter(
   const sameWave = last !== undefined && sentAt < last.until;
   if (sameWave && (retryAfter === undefined || now + retryAfter <= last.until)) return undefined;
   const step = last === undefined ? 0 : sameWave ? last.step : last.step + 1;
-  const ms =
-    retryAfter ?? Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(step, 10)) * (0.75 + random / 2);
-  return `pause-${Math.ceil(now + ms)}-${step}`;
+  const backOff = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(step, 10)) * (0.75 + random / 2);
+  return `pause-${Math.ceil(now + Math.max(retryAfter ?? 0, backOff))}-${step}`;
 }
 
 /** The note that `held` others were accepted at `now` when one more was refused. */

@@ -27,9 +27,8 @@ export function createFreePlace(clock: Clock): Place {
       await clock.sleep(ms, signal);
       return true;
     },
-    refused({ retryAfter }) {
-      if (retryAfter === undefined) until = clock.now() + WITHOUT_WORD;
-      else if (retryAfter <= LONGEST_SHARED_WAIT) until = clock.now() + retryAfter;
+    refused({ retryAfter = WITHOUT_WORD }) {
+      if (retryAfter <= LONGEST_SHARED_WAIT) until = clock.now() + Math.max(SHORTEST, retryAfter);
     },
     served() {},
     release() {},
@@ -38,3 +37,5 @@ export function createFreePlace(clock: Clock): Place {
 
 /** How long to wait where the service does not say, ms. */
 const WITHOUT_WORD = 5_000;
+/** … and the least it may ask for, ms. */
+const SHORTEST = 1_000;

@@ -1,11 +1,10 @@
 /** Which account a request belongs to, and how many requests at once that account may have, as far as anybody knows. */
-import { createHash } from "node:crypto";
 import type { Timer } from "../background-refresh.ts";
 import type { Usable } from "../chat/bearer.ts";
 import { fingerprint } from "../credentials/fingerprint.ts";
 import type { Clock } from "../oauth/clock.ts";
 import { hostsOf, type RegionsInUse, USUAL_REGION } from "../region.ts";
-import { readKeptFigures, type UsageAccount } from "../usage/kept.ts";
+import { accountFingerprint, readKeptFigures, type UsageAccount } from "../usage/kept.ts";
 import { createGuard, type Waiting } from "./guard.ts";
 import { createFreePlace, type Place } from "./place.ts";
 
@@ -33,7 +32,7 @@ export function createRequests(parts: RequestsParts): (bearer: Usable) => Place 
     const account = accountOf(bearer, regions);
     if (!account) return createFreePlace(clock);
     const known = () => readKeptFigures(figuresPath, account)?.figures.parallelLimit;
-    return guard(folderName(account), () => limit ?? known());
+    return guard(accountFingerprint(account), () => limit ?? known());
   };
 }
 
@@ -42,8 +41,4 @@ function accountOf(bearer: Usable, regions: RegionsInUse): UsageAccount | undefi
   const { baseUrl } = hostsOf(regions, bearer.region ?? USUAL_REGION);
   if (bearer.state === "key") return { owner: "key", path: fingerprint(bearer.key), baseUrl };
   return bearer.source && { ...bearer.source, baseUrl };
-}
-
-function folderName({ owner, path, baseUrl }: UsageAccount): string {
-  return createHash("sha256").update(`${owner}\n${path}\n${baseUrl}`).digest("hex").slice(0, 16);
 }

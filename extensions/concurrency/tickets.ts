@@ -97,8 +97,8 @@ export function* leave(ticket: Ticket): Steps<void> {
 
 /** How many others hold a place. */
 export function* countHeld({ id: own }: Ticket, isDead: IsDead): Steps<number> {
-  const { held } = read(yield list);
-  return [...held].filter((id) => id !== own && !isDead(id, heldName(id))).length;
+  const { held, tickets } = read(yield list);
+  return [...held].filter((id) => id !== own && !isDead(id, nameOfHolder(id, tickets))).length;
 }
 
 /** Removes what `isGone` says has no owner any more. */
@@ -140,12 +140,18 @@ function read(names: readonly string[]): Names {
 function countAhead(own: Ticket, choosing: ReadonlySet<string>, names: readonly string[]) {
   const { held, tickets } = read(names);
   const ahead = new Map<string, string>();
-  for (const id of held) ahead.set(id, heldName(id));
+  for (const id of held) ahead.set(id, nameOfHolder(id, tickets));
   for (const id of choosing) if (!tickets.has(id)) ahead.set(id, choosingName(id));
   for (const [id, number] of tickets) {
     const isOlder = number < own.number || (number === own.number && id < own.id);
-    if (isOlder || held.has(id)) ahead.set(id, ticketName({ id, number }));
+    if (isOlder) ahead.set(id, ticketName({ id, number }));
   }
   ahead.delete(own.id);
   return [...ahead].map(([id, name]) => ({ id, name }));
+}
+
+/** The file that shows the signs of life of one who holds a place: its ticket, wherever there is one. */
+function nameOfHolder(id: string, tickets: Names["tickets"]): string {
+  const number = tickets.get(id);
+  return number === undefined ? heldName(id) : ticketName({ id, number });
 }

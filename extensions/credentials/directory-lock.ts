@@ -4,9 +4,9 @@
  */
 import * as fs from "node:fs";
 import { createRequire } from "node:module";
-import { setTimeout as sleep } from "node:timers/promises";
 import type ProperLockfile from "proper-lockfile";
 import { systemCode } from "./file.ts";
+import { waitForLock } from "./lock-wait.ts";
 import type { LockOutcome, Release } from "./store.ts";
 
 export interface DirectoryLockOptions {
@@ -16,26 +16,16 @@ export interface DirectoryLockOptions {
   readonly update: number;
 }
 
-/** Between two looks at a lock that somebody holds, ms; doubles from the one to the other. */
-const SHORTEST_PAUSE = 10;
-const LONGEST_PAUSE = 200;
-
 /**
  * Takes the lock directory `<file>.lock`, waiting up to `timeout` ms; `file` itself need not exist and is not followed
  * when it is a link. The holder's death frees it after `stale` ms. Never throws.
  */
-export async function lockDirectory(
+export function lockDirectory(
   file: string,
   options: DirectoryLockOptions,
   timeout: number,
 ): Promise<LockOutcome> {
-  const giveUpAt = performance.now() + timeout;
-  for (let pause = SHORTEST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    const outcome = await tryOnce(file, options);
-    const left = giveUpAt - performance.now();
-    if (outcome.state !== "busy" || left <= 0) return outcome;
-    await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
-  }
+  return waitForLock(timeout, () => tryOnce(file, options));
 }
 
 async function tryOnce(file: string, { stale, update }: DirectoryLockOptions): Promise<LockOutcome> {

@@ -4,27 +4,29 @@
  */
 import { spawn } from "node:child_process";
 import { close, constants, fstat, open, stat } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { systemCode } from "./file.ts";
+import { waitForLock } from "./lock-wait.ts";
 import type { LockOutcome } from "./store.ts";
 
 export interface FlockOptions {
   /** Where `flock` and `perl` are looked for. */
   readonly searchPath?: string;
   readonly platform?: NodeJS.Platform;
+  /** A child that has not answered after this many ms hangs in the file system, and is killed. */
+  readonly childLimit?: number;
 }
 
 type Attempt = "held" | "busy" | { readonly failed: string };
+
+/** The program is not there, or cannot do it on this system. */
+type NoMeans = "no means";
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
 const statFile = promisify(stat);
 const statOpenFile = promisify(fstat);
 
-const SHORTEST_PAUSE = 15;
-const LONGEST_PAUSE = 150;
-/** A child that has not answered after this many ms hangs in the file system. */
 const CHILD_LIMIT = 5_000;
 
 /** LOCK_EX | LOCK_NB on descriptor 3; exit code 1 = another holds it (EAGAIN is 11 on Linux, 35 on macOS and BSD). */
@@ -40,20 +42,10 @@ const O_EXLOCK = 0x20;
 
 /**
  * Takes an exclusive flock on the file `path` (created 0600, never removed or changed), waiting up to `timeout` ms.
- * Never throws. "failed" with ENOTSUP: this machine has no means to take it.
+ * Never throws. "failed" with ENOTSUP: this machine has no means to take it, ever; any other code may pass.
  */
-export async function lockFile(
-  path: string,
-  timeout: number,
-  options: FlockOptions = {},
-): Promise<LockOutcome> {
-  const giveUpAt = performance.now() + timeout;
-  for (let pause = SHORTEST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-    const outcome = await tryOnce(path, options);
-    const left = giveUpAt - performance.now();
-    if (outcome.state !== "busy" || left <= 0) return outcome;
-    await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
-  }
+export function lockFile(path: string, timeout: number, options: FlockOptions = {}): Promise<LockOutcome> {
+  return waitForLock(timeout, () => tryOnce(path, options));
 }
 
 async function tryOnce(path: string, options: FlockOptions): Promise<LockOutcome> {
@@ -64,9 +56,7 @@ async function tryOnce(path: string, options: FlockOptions): Promise<LockOutcome
   let file: number | undefined;
   try {
     file = await openFile(path, flags, 0o600);
-    const attempt = opensLocked
-      ? "held"
-      : await lockDescriptor(file, options.searchPath ?? usualSearchPath());
+    const attempt = opensLocked ? "held" : await lockDescriptor(file, options);
     if (attempt === "held" && (await isStillThere(path, file))) {
       const held = file;
       let released: Promise<void> | undefined;
@@ -92,37 +82,50 @@ async function isStillThere(path: string, file: number): Promise<boolean> {
   return named?.ino === held.ino && named.dev === held.dev;
 }
 
-async function lockDescriptor(file: number, searchPath: string): Promise<Attempt> {
+async function lockDescriptor(file: number, options: FlockOptions): Promise<Attempt> {
   for (const { command, args } of COMMANDS) {
-    const code = await run(command, args, file, searchPath);
-    if (code === 0) return "held";
-    if (code === 1) return "busy";
-    // Anything else: the command is missing, or cannot do it; the next one may.
+    const attempt = await run(command, args, file, options);
+    if (attempt !== "no means") return attempt;
   }
   return { failed: "ENOTSUP" };
 }
 
-/** The exit code of `command` with `file` as its descriptor 3; undefined when it could not run or was killed. */
+/** Runs `command` with `file` as its descriptor 3. */
 function run(
   command: string,
   args: readonly string[],
   file: number,
-  searchPath: string,
-): Promise<number | undefined> {
+  { searchPath = usualSearchPath(), childLimit = CHILD_LIMIT }: FlockOptions,
+): Promise<Attempt | NoMeans> {
   return new Promise((resolve) => {
+    // Processes or files may have run out, for us and not for the others: they may hold the lock.
+    const notStarted = (error: unknown) => {
+      const code = systemCode(error);
+      resolve(code === "ENOENT" || code === "EACCES" ? "no means" : { failed: code });
+    };
     try {
       const child = spawn(command, args, {
         stdio: ["ignore", "ignore", "ignore", file],
         env: { PATH: searchPath },
-        timeout: CHILD_LIMIT,
+        timeout: childLimit,
         killSignal: "SIGKILL",
       });
-      child.once("error", () => resolve(undefined));
-      child.once("exit", (code) => resolve(code ?? undefined));
-    } catch {
-      resolve(undefined);
+      child.once("error", notStarted);
+      child.once("exit", (code) => {
+        if (code === null) resolve({ failed: child.killed ? "ETIMEDOUT" : "EINTR" });
+        else resolve(readExitCode(code));
+      });
+    } catch (error) {
+      notStarted(error);
     }
   });
+}
+
+function readExitCode(code: number): Attempt | NoMeans {
+  if (code === 0) return "held";
+  if (code === 1) return "busy";
+  // From 126 on it is not the program that answers, but what should have loaded it (no memory, no files left).
+  return code < 126 ? "no means" : { failed: "ENOEXEC" };
 }
 
 /** The system's own directories first: nothing a project puts into PATH should come before them. */

@@ -22,12 +22,18 @@ export interface KimiCliPlace {
 /** kimi-cli asks five more times within 5 to 11 s, and then refreshes without the lock. */
 const TOLERATED = 5_000;
 
+/** Of the lock among pi processes. */
+const PI_LOCK = { stale: 10_000, update: 2_000 };
+
 const NO_LOGIN: LockOutcome = { state: "failed", code: "ENOENT" };
 
 /** The store. Nothing but `save` creates files or directories while there is no login. */
 export function kimiCliStore({ share, region = USUAL_REGION }: KimiCliPlace): LoginStore {
   const folder = join(share, "credentials");
   const path = join(folder, "kimi-code.json");
+  // Not "kimi-code": proper-lockfile's directory would sit where kimi-cli keeps its lock file.
+  const ours = join(folder, "kimi-code.pi");
+  const lock = join(folder, "kimi-code.lock");
   const file = tokenFile(path, { parse: parseWire, update, render: onOneLine });
   return {
     owner: "kimi-cli",
@@ -35,15 +41,15 @@ export function kimiCliStore({ share, region = USUAL_REGION }: KimiCliPlace): Lo
     path,
     read: file.read,
     replace: file.replace,
+    rehearse: file.rehearse,
     save: (token) => file.overwrite(token, 0o755),
-    // Not "kimi-code": proper-lockfile's directory would sit where kimi-cli keeps its lock file.
-    lockAmongPi: async (timeout) =>
-      existsSync(path)
-        ? lockDirectory(join(folder, "kimi-code.pi"), { stale: 10_000, update: 2_000 }, timeout)
-        : NO_LOGIN,
-    lockOfOwner: async (timeout) =>
-      existsSync(path) ? lockFile(join(folder, "kimi-code.lock"), timeout) : NO_LOGIN,
+    lockAmongPi: async (timeout) => (existsSync(path) ? lockDirectory(ours, PI_LOCK, timeout) : NO_LOGIN),
+    lockOfOwner: async (timeout) => (existsSync(path) ? lockFile(lock, timeout) : NO_LOGIN),
     ownerLockLimit: TOLERATED,
+    locks: [
+      { kind: "flock", path: lock },
+      { kind: "folder", path: `${ours}.lock`, stale: PI_LOCK.stale },
+    ],
   };
 }
 

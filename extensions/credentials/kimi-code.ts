@@ -36,6 +36,7 @@ export function kimiCodeStore(place: KimiCodePlace): LoginStore {
     path,
     read: file.read,
     replace: file.replace,
+    rehearse: file.rehearse,
     save: (token) => file.overwrite(token, 0o700),
     // The owner's lock is a proper-lockfile lock as well, and excludes pi's processes from one another.
     lockAmongPi: async () => ({ state: "held", release: async () => {} }),
@@ -50,6 +51,7 @@ export function kimiCodeStore(place: KimiCodePlace): LoginStore {
       return lockDirectory(sentinel, LOCK, timeout);
     },
     ownerLockLimit: undefined, // it fails closed after a minute or two
+    locks: [{ kind: "folder", path: `${sentinel}.lock`, stale: LOCK.stale, sentinel }],
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../oauth/clock.ts";
 import { type Memory, recall, remember, type Sighting, sighting } from "./memory.ts";
-import type { PiAuth } from "./pi-auth.ts";
+import type { PiAuth, PiEntry } from "./pi-auth.ts";
 import { type Choice, chooseLogin, type Look } from "./selection.ts";
 import type { CredentialStore } from "./store.ts";
 
@@ -17,9 +17,10 @@ export interface LoginSearchParts {
   readonly clock: Clock;
 }
 
-/** `memory` is what the choice was made with. */
+/** `entry` and `memory` are what the choice was made with. */
 export interface Search {
   readonly choice: Choice;
+  readonly entry: PiEntry;
   readonly memory: Memory;
 }
 
@@ -33,7 +34,7 @@ export async function searchLogin({ stores, piAuth, memoryPath, clock }: LoginSe
   const choice = chooseLogin(entry, looks, memory, clock.now());
   const loggedOut = entry.state === "absent" && memory.seeded && choice.state === "none";
   if (loggedOut) await noteLogout(memoryPath, memory, looks);
-  return { choice, memory };
+  return { choice, entry, memory };
 }
 
 /** Remembers what stands where, so that the next login of an owner is told from a rotation. */

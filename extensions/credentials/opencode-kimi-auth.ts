@@ -11,9 +11,13 @@ import type { CredentialStore } from "./store.ts";
 import { malformed, parseStored } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
 
+/** Of the lock among pi processes. */
+const PI_LOCK = { stale: 10_000, update: 2_000 };
+
 /** `folder` is `~/.opencode-kimi-auth`; the plugin knows one region. */
 export function opencodeKimiAuthStore({ folder }: { readonly folder: string }): CredentialStore {
   const path = join(folder, "oauth.json");
+  const ours = join(folder, "oauth.pi");
   const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-auth",
@@ -21,12 +25,12 @@ export function opencodeKimiAuthStore({ folder }: { readonly folder: string }): 
     path,
     read: file.read,
     replace: file.replace,
+    rehearse: file.rehearse,
     lockAmongPi: async (timeout) =>
-      existsSync(path)
-        ? lockDirectory(join(folder, "oauth.pi"), { stale: 10_000, update: 2_000 }, timeout)
-        : { state: "failed", code: "ENOENT" },
+      existsSync(path) ? lockDirectory(ours, PI_LOCK, timeout) : { state: "failed", code: "ENOENT" },
     lockOfOwner: async () => ({ state: "failed", code: "ENOTSUP" }),
     ownerLockLimit: undefined,
+    locks: [{ kind: "folder", path: `${ours}.lock`, stale: PI_LOCK.stale }],
   };
 }
 

@@ -5,17 +5,25 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import { indented, type Members, memberValue, parseMembers } from "./json.ts";
-import { lockWithOwnerFile } from "./opencode-lock.ts";
-import type { CredentialStore, StoredLogin } from "./store.ts";
+import { lockWithOwnerFile, STALE } from "./opencode-lock.ts";
+import type { CredentialStore, LockOutcome, StoredLogin } from "./store.ts";
 import { malformed, parseStored } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
 
 const KEY = "kimi-for-coding-oauth";
 
+/** Of the lock among pi processes. */
+const PI_LOCK = { stale: 10_000, update: 2_000 };
+
+const NO_LOGIN: LockOutcome = { state: "failed", code: "ENOENT" };
+
 /** `data` is `$XDG_DATA_HOME`, or `~/.local/share`; the plugin knows one region. */
 export function opencodeKimiFullStore({ data }: { readonly data: string }): CredentialStore {
   const path = join(data, "opencode", "auth.json");
+  const lock = `${path}.${KEY}.refresh.lock`;
+  const ours = join(data, "opencode", "kimi-code.pi");
   const file = tokenFile(path, { parse, update, render: indented, writtenInPlace: true });
   return {
     owner: "opencode-kimi-full",
@@ -23,13 +31,14 @@ export function opencodeKimiFullStore({ data }: { readonly data: string }): Cred
     path,
     read: file.read,
     replace: file.replace,
-    // The owner's lock excludes pi's processes from one another as well.
-    lockAmongPi: async () => ({ state: "held", release: async () => {} }),
-    lockOfOwner: async (timeout) =>
-      existsSync(path)
-        ? lockWithOwnerFile(`${path}.${KEY}.refresh.lock`, timeout)
-        : { state: "failed", code: "ENOENT" },
+    rehearse: file.rehearse,
+    lockAmongPi: async (timeout) => (existsSync(path) ? lockDirectory(ours, PI_LOCK, timeout) : NO_LOGIN),
+    lockOfOwner: async (timeout) => (existsSync(path) ? lockWithOwnerFile(lock, timeout) : NO_LOGIN),
     ownerLockLimit: undefined, // it fails closed after 15 s
+    locks: [
+      { kind: "folder", path: lock, stale: STALE },
+      { kind: "folder", path: `${ours}.lock`, stale: PI_LOCK.stale },
+    ],
   };
 }
 

@@ -3,99 +3,97 @@
  * of life. Taken here exactly as that program takes it.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { readSmallFile, systemCode } from "./file.ts";
+import { readJsonSync, systemCode } from "./file.ts";
+import { waitForLock } from "./lock-wait.ts";
 import type { LockOutcome } from "./store.ts";
 
 /** The program's own figures, in ms. */
-const STALE = 120_000;
+export const STALE = 120_000;
 const HEARTBEAT = 30_000;
-const PAUSE = 100;
 
-/** Takes the lock directory `folder`, waiting up to `timeout` ms. Never throws. */
-export async function lockWithOwnerFile(folder: string, timeout: number): Promise<LockOutcome> {
-  const giveUpAt = performance.now() + timeout;
+/**
+ * Takes the lock directory `folder`, waiting up to `timeout` ms. Never throws. Two that find a dead holder's directory
+ * at the same instant may both take it: those who can must exclude one another before.
+ */
+export function lockWithOwnerFile(folder: string, timeout: number): Promise<LockOutcome> {
+  return waitForLock(timeout, () => tryOnce(folder));
+}
+
+// What is looked at and what is then done are one stretch of synchronous calls everywhere: the less time there is in
+// between, the less can be done to a lock that has become another's.
+
+function tryOnce(folder: string): LockOutcome {
   try {
-    while (!(await create(folder))) {
-      if (await removeIfStale(folder)) continue;
-      const left = giveUpAt - performance.now();
-      if (left <= 0) return { state: "busy" };
-      await sleep(Math.min(left, PAUSE));
-    }
+    removeIfStale(folder);
+    mkdirSync(folder);
   } catch (error) {
-    return { state: "failed", code: systemCode(error) };
+    const code = systemCode(error);
+    return code === "EEXIST" ? { state: "busy" } : { state: "failed", code };
   }
   const name = randomUUID();
   try {
-    await signOfLife(folder, name);
+    signOfLife(folder, name);
   } catch (error) {
-    await rm(folder, { recursive: true, force: true }).catch(() => {});
+    quietly(() => rmSync(folder, { recursive: true, force: true }));
     return { state: "failed", code: systemCode(error) };
   }
-  const heartbeat = setInterval(() => void signOfLife(folder, name).catch(() => {}), HEARTBEAT).unref();
-  let released: Promise<void> | undefined;
-  const release = () => {
-    released ??= letGo(folder, name, heartbeat).catch(() => {});
-    return released;
+  const whenOurs = (act: () => void) => quietly(() => holderOf(folder) === name && act());
+  const heartbeat = setInterval(() => whenOurs(() => signOfLife(folder, name)), HEARTBEAT).unref();
+  const release = async () => {
+    clearInterval(heartbeat);
+    whenOurs(() => rmSync(folder, { recursive: true, force: true }));
   };
   return { state: "held", release };
 }
 
-async function create(folder: string): Promise<boolean> {
-  try {
-    await mkdir(folder);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === "EEXIST") return false;
-    throw error;
-  }
-}
-
-async function signOfLife(folder: string, name: string): Promise<void> {
+function signOfLife(folder: string, name: string): void {
   const temporary = join(folder, `owner.json.${process.pid}.${randomUUID()}.tmp`);
   try {
     const holder = { token: name, pid: process.pid, updatedAt: Date.now() };
-    await writeFile(temporary, JSON.stringify(holder), { mode: 0o600 });
-    await rename(temporary, join(folder, "owner.json"));
+    writeFileSync(temporary, JSON.stringify(holder), { mode: 0o600 });
+    renameSync(temporary, join(folder, "owner.json"));
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
+    quietly(() => rmSync(temporary, { force: true }));
     throw error;
   }
 }
 
-/** Whether a dead holder's directory is out of the way. */
-async function removeIfStale(folder: string): Promise<boolean> {
-  const seen = (await mtime(join(folder, "owner.json"))) ?? (await mtime(folder));
-  if (seen === undefined) return true;
-  if (Date.now() - seen <= STALE) return false;
+/** Under what name the lock is held; undefined while nobody has said so. */
+function holderOf(folder: string): unknown {
+  const holder = readJsonSync(join(folder, "owner.json"));
+  return typeof holder === "object" && holder !== null && "token" in holder ? holder.token : undefined;
+}
+
+/** Puts a dead holder's directory out of the way. */
+function removeIfStale(folder: string): void {
+  const seen = mtime(join(folder, "owner.json")) ?? mtime(folder);
+  if (seen === undefined || Date.now() - seen <= STALE) return;
   const aside = `${folder}.stale.${process.pid}.${Date.now()}.${randomUUID()}`;
   try {
-    await rename(folder, aside);
+    renameSync(folder, aside);
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return true;
+    if (systemCode(error) === "ENOENT") return;
     throw error;
   }
-  await rm(aside, { recursive: true, force: true });
-  return true;
+  rmSync(aside, { recursive: true, force: true });
 }
 
 /** ms since the epoch; undefined when there is nothing. */
-async function mtime(path: string): Promise<number | undefined> {
+function mtime(path: string): number | undefined {
   try {
-    return (await stat(path)).mtimeMs;
+    return statSync(path).mtimeMs;
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }
 
-async function letGo(folder: string, name: string, heartbeat: NodeJS.Timeout): Promise<void> {
-  clearInterval(heartbeat);
-  const file = await readSmallFile(join(folder, "owner.json"));
-  if (file.state !== "read") return;
-  const holder: unknown = JSON.parse(file.text);
-  const ours = typeof holder === "object" && holder !== null && "token" in holder && holder.token === name;
-  if (ours) await rm(folder, { recursive: true, force: true });
+function quietly(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // The lock gets stale.
+  }
 }

@@ -22,6 +22,7 @@ export type PiEntry =
       readonly source: string | undefined;
       /** Where the token may go; undefined = kimi.com, as in entries from before there was another. */
       readonly region?: Region | undefined;
+      readonly replaces?: string | undefined;
     }
   | { readonly state: "api-key" }
   | { readonly state: "absent" }
@@ -37,6 +38,11 @@ export interface Mirror {
   readonly source: string;
   /** undefined = kimi.com. */
   readonly region?: Region;
+  /**
+   * The fingerprint of the refresh token that `source` still holds, where the token could not be written there: it is
+   * used up, and the file is to get this token instead.
+   */
+  readonly replaces?: string | undefined;
 }
 
 export type PiWrite =
@@ -114,7 +120,7 @@ function tryUpdate(path: string, provider: string, change: (entry: PiEntry) => M
     const { entry, file, own } = look(path, provider);
     const next = change(entry);
     if (!file) return { state: "failed", code: entry.state === "unreadable" ? entry.code : "EBADMSG" };
-    if (next === "leave" || isSame(entry, next)) return { state: "left" };
+    if (next === "leave" || isMirrorOf(entry, next)) return { state: "left" };
     const members = new Map([...file, [provider, indented(withMirror(own, next), 1)]]);
     return writeFileAtomicallySync(path, indented(members), { mode: 0o600 });
   } catch (error) {
@@ -191,12 +197,14 @@ function parseEntry(own: Members): PiEntry {
   if (login.state !== "present") return malformed("holds a damaged entry");
   const owner = memberValue(own, "owner");
   const source = memberValue(own, "source");
+  const replaces = memberValue(own, "replaces");
   return {
     state: "oauth",
     token: login.token,
     owner: isOwner(owner) ? owner : undefined,
     source: typeof source === "string" ? source : undefined,
     region: parseRegion(memberValue(own, "region")),
+    replaces: typeof replaces === "string" ? replaces : undefined,
   };
 }
 
@@ -204,19 +212,22 @@ function isOwner(value: unknown): value is Owner {
   return typeof value === "string" && OWNERS.includes(value);
 }
 
-function isSame(entry: PiEntry, { token, owner, source, region }: Mirror): boolean {
+/** Whether the entry says all of this already. */
+export function isMirrorOf(entry: PiEntry, { token, owner, source, region, replaces }: Mirror): boolean {
   return (
     entry.state === "oauth" &&
     entry.owner === owner &&
     entry.source === source &&
     (entry.region ?? USUAL_REGION) === (region ?? USUAL_REGION) &&
+    entry.replaces === replaces &&
     entry.token.accessToken === token.accessToken &&
     entry.token.refreshToken === token.refreshToken &&
     entry.token.expiresAt === Math.floor(token.expiresAt)
   );
 }
 
-function withMirror(own: Members, { token, owner, source, region = USUAL_REGION }: Mirror): Members {
+function withMirror(own: Members, mirror: Mirror): Members {
+  const { token, owner, source, region = USUAL_REGION, replaces } = mirror;
   const members = new Map([
     ...own,
     ["type", '"oauth"'],
@@ -226,7 +237,9 @@ function withMirror(own: Members, { token, owner, source, region = USUAL_REGION 
     ["owner", JSON.stringify(owner)],
     ["source", JSON.stringify(source)],
     ["region", JSON.stringify(region)],
+    ["replaces", JSON.stringify(replaces ?? null)],
   ]);
   if (region === USUAL_REGION) members.delete("region");
+  if (replaces === undefined) members.delete("replaces");
   return members;
 }

@@ -3,9 +3,8 @@
  * a store is held.
  */
 import type { Token } from "../oauth/token.ts";
-import { USUAL_REGION } from "../region.ts";
 import { isSame, type Memory, recallSync, remember, rememberSync, sighting } from "./memory.ts";
-import type { PiAuth } from "./pi-auth.ts";
+import { isMirrorOf, type Mirror, type PiAuth, type PiEntry } from "./pi-auth.ts";
 import type { CredentialStore } from "./store.ts";
 
 export interface PiMirrorParts {
@@ -22,26 +21,28 @@ export type MirrorEvent =
 export interface ToMirror {
   readonly token: Token;
   readonly store: CredentialStore;
+  /** pi's entry upon which the login was chosen: another login that has taken its place is not ours to replace. */
+  readonly seen: PiEntry;
   /** Where pi has no entry yet and gets one: the memory upon which that was decided. */
   readonly seed: Memory | undefined;
-  /** Whether `token` stands only in memory, so that the store's file is behind it. */
-  readonly unsaved: boolean;
+  /** Where `token` could not be written: the fingerprint of the refresh token that the store's file still holds. */
+  readonly replaces: string | undefined;
 }
 
 export function createPiMirror({ piAuth, memoryPath, listener }: PiMirrorParts) {
   let queue: Promise<void> = Promise.resolve();
 
   /** Writes `token` into pi's entry; what is to be remembered then, and whether pi has an entry now. */
-  async function write(token: Token, store: CredentialStore, seed: Memory | undefined) {
+  async function write(token: Token, { store, seen, seed, replaces }: ToMirror) {
     let noted: Memory | undefined;
     let kept = false;
     const changed = await piAuth.update((entry) => {
       const before = recallSync(memoryPath);
       // Another process that has seeded meanwhile may have been logged out again: that is not ours to undo.
       const mayCreate = seed !== undefined && isSame(seed, before);
-      kept = entry.state === "oauth" || (entry.state === "absent" && mayCreate);
-      const seen = { ...before.seen, [store.path]: sighting(token) };
-      const after = { seeded: true, seen };
+      kept = isOf(entry, store) || isOfSame(entry, seen) || (entry.state === "absent" && mayCreate);
+      if (!kept) return "leave";
+      const after = { seeded: true, seen: { ...before.seen, [store.path]: sighting(token) } };
       noted = isSame(before, after) ? undefined : after;
       if (noted && entry.state === "oauth") {
         // First the memory: a logout right after the entry has changed must not find a login it has never seen. Where
@@ -49,41 +50,36 @@ export function createPiMirror({ piAuth, memoryPath, listener }: PiMirrorParts) 
         rememberSync(memoryPath, noted);
         noted = undefined;
       }
-      const { owner, path: source, region } = store;
-      return kept ? { token, owner, source, region } : "leave";
+      return mirrorOf(token, store, replaces);
     });
     return { changed, noted, kept };
   }
 
   /** Whether there is nothing to do: most of the time, and then pi's lock is left alone. */
-  async function isInLine(token: Token, { owner, path, region }: CredentialStore, seed: Memory | undefined) {
+  async function isInLine(token: Token, { store, seed, replaces }: ToMirror) {
     const entry = await piAuth.read();
     if (entry.state === "absent") return seed === undefined;
-    if (entry.state !== "oauth" || entry.owner !== owner || entry.source !== path) return false;
-    if ((entry.region ?? USUAL_REGION) !== region) return false;
+    if (!isMirrorOf(entry, mirrorOf(token, store, replaces))) return false;
     const { seeded, seen } = recallSync(memoryPath);
-    return (
-      seeded &&
-      JSON.stringify(seen[path]) === JSON.stringify(sighting(token)) &&
-      entry.token.accessToken === token.accessToken &&
-      entry.token.refreshToken === token.refreshToken
-    );
+    return seeded && JSON.stringify(seen[store.path]) === JSON.stringify(sighting(token));
   }
 
   async function follow(login: ToMirror): Promise<void> {
-    const { store, seed, unsaved } = login;
+    const { store, replaces } = login;
     /** A peer may have renewed since `token` was read: its successor must not be replaced by what is used up. */
     const newest = async (token: Token) => {
-      const found = unsaved ? undefined : await store.read();
+      const found = replaces === undefined ? await store.read() : undefined;
       return found?.state === "present" ? found.token : token;
     };
     let written = false;
     let next = await newest(login.token);
-    if (await isInLine(next, store, seed)) return;
+    if (await isInLine(next, login)) return;
     for (;;) {
       const token = next;
-      const { changed, noted, kept } = await write(token, store, seed);
-      if (changed.state === "failed") return listener({ kind: "unmirrored", code: changed.code });
+      const { changed, noted, kept } = await write(token, login);
+      // Whoever holds pi's lock that long lets go of it some day, and the next check tries again.
+      if (changed.state === "failed")
+        return changed.code === "ELOCKED" ? undefined : listener({ kind: "unmirrored", code: changed.code });
       written ||= changed.state === "written";
       next = await newest(token);
       if (!kept) break;
@@ -100,4 +96,18 @@ export function createPiMirror({ piAuth, memoryPath, listener }: PiMirrorParts) 
     queue = queue.then(() => follow(login));
     return queue;
   };
+}
+
+function mirrorOf(token: Token, store: CredentialStore, replaces: string | undefined): Mirror {
+  const { owner, path: source, region } = store;
+  return { token, owner, source, region, replaces };
+}
+
+function isOf(entry: PiEntry, { owner, path }: CredentialStore): boolean {
+  return entry.state === "oauth" && entry.owner === owner && entry.source === path;
+}
+
+function isOfSame(entry: PiEntry, seen: PiEntry): boolean {
+  if (entry.state !== "oauth" || seen.state !== "oauth") return false;
+  return entry.owner === seen.owner && entry.source === seen.source;
 }

@@ -5,7 +5,6 @@
 import type { Clock } from "../oauth/clock.ts";
 import { isValid, needsRefresh, type Token } from "../oauth/token.ts";
 import type { FailureCause, RefreshOutcome } from "../oauth/token-endpoint.ts";
-import { loadWriter } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { answerUnderOwnersLock, type LockFailure, takeOwnersLock } from "./owners-lock.ts";
 import type { CredentialStore, Release, StoredLogin } from "./store.ts";
@@ -17,6 +16,10 @@ export interface RenewalParts {
   readonly clock: Clock;
   /** Fingerprints of refresh tokens this process has seen refused: they are not presented again. */
   readonly refused: Set<string>;
+  /** Fires when the session ends: nothing is presented any more, and no wait goes on. */
+  readonly leaving: AbortSignal;
+  /** A renewed token that could not be written: while the file holds what it `replaces`, it goes there first. */
+  readonly successor?: { readonly replaces: string; readonly token: Token } | undefined;
 }
 
 export type Renewal =
@@ -25,8 +28,12 @@ export type Renewal =
   | {
       readonly state: "unsaved";
       readonly token: Token;
+      /** The fingerprint of the refresh token that the file still holds. */
+      readonly replaces: string;
       readonly code: string;
       readonly retry: () => Promise<boolean>;
+      /** Lets go of the locks without having written. */
+      readonly release: Release;
     }
   /** The file holds no login. */
   | { readonly state: "gone"; readonly found: Exclude<StoredLogin, { state: "present" }> }
@@ -34,7 +41,14 @@ export type Renewal =
   | { readonly state: "refused" }
   | { readonly state: "failed"; readonly cause: RenewalFailure };
 
-export type RenewalFailure = FailureCause | LockFailure;
+export type RenewalFailure =
+  | FailureCause
+  | LockFailure
+  /** The file cannot be written; `code` is the system's. */
+  | { readonly kind: "write"; readonly code: string };
+
+/** The session ended before anything was sent. */
+const LEFT: RenewalFailure = { kind: "network", code: "ABORT_ERR" };
 
 /** How long to wait for other pi processes, ms: one that is renewing over a bad network takes this long at worst. */
 const PI_WAIT = 60_000;
@@ -52,7 +66,7 @@ const REFUSAL_WAIT = [100, 400, 1_000];
  * API answered 401 to). Sends at most one refresh at a time; never throws.
  */
 export async function renew(parts: RenewalParts, rejected?: string): Promise<Renewal> {
-  const { store, clock } = parts;
+  const { store, clock, leaving } = parts;
   const giveUpAt = clock.now() + PI_WAIT;
   for (;;) {
     const seen = look(parts, await store.read(), rejected);
@@ -63,67 +77,92 @@ export async function renew(parts: RenewalParts, rejected?: string): Promise<Ren
       return "settled" in again ? again.settled : failed({ kind: "lock", code: lock.code });
     }
     if (lock.state === "held") return renewLocked(parts, lock.release, rejected);
+    if (leaving.aborted) return failed(LEFT);
     if (clock.now() >= giveUpAt) return failed({ kind: "busy" });
-    await clock.sleep(LOOK_EVERY);
+    await clock.sleep(LOOK_EVERY, leaving);
   }
 }
 
-/** What the file says: the matter is settled, or `token` has to be refreshed. */
+/** What the file says: the matter is settled, or `token` has to be refreshed, or replaced by its successor. */
 function look(
-  { clock, refused }: RenewalParts,
+  parts: RenewalParts,
   found: StoredLogin,
   rejected: string | undefined,
-): { readonly settled: Renewal } | { readonly token: Token } {
+): { readonly settled: Renewal } | { readonly token: Token; readonly successor?: Token } {
   if (found.state !== "present") return { settled: { state: "gone", found } };
   const { token } = found;
-  const now = clock.now();
-  // After a rejection any other valid token will do: a peer has renewed already.
-  const usable =
-    rejected === undefined
-      ? !needsRefresh(token, now)
-      : token.accessToken !== rejected && isValid(token, now);
-  if (usable) return { settled: { state: "fresh", token, how: "adopted" } };
+  const { refused, successor } = parts;
+  if (successor && successor.replaces === fingerprint(token.refreshToken)) {
+    return { token, successor: successor.token };
+  }
+  if (isUsable(parts, token, rejected)) return { settled: { state: "fresh", token, how: "adopted" } };
   if (refused.has(fingerprint(token.refreshToken))) return { settled: { state: "refused" } };
   return { token };
 }
 
+/** After a rejection any other valid token will do: a peer has renewed already. */
+function isUsable({ clock }: RenewalParts, token: Token, rejected: string | undefined): boolean {
+  const now = clock.now();
+  return rejected === undefined
+    ? !needsRefresh(token, now)
+    : token.accessToken !== rejected && isValid(token, now);
+}
+
 async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: string): Promise<Renewal> {
+  const { store, leaving } = parts;
   let keepLocks = false;
   let releaseOwner: Release | undefined;
   let lostAnswers = 0;
+
+  /** Writes `token`; where that fails both locks stay held, so that nobody presents what is used up. */
+  async function write(replaces: string, token: Token, release: Release): Promise<Renewal> {
+    const saved = await save(parts, replaces, token);
+    if (saved.state !== "failed") return saved;
+    keepLocks = true;
+    const releaseBoth = async () => {
+      await release();
+      await releasePi();
+    };
+    return {
+      state: "unsaved",
+      token,
+      replaces: fingerprint(replaces),
+      code: saved.code,
+      release: releaseBoth,
+      async retry() {
+        const again = await store.replace(replaces, token);
+        if (again.state !== "failed") await releaseBoth();
+        return again.state !== "failed";
+      },
+    };
+  }
+
   try {
     for (let attempt = 0; ; attempt++) {
-      const locking = takeOwnersLock(parts.store);
-      loadWriter(); // beside the lock's own process: when the answer is there, nothing is left to load
-      const lock = await locking;
+      if (leaving.aborted) return failed(LEFT);
+      const [lock, rehearsed] = await Promise.all([takeOwnersLock(store), store.rehearse()]);
       if ("failure" in lock) return failed(lock.failure);
       releaseOwner = lock.release;
-      const seen = look(parts, await parts.store.read(), rejected);
+      const seen = look(parts, await store.read(), rejected);
       if ("settled" in seen) return seen.settled;
+      const { refreshToken } = seen.token;
+      if (seen.successor) {
+        const written = await write(refreshToken, seen.successor, lock.release);
+        if (written.state !== "fresh" || isUsable(parts, written.token, rejected)) return written;
+        await lock.release();
+        continue; // it is due as well
+      }
+      // What could not be written afterwards is not asked for.
+      if (rehearsed.state === "failed") return failed({ kind: "write", code: rehearsed.code });
+      if (leaving.aborted) return failed(LEFT);
 
-      const sent = parts.refresh(seen.token.refreshToken);
+      const sent = parts.refresh(refreshToken);
       const { outcome, release } = await answerUnderOwnersLock(parts, sent, lock.release);
       releaseOwner = release;
-      if (outcome.state === "refreshed") {
-        const saved = await save(parts, seen.token.refreshToken, outcome.token);
-        keepLocks = saved.state === "unsaved";
-        if (saved.state !== "unsaved") return saved;
-        const unsaved = saved;
-        return {
-          ...unsaved,
-          retry: async () => {
-            const done = await unsaved.retry();
-            if (done) {
-              await release();
-              await releasePi();
-            }
-            return done;
-          },
-        };
-      }
+      if (outcome.state === "refreshed") return await write(refreshToken, outcome.token, release);
       await release();
       if (outcome.state === "refused") {
-        const judged = await judgeRefusal(parts, seen.token.refreshToken, rejected);
+        const judged = await judgeRefusal(parts, refreshToken, rejected);
         if (judged) return judged;
         continue; // a peer wrote the successor, and that one is due as well
       }
@@ -134,7 +173,7 @@ async function renewLocked(parts: RenewalParts, releasePi: Release, rejected?: s
       if (pause === undefined || lostAnswers > 1) return failed(outcome.cause);
       const wait = Math.max(pause, outcome.retryAfter ?? 0);
       if (wait > LONGEST_BACK_OFF) return failed(outcome.cause); // asking sooner than we are told to is no use
-      await parts.clock.sleep(wait);
+      await parts.clock.sleep(wait, leaving);
     }
   } finally {
     if (!keepLocks) {
@@ -151,13 +190,14 @@ async function save(
   { store, clock }: RenewalParts,
   replaces: string,
   token: Token,
-): Promise<Extract<Renewal, { state: "fresh" | "unsaved" | "gone" }>> {
-  const attempt = () => store.replace(replaces, token);
-  let outcome = await attempt();
+): Promise<
+  Extract<Renewal, { state: "fresh" | "gone" }> | { readonly state: "failed"; readonly code: string }
+> {
+  let outcome = await store.replace(replaces, token);
   for (const pause of SAVE_AGAIN) {
     if (outcome.state !== "failed") break;
     await clock.sleep(pause);
-    outcome = await attempt();
+    outcome = await store.replace(replaces, token);
   }
   switch (outcome.state) {
     case "written":
@@ -168,12 +208,7 @@ async function save(
         ? { state: "fresh", token: outcome.found.token, how: "adopted" }
         : { state: "gone", found: outcome.found };
     case "failed":
-      return {
-        state: "unsaved",
-        token,
-        code: outcome.code,
-        retry: async () => (await attempt()).state !== "failed",
-      };
+      return outcome;
   }
 }
 

@@ -3,6 +3,7 @@
  */
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { isNewLogin, type Memory } from "./memory.ts";
 import type { PiEntry } from "./pi-auth.ts";
 import type { CredentialStore, StoredLogin } from "./store.ts";
@@ -13,8 +14,15 @@ export interface Look {
 }
 
 export type Choice =
-  /** `seed`: pi's auth.json has no entry yet and gets one. */
-  | { readonly state: "use"; readonly store: CredentialStore; readonly token: Token; readonly seed: boolean }
+  | {
+      readonly state: "use";
+      readonly store: CredentialStore;
+      readonly token: Token;
+      /** pi's auth.json has no entry yet and gets one. */
+      readonly seed: boolean;
+      /** The store's file holds what `token` has replaced, as it could not be written. A fingerprint. */
+      readonly replaces?: string;
+    }
   /** The owner's file cannot be read, but the mirror's access token can still be used until it ends. */
   | { readonly state: "mirror"; readonly token: Token; readonly problem: Problem }
   | { readonly state: "none"; readonly reason: NoLogin };
@@ -40,7 +48,7 @@ export function chooseLogin(entry: PiEntry, looks: readonly Look[], memory: Memo
   switch (entry.state) {
     case "oauth": {
       const own = looks.find(({ store }) => store.owner === entry.owner && store.path === entry.source);
-      if (own && isPresent(own)) return use(own, false);
+      if (own && isPresent(own)) return entry.replaces === undefined ? use(own, false) : newer(own, entry);
       const other = longestValid(present);
       if (other) return use(other, false);
       const broken = own ?? looks.find(({ found }) => found.state !== "absent");
@@ -81,6 +89,13 @@ function longestValid(looks: readonly Present[]): Present | undefined {
     (best, look) => (best && best.found.token.expiresAt >= look.found.token.expiresAt ? best : look),
     undefined,
   );
+}
+
+/** pi's own copy where it is the successor of what the owner's file still holds. */
+function newer({ store, found }: Present, { token, replaces }: Extract<PiEntry, { state: "oauth" }>): Choice {
+  return replaces === fingerprint(found.token.refreshToken)
+    ? { state: "use", store, token, seed: false, replaces }
+    : use({ store, found }, false);
 }
 
 function use({ store, found }: Present, seed: boolean): Choice {

@@ -7,9 +7,9 @@ import { isValid, needsRefresh, type Token } from "../oauth/token.ts";
 import type { RefreshOutcome } from "../oauth/token-endpoint.ts";
 import { type Access, unavailable } from "./access.ts";
 import { searchLogin } from "./login-search.ts";
-import { type Memory, notingRotations, recall, remember, sighting } from "./memory.ts";
+import { notingRotations, recall, remember, sighting } from "./memory.ts";
 import type { PiAuth } from "./pi-auth.ts";
-import { createPiMirror, type MirrorEvent } from "./pi-mirror.ts";
+import { createPiMirror, type MirrorEvent, type ToMirror } from "./pi-mirror.ts";
 import { type Renewal, type RenewalFailure, renew } from "./renewal.ts";
 import { noteRotation, type Rotation } from "./rotations.ts";
 import type { Choice } from "./selection.ts";
@@ -39,6 +39,8 @@ export type CredentialEvent =
   | { readonly kind: "unsaved"; readonly path: string; readonly code: string };
 
 type Ready = Extract<Access, { state: "ready" }>;
+/** Upon what a login was chosen. */
+type Basis = Pick<ToMirror, "seen" | "seed">;
 
 export type SharedCredential = ReturnType<typeof createSharedCredential>;
 
@@ -50,6 +52,8 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   let leaving = new AbortController();
   let held: Ready | undefined;
   let renewing: Promise<Access> | undefined;
+  /** How many logins were made here. */
+  let logins = 0;
   /** A renewed token that its owner's file does not hold yet; the locks are held until it does. */
   let unsaved: Extract<Renewal, { state: "unsaved" }> | undefined;
 
@@ -58,10 +62,10 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     void work.finally(() => background.delete(work));
   }
 
-  /** `seed`: the memory upon which it was decided that pi gets an entry. */
-  function hold(token: Token, store: CredentialStore, seed?: Memory): Ready {
+  /** `replaces`: the fingerprint of what the store's file still holds, where `token` is not in it. */
+  function hold(token: Token, store: CredentialStore, basis: Basis, replaces?: string): Ready {
     held = { state: "ready", token, store };
-    inBackground(mirror({ token, store, seed, unsaved: unsaved !== undefined }));
+    inBackground(mirror({ token, store, ...basis, replaces }));
     return held;
   }
 
@@ -80,7 +84,7 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     const left = await saveUnsaved();
     if (!held || !left) return undefined;
     if (isValid(held.token, clock.now()) && held.token.accessToken !== rejected) return held;
-    const cause: RenewalFailure = { kind: "lock", code: left.code };
+    const cause: RenewalFailure = { kind: "write", code: left.code };
     return { state: "unavailable", reason: { kind: "failed", store: held.store, cause } };
   }
 
@@ -95,7 +99,8 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   async function runRenewal(rejected: string | undefined): Promise<Access> {
     const pending = await whileUnsaved(rejected);
     if (pending) return pending;
-    const { choice, memory } = await searchLogin(parts);
+    const before = logins;
+    const { choice, entry, memory } = await searchLogin(parts);
     if (choice.state === "none") {
       held = undefined;
       return { state: "unavailable", reason: choice.reason };
@@ -106,21 +111,34 @@ export function createSharedCredential(parts: SharedCredentialParts) {
         ? { state: "unavailable", reason: { kind: "problem", problem } }
         : { state: "ready", token, store: problem.store };
     }
-    const { store } = choice;
+    const { store, token, replaces } = choice;
     const seed = choice.seed ? memory : undefined;
-    const noting = notingRotations(store, memoryPath, seed);
-    const refresh = (refreshToken: string) => parts.refresh(refreshToken, store);
-    const result = await renew({ store: noting, refresh, clock, refused }, rejected);
+    const basis = { seen: entry, seed };
+    const result = await renew(
+      {
+        store: notingRotations(store, memoryPath, seed),
+        refresh: (refreshToken) => parts.refresh(refreshToken, store),
+        clock,
+        refused,
+        leaving: leaving.signal,
+        successor: replaces === undefined ? undefined : { replaces, token },
+      },
+      rejected,
+    );
     if (result.state === "unsaved" || (result.state === "fresh" && result.how === "refreshed"))
       inBackground(note("renewed", result.token, store));
+    if (result.state === "unsaved") {
+      unsaved = result;
+      listener({ kind: "unsaved", path: store.path, code: result.code });
+      inBackground(keepTrying());
+    }
+    // A login made in pi meanwhile is what the user wants.
+    if (logins !== before && held) return held;
     switch (result.state) {
       case "fresh":
-        return hold(result.token, store, seed);
+        return hold(result.token, store, basis);
       case "unsaved":
-        unsaved = result;
-        listener({ kind: "unsaved", path: store.path, code: result.code });
-        inBackground(keepTrying());
-        return hold(result.token, store, seed);
+        return hold(result.token, store, basis, result.replaces);
       case "gone": {
         const { state } = result.found;
         if (state === "unreadable" || state === "malformed") break;
@@ -129,8 +147,8 @@ export function createSharedCredential(parts: SharedCredentialParts) {
       }
     }
     // A refresh that failed takes nothing away from an access token that is still good.
-    return isValid(choice.token, clock.now()) && choice.token.accessToken !== rejected
-      ? hold(choice.token, store, seed)
+    return isValid(token, clock.now()) && token.accessToken !== rejected
+      ? hold(token, store, basis, replaces)
       : unavailable(result, store);
   }
 
@@ -154,10 +172,11 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     }
     const pending = await whileUnsaved();
     if (pending) return pending;
-    const { choice, memory } = await searchLogin(parts);
-    if (choice.state === "use" && isValid(choice.token, clock.now())) {
-      const ready = hold(choice.token, choice.store, choice.seed ? memory : undefined);
-      if (needsRefresh(choice.token, clock.now())) void renewal();
+    const { choice, entry, memory } = await searchLogin(parts);
+    if (choice.state === "use" && choice.replaces === undefined && isValid(choice.token, clock.now())) {
+      const { token, store, seed } = choice;
+      const ready = hold(token, store, { seen: entry, seed: seed ? memory : undefined });
+      if (needsRefresh(token, clock.now())) void renewal();
       return ready;
     }
     return renewal();
@@ -178,6 +197,7 @@ export function createSharedCredential(parts: SharedCredentialParts) {
   async function saveLogin(token: Token, store: LoginStore = loginStore): Promise<WriteOutcome> {
     const outcome = await store.save(token);
     if (outcome.state !== "written") return outcome;
+    logins += 1;
     held = { state: "ready", token, store };
     const memory = await recall(memoryPath);
     await remember(memoryPath, {
@@ -201,6 +221,18 @@ export function createSharedCredential(parts: SharedCredentialParts) {
     })();
     await Promise.race([all, clock.sleep(timeout, done.signal)]);
     done.abort();
+    await handOver();
+  }
+
+  /** Where pi's entry holds what could not be written, the next to use it writes it; it must not wait for our locks. */
+  async function handOver(): Promise<void> {
+    const left = unsaved;
+    if (!left) return;
+    const entry = await parts.piAuth.read();
+    if (entry.state !== "oauth" || entry.replaces !== left.replaces) return;
+    if (entry.token.refreshToken !== left.token.refreshToken) return;
+    unsaved = undefined;
+    await left.release();
   }
 
   /** What a request would be sent with, looked up anew; nothing is refreshed. */

@@ -4,6 +4,7 @@
  */
 import type { Token } from "../oauth/token.ts";
 import type { Region } from "../region.ts";
+import type { Rehearsal } from "./file.ts";
 
 /** The programs whose logins we share. */
 export type Owner = "kimi-cli" | "kimi-code" | "opencode-kimi-auth" | "opencode-kimi-full";
@@ -36,6 +37,20 @@ export type LockOutcome =
   /** The lock cannot be taken here at all (read-only directory, say); `code` is the system's. */
   | { readonly state: "failed"; readonly code: string };
 
+/** A lock that is taken to renew the login, for those who look at it. */
+export type StoreLock =
+  /** flock(2) on the file, which is made where it is missing. */
+  | { readonly kind: "flock"; readonly path: string }
+  | {
+      /** A folder that is there while it is held. */
+      readonly kind: "folder";
+      readonly path: string;
+      /** After how many ms without a sign of life its holder counts as dead. */
+      readonly stale: number;
+      /** The file it locks, where that is one of its own; it is made where it is missing. */
+      readonly sentinel?: string;
+    };
+
 export interface CredentialStore {
   readonly owner: Owner;
   /** Whose tokens are in it: they go to the hosts of this region and to no others. */
@@ -46,9 +61,15 @@ export interface CredentialStore {
   read(): Promise<StoredLogin>;
   /**
    * Puts `token` in the place of the login whose refresh token is `replaces`, keeping unknown fields.
-   * Atomic: temporary file in the same directory, 0600, fsync, rename, through symlinks. Never throws.
+   * Atomic: temporary file in the same directory, 0600, fsync, a last look whether it still is that login, rename,
+   * through symlinks; in place where the file is mounted by itself (EBUSY). Never throws.
    */
   replace(replaces: string, token: Token): Promise<WriteOutcome>;
+  /**
+   * Whether `replace` could write its file now: does all of it but the fsync and the rename, with as much as a login
+   * can need. For the moment before a refresh token is presented. Never throws, leaves nothing behind.
+   */
+  rehearse(): Promise<Rehearsal>;
   /**
    * Excludes every other pi process for as long as a refresh takes (tens of seconds at worst; a heartbeat keeps it
    * fresh and a crashed holder frees it). Waits up to `timeout` ms.
@@ -60,6 +81,8 @@ export interface CredentialStore {
    */
   lockOfOwner(timeout: number): Promise<LockOutcome>;
   readonly ownerLockLimit: number | undefined;
+  /** All that `lockAmongPi` and `lockOfOwner` take. */
+  readonly locks: readonly StoreLock[];
 }
 
 /** A store into which a login made in pi may be written (kimi-cli's, kimi-code's). */

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Token } from "../oauth/token.ts";
-import { readSmallFile, type WriteOptions, writeFileAtomically } from "./file.ts";
+import { type Rehearsal, readSmallFileSync, rehearseWrite, stageFile, writeFileAtomically } from "./file.ts";
 import { type Members, parseMembers } from "./json.ts";
 import type { StoredLogin, WriteOutcome } from "./store.ts";
 import { malformed } from "./stored-token.ts";
@@ -22,6 +22,7 @@ export interface TokenFormat {
 export interface TokenFile {
   read(): Promise<StoredLogin>;
   replace(replaces: string, token: Token): Promise<WriteOutcome>;
+  rehearse(): Promise<Rehearsal>;
   /** Writes `token` over whatever is there, creating the directory with `directoryMode`. */
   overwrite(token: Token, directoryMode: number): Promise<WriteOutcome>;
 }
@@ -33,26 +34,35 @@ const LOOK_AGAIN = 30;
 /** Stands for a file that should hold the login, but is damaged: not the system's code, but one that it has. */
 const DAMAGED = "EBADMSG";
 
+/** By how many bytes a token can make a file longer: two tokens of up to 16 KB, and what is small. */
+const LONGEST = 34 * 1024;
+/** How often a file that changed while its successor was written is taken up anew. */
+const MORE_ATTEMPTS = 3;
+/** Stands for a file that never stopped changing. */
+const RESTLESS = "EAGAIN";
+
 interface Look {
   readonly found: StoredLogin;
   readonly members: Members;
+  /** All that stands there, of a file that can be replaced. */
+  readonly text?: string;
   /** Whether this may be the half of a file. */
   readonly torn?: boolean;
 }
 
 export function tokenFile(path: string, format: TokenFormat): TokenFile {
   async function look(): Promise<Look> {
-    let seen = await lookOnce();
+    let seen = lookOnce();
     for (let i = 0; i < MORE_LOOKS && format.writtenInPlace && seen.torn; i++) {
       await sleep(LOOK_AGAIN);
-      seen = await lookOnce();
+      seen = lookOnce();
     }
     return seen;
   }
 
-  async function lookOnce(): Promise<Look> {
+  function lookOnce(): Look {
     const nothing: Members = new Map();
-    const file = await readSmallFile(path);
+    const file = readSmallFileSync(path);
     switch (file.state) {
       case "absent":
       case "unreadable":
@@ -65,29 +75,42 @@ export function tokenFile(path: string, format: TokenFormat): TokenFile {
     if (file.text.trim() === "") return { found: malformed("is empty"), members: nothing, torn: true };
     const members = parseMembers(file.text);
     return members
-      ? { found: format.parse(members), members }
+      ? { found: format.parse(members), members, text: file.text }
       : { found: malformed("is not a JSON object"), members: nothing, torn: true };
   }
 
-  function write(members: Members, token: Token, options: WriteOptions): Promise<WriteOutcome> {
-    return writeFileAtomically(path, format.render(format.update(members, token)), options);
+  function render(members: Members, token: Token): string {
+    return format.render(format.update(members, token));
+  }
+
+  /** Why the login is not to be replaced by what `replaces` was refreshed to; undefined when it is. */
+  function objection({ found }: Look, replaces: string): WriteOutcome | undefined {
+    // Damage and refusal say nothing about the login: the caller keeps the token, and may try again.
+    if (found.state === "unreadable") return { state: "failed", code: found.code };
+    if (found.state === "malformed") return { state: "failed", code: DAMAGED };
+    if (found.state === "present" && found.token.refreshToken === replaces) return undefined;
+    return { state: "superseded", found };
   }
 
   return {
     read: async () => (await look()).found,
     async replace(replaces, token) {
-      const { found, members } = await look();
-      // Damage and refusal say nothing about the login: the caller keeps the token, and may try again.
-      if (found.state === "unreadable") return { state: "failed", code: found.code };
-      if (found.state === "malformed") return { state: "failed", code: DAMAGED };
-      if (found.state !== "present" || found.token.refreshToken !== replaces) {
-        return { state: "superseded", found };
+      for (let attempts = 0; ; attempts++) {
+        const seen = await look();
+        const refused = objection(seen, replaces);
+        if (refused) return refused;
+        const staged = await stageFile(path, render(seen.members, token), { mode: FILE_MODE });
+        if (staged.state === "failed") return staged;
+        // Owners log in and out without a lock, and the disk took its time. From here on nothing else runs.
+        if (lookOnce().text === seen.text) return staged.commit();
+        staged.discard();
+        if (attempts === MORE_ATTEMPTS) return { state: "failed", code: RESTLESS };
       }
-      return write(members, token, { mode: FILE_MODE });
     },
+    rehearse: async () => rehearseWrite(path, LONGEST, { mode: FILE_MODE }),
     async overwrite(token, directoryMode) {
       const { members } = await look();
-      return write(members, token, { mode: FILE_MODE, directoryMode });
+      return writeFileAtomically(path, render(members, token), { mode: FILE_MODE, directoryMode });
     },
   };
 }

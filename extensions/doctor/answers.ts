@@ -1,5 +1,6 @@
 /** What the hosts' answers mean: whether the service works, takes the login, and agrees about the time. */
-import { bad, type Check, none, ok, sayTime } from "./check.ts";
+import { sayDuration } from "../usage/words.ts";
+import { bad, type Check, none, ok } from "./check.ts";
 import type { Answer } from "./network.ts";
 
 /** With what the API was asked. */
@@ -76,7 +77,7 @@ export function checkClock(answers: readonly Answer[]): Check {
   const how = skew > 0 ? "behind" : "ahead of";
   return bad(
     name,
-    `${sayTime(skew)} ${how} the server's`,
+    `${sayDuration(Math.abs(skew))} ${how} the server's`,
     "let this machine set its clock by the network (NTP)",
   );
 }

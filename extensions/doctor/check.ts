@@ -61,13 +61,3 @@ const CODES: ReadonlySet<string> = new Set([
 export function knownCode(code: string): string {
   return CODES.has(code) ? code : "an error of another kind";
 }
-
-/** "5 min", "3 h 10 min", "4 days"; `ms` may be of either sign. */
-export function sayTime(ms: number): string {
-  const seconds = Math.round(Math.abs(ms) / 1000);
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 120) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.floor(hours / 24)} days`;
-}

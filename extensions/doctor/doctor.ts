@@ -1,7 +1,7 @@
 /** Runs all checks beside one another. Nothing is renewed, written or locked. */
 import { readdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { type Configuration, type ConfiguredKey, PROVIDER } from "../configuration.ts";
+import { join } from "node:path";
+import { type Configuration, type ConfiguredKey, ownFiles } from "../configuration.ts";
 import { readJsonSync } from "../credentials/file.ts";
 import { fingerprint } from "../credentials/fingerprint.ts";
 import { recall } from "../credentials/memory.ts";
@@ -11,13 +11,15 @@ import type { CredentialStore } from "../credentials/store.ts";
 import type { Versions } from "../identity.ts";
 import { readKeptList } from "../models/cache.ts";
 import { hostsOf } from "../region.ts";
+import { regionInUse, requestCredential, storeInUse } from "../request-credential.ts";
 import { readKeptFigures } from "../usage/kept.ts";
 import type { Check } from "./check.ts";
 import { checkFile, checkFolder, type FileProbes } from "./files.ts";
 import { checkNetwork, type HostProbes } from "./hosts.ts";
-import { checkFlock, checkFolderLock, type FolderLock, type LockProbes } from "./locks.ts";
+import { checkLock, type LockProbes, lockOfEntry } from "./locks.ts";
 import { checkLogins, type LoginsSeen } from "./logins.ts";
 import { checkNeighbours, type NeighboursSeen } from "./neighbours.ts";
+import { checkDeviceId, checkOwnFiles, checkRenewalLock } from "./own-files.ts";
 import { type NamePath, pathNames, storeName } from "./places.ts";
 import { checkModels, checkQuota } from "./plan.ts";
 import { checkLibraries, checkVariables, checkVersions } from "./program.ts";
@@ -32,8 +34,8 @@ export interface DoctorParts {
   readonly configuredKey: () => ConfiguredKey | undefined;
   /** Whether the selected model is asked with `--api-key`. */
   readonly keyArgument: boolean;
-  /** Where the last figures of the plan are kept. */
-  readonly usagePath: string;
+  /** The key in `--api-key` or in auth.json, which only pi reads. */
+  readonly handKey: string | undefined;
   /** Of all extensions. */
   readonly commands: NeighboursSeen["commands"];
   /** This extension's own folder. */
@@ -54,14 +56,19 @@ export async function examine(parts: DoctorParts, probes: Probes): Promise<Repor
   const called = pathNames(configuration);
   const [entry, memory, ...looks] = await Promise.all([
     piAuth({ path: authPath }).read(),
-    recall(join(configuration.agentDir, `${PROVIDER}.json`)),
+    recall(ownFiles(configuration.agentDir).memory),
     ...stores.map(async (store): Promise<Look> => ({ store, found: await store.read() })),
   ]);
-  const seen: LoginsSeen = { looks, entry, memory, key: keyPlace(parts), now: probes.now() };
+  const now = probes.now();
+  const configured = parts.configuredKey();
+  const choice = chooseLogin(entry, looks, memory, now);
+  const credential = requestCredential({ keyArgument: parts.keyArgument, choice, configured, authPath });
+  const seen: LoginsSeen = { looks, entry, credential, now };
+  const key = credential.kind === "key" ? (parts.handKey ?? configured?.key) : undefined;
   const [files, locks, network, neighbours] = await Promise.all([
     checkFiles(parts, probes, called, looks),
     checkLocks(parts, probes, called, looks),
-    checkNetwork({ configuration, key: parts.configuredKey()?.key }, probes, seen),
+    checkNetwork({ configuration, key }, probes, seen),
     findNeighbours(parts, called).then(checkNeighbours),
   ]);
   return {
@@ -85,16 +92,9 @@ export async function examine(parts: DoctorParts, probes: Probes): Promise<Repor
       { name: "files", checks: files },
       { name: "locks", checks: locks },
       { name: "network", checks: network },
-      { name: "plan", checks: checkPlan(parts, seen) },
+      { name: "plan", checks: checkPlan(parts, seen, key) },
     ],
   };
-}
-
-function keyPlace({ keyArgument, configuredKey }: DoctorParts): LoginsSeen["key"] {
-  if (keyArgument) return "--api-key";
-  const configured = configuredKey();
-  if (!configured) return undefined;
-  return configured.source === "KIMI_CODER_API_KEY" ? "KIMI_CODER_API_KEY" : "a file of pi";
 }
 
 /** The stores in which there is something, or should be. */
@@ -103,22 +103,26 @@ function there(looks: readonly Look[]): readonly CredentialStore[] {
 }
 
 async function checkFiles(
-  { authPath }: DoctorParts,
+  { authPath, configuration }: DoctorParts,
   probes: Probes,
   called: NamePath,
   looks: readonly Look[],
 ): Promise<readonly Check[]> {
+  const stores = there(looks);
   const paths = [
-    ...there(looks).map((store) => ({ what: storeName(store), path: store.path })),
+    ...stores.map((store) => ({ what: storeName(store), path: store.path })),
     { what: "pi", path: authPath },
   ];
-  const checks = await Promise.all(
-    paths.flatMap(({ what, path }) => [
+  const checks = await Promise.all([
+    ...paths.flatMap(({ what, path }) => [
       checkFile(probes, called, path, what),
       checkFolder(probes, called, path, what),
     ]),
-  );
-  return checks;
+    ...stores.map((store) => checkRenewalLock(probes, called, store)),
+    checkOwnFiles(probes, called, configuration),
+    checkDeviceId(probes, called, configuration),
+  ]);
+  return checks.flat();
 }
 
 async function checkLocks(
@@ -127,48 +131,23 @@ async function checkLocks(
   called: NamePath,
   looks: readonly Look[],
 ): Promise<readonly Check[]> {
-  const folders: FolderLock[] = [{ path: `${authPath}.lock`, stale: 30_000 }];
-  const files: string[] = [];
-  for (const { owner, path } of there(looks)) {
-    const folder = dirname(path);
-    const slot = path.slice(folder.length + 1).replace(/\.json$/, "");
-    switch (owner) {
-      case "kimi-cli":
-        files.push(join(folder, "kimi-code.lock"));
-        folders.push({ path: join(folder, "kimi-code.pi.lock"), stale: 10_000 });
-        break;
-      case "kimi-code":
-        folders.push({ path: join(dirname(folder), "oauth", `${slot}.lock`), stale: 5_000 });
-        break;
-      case "opencode-kimi-auth":
-        folders.push({ path: join(folder, "oauth.pi.lock"), stale: 10_000 });
-        break;
-      case "opencode-kimi-full":
-        folders.push({ path: `${path}.kimi-for-coding-oauth.refresh.lock`, stale: 120_000 });
-        break;
-    }
-  }
-  return Promise.all([
-    ...files.map((path) => checkFlock(probes, called, path)),
-    ...folders.map((lock) => checkFolderLock(probes, called, lock)),
-  ]);
+  const locks = there(looks).flatMap((store) => store.locks);
+  return Promise.all([lockOfEntry(authPath), ...locks].map((lock) => checkLock(probes, called, lock)));
 }
 
-function checkPlan(parts: DoctorParts, { looks, entry, memory, now }: LoginsSeen): readonly Check[] {
-  const { configuration, modelsPath, keyArgument } = parts;
-  const choice = chooseLogin(entry, looks, memory, now);
-  const account = choice.state === "use" ? choice.store : undefined;
-  const region = account?.region ?? configuration.regions[0].region;
-  const { baseUrl } = hostsOf(configuration.regions, region);
-  const kept = readKeptList(modelsPath, baseUrl, account);
-  const key = parts.configuredKey()?.key;
-  const asker = key === undefined ? account : { owner: "key", path: fingerprint(key) };
-  // Of the key in an argument only pi knows.
-  const figures =
-    keyArgument || !asker
-      ? undefined
-      : readKeptFigures(parts.usagePath, { owner: asker.owner, path: asker.path, baseUrl });
-  return [checkModels(kept, now), checkQuota(figures, now)];
+/** Of the same account and host as requests, see usage/usage.ts. */
+function checkPlan(parts: DoctorParts, seen: LoginsSeen, key: string | undefined): readonly Check[] {
+  const { configuration, modelsPath } = parts;
+  const { credential, now } = seen;
+  const { baseUrl } = hostsOf(configuration.regions, regionInUse(credential, configuration.regions));
+  const store = storeInUse(credential);
+  const asksForModels = credential.kind === "login" && credential.choice.state === "use";
+  const asker = key === undefined ? store : { owner: "key", path: fingerprint(key) };
+  const { usage } = ownFiles(configuration.agentDir);
+  return [
+    checkModels(readKeptList(modelsPath, baseUrl, store), now, asksForModels),
+    checkQuota(asker && readKeptFigures(usage, { owner: asker.owner, path: asker.path, baseUrl }), now),
+  ];
 }
 
 async function findNeighbours(

@@ -1,8 +1,8 @@
 /** Which hosts matter to this pi, and all that can be told about them. */
 import type { Configuration, Environment } from "../configuration.ts";
-import { chooseLogin } from "../credentials/selection.ts";
 import { isValid } from "../oauth/token.ts";
 import { hostsOf, type Region } from "../region.ts";
+import { regionInUse } from "../request-credential.ts";
 import { type AskedWith, checkApi, checkAuthorizationServer, checkClock } from "./answers.ts";
 import { type Check, none } from "./check.ts";
 import type { LoginsSeen } from "./logins.ts";
@@ -12,7 +12,7 @@ import { checkProxies, type ProxiesSeen, routeOf } from "./proxies.ts";
 
 export interface NetworkParts {
   readonly configuration: Pick<Configuration, "regions" | "refusal">;
-  /** The key that is configured. */
+  /** The key that requests are sent with, where it is known. */
   readonly key: string | undefined;
 }
 
@@ -30,7 +30,7 @@ export async function checkNetwork(
   const proxies: ProxiesSeen = { env: probes.env, used: probes.usesProxies };
   if (configuration.refusal !== undefined)
     return [none("Network", "not tried: see the configuration variables")];
-  const bearer = findBearer(seen, key, configuration.regions[0].region);
+  const bearer = findBearer(seen, key, regionInUse(seen.credential, configuration.regions));
   const sites = regionsOf(parts, seen).map((region) => hostsOf(configuration.regions, region));
   const urls = sites.flatMap(({ oauthHost, baseUrl }) => [oauthHost, baseUrl]);
   const results = await Promise.all(
@@ -71,10 +71,10 @@ function unlessClosed(way: Check, answer: Check): Check {
     : answer;
 }
 
-/** Where there is a login; where there is none, the one that is meant then. */
-function regionsOf({ configuration }: NetworkParts, { looks, key }: LoginsSeen): readonly Region[] {
-  const [{ region: first }] = configuration.regions;
-  if (key !== undefined) return [first];
+/** The one a key goes to; else where there is a login; where there is none, the one that is meant then. */
+function regionsOf({ configuration }: NetworkParts, { looks, credential }: LoginsSeen): readonly Region[] {
+  const first = regionInUse(credential, configuration.regions);
+  if (credential.kind === "key") return [first];
   const there = looks.filter(({ found }) => found.state !== "absent");
   const regions = new Set(there.map(({ store }) => store.region));
   return regions.size === 0 ? [first] : [...regions];
@@ -88,13 +88,12 @@ interface AskingBearer {
 
 /** What the list of models may be asked for with: it goes to the hosts of its region alone. */
 function findBearer(
-  { looks, entry, memory, key, now }: LoginsSeen,
-  configured: string | undefined,
-  first: Region,
+  { credential, now }: LoginsSeen,
+  key: string | undefined,
+  region: Region,
 ): AskingBearer | undefined {
-  if (key === "--api-key") return undefined;
-  if (configured !== undefined) return { kind: "key", token: configured, region: first };
-  const choice = chooseLogin(entry, looks, memory, now);
+  if (credential.kind === "key") return key === undefined ? undefined : { kind: "key", token: key, region };
+  const { choice } = credential;
   if (choice.state !== "use" || !isValid(choice.token, now)) return undefined;
-  return { kind: "login", token: choice.token.accessToken, region: choice.store.region };
+  return { kind: "login", token: choice.token.accessToken, region };
 }

@@ -1,5 +1,7 @@
 /** The locks on logins: who holds them now, and which ones a dead process has left behind. None is taken. */
-import { bad, type Check, knownCode, none, ok, sayTime } from "./check.ts";
+import type { StoreLock } from "../credentials/store.ts";
+import { sayDuration } from "../usage/words.ts";
+import { bad, type Check, knownCode, none, ok } from "./check.ts";
 import type { NamePath } from "./places.ts";
 
 /** A process that holds a lock; `name` only where it is a well-known program's. */
@@ -38,11 +40,22 @@ export interface FolderLock {
   readonly stale: number;
 }
 
+/** pi's own on auth.json; `stale` is the longest that a pi has. */
+export function lockOfEntry(authPath: string): StoreLock {
+  return { kind: "folder", path: `${authPath}.lock`, stale: 30_000 };
+}
+
+export function checkLock(probes: LockProbes, called: NamePath, lock: StoreLock): Promise<Check> {
+  return lock.kind === "flock"
+    ? checkFlock(probes, called, lock.path)
+    : checkFolderLock(probes, called, lock);
+}
+
 /** What is held for a moment, as every renewal does, is looked at again after so many ms. */
 const LOOK_AGAIN = [250, 750];
 const WAIT = "wait a minute and ask again; if it is still held then, end that program";
 
-export async function checkFlock(probes: LockProbes, called: NamePath, path: string): Promise<Check> {
+async function checkFlock(probes: LockProbes, called: NamePath, path: string): Promise<Check> {
   const shown = called(path);
   const name = `Lock ${shown}`;
   let seen = await probes.flock(path);
@@ -88,7 +101,7 @@ export async function checkFolderLock(
       return bad(name, `cannot be looked at (${knownCode(seen.code)})`, "make its folder open to you");
     case "held": {
       if (seen.age > stale) {
-        const says = `left behind by a process that ended ${sayTime(seen.age)} ago`;
+        const says = `left behind by a process that ended ${sayDuration(seen.age)} ago`;
         return bad(name, says, `remove the folder ${shown}, or leave it to the next renewal`);
       }
       if (seen.pid === probes.pid) return ok(name, "held by this pi, which is renewing the login");

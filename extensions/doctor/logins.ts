@@ -1,18 +1,19 @@
 /** The state of every login, the one that requests are sent with, and pi's copy of it. Nothing is renewed. */
-import type { Memory } from "../credentials/memory.ts";
+
+import { API_KEY_VARIABLE } from "../configuration.ts";
 import type { PiEntry } from "../credentials/pi-auth.ts";
-import { chooseLogin, type Look } from "../credentials/selection.ts";
+import type { Look } from "../credentials/selection.ts";
 import type { StoredLogin } from "../credentials/store.ts";
 import { needsRefresh } from "../oauth/token.ts";
-import { bad, type Check, knownCode, none, ok, sayTime } from "./check.ts";
+import type { RequestCredential } from "../request-credential.ts";
+import { sayDuration } from "../usage/words.ts";
+import { bad, type Check, knownCode, none, ok } from "./check.ts";
 import { type NamePath, storeName } from "./places.ts";
 
 export interface LoginsSeen {
   readonly looks: readonly Look[];
   readonly entry: PiEntry;
-  readonly memory: Memory;
-  /** Where a key given by hand comes from: a variable, or a kind of place. Never the key, nor a path. */
-  readonly key: "--api-key" | "KIMI_CODER_API_KEY" | "a file of pi" | undefined;
+  readonly credential: RequestCredential;
   /** ms since the epoch. */
   readonly now: number;
 }
@@ -37,12 +38,12 @@ function checkStore(name: string, found: StoredLogin, now: number): Check {
       const left = token.expiresAt - now;
       if (-left > LONGEST_REST) {
         const fix = `${LOG_IN} to log in again`;
-        return bad(name, `not renewed for ${sayTime(left)}: it has ended`, fix);
+        return bad(name, `not renewed for ${sayDuration(-left)}: it has ended`, fix);
       }
       if (left <= 0)
-        return ok(name, `its access token ended ${sayTime(left)} ago; the next request renews it`);
+        return ok(name, `its access token ended ${sayDuration(-left)} ago; the next request renews it`);
       const renewal = needsRefresh(token, now) ? "; it is time to renew it, which happens by itself" : "";
-      return ok(name, `valid for ${sayTime(left)}${renewal}`);
+      return ok(name, `valid for ${sayDuration(left)}${renewal}`);
     }
     case "signed-out":
       return none(name, "logged out there");
@@ -66,10 +67,10 @@ function knownReason(reason: string): string {
   return REASONS.has(reason) ? reason : "is damaged";
 }
 
-function checkChoice({ looks, entry, memory, key, now }: LoginsSeen, called: NamePath): Check {
+function checkChoice({ credential }: LoginsSeen, called: NamePath): Check {
   const name = "Login in use";
-  if (key !== undefined) return ok(name, `an API key from ${key}, no login`);
-  const choice = chooseLogin(entry, looks, memory, now);
+  if (credential.kind === "key") return ok(name, `an API key ${sayPlace(credential)}, no login`);
+  const { choice } = credential;
   if (choice.state === "use") return ok(name, `that of ${storeName(choice.store)}`);
   if (choice.state === "mirror") {
     const { store } = choice.problem;
@@ -92,7 +93,19 @@ function checkChoice({ looks, entry, memory, key, now }: LoginsSeen, called: Nam
   }
 }
 
-function checkEntry({ looks, entry, key, now }: LoginsSeen, called: NamePath): Check {
+/** A variable, or a kind of place: a path may be anything. */
+function sayPlace({ given, source }: Extract<RequestCredential, { kind: "key" }>): string {
+  switch (given) {
+    case "argument":
+      return "from --api-key";
+    case "entry":
+      return "in pi's auth.json";
+    case "configuration":
+      return source === API_KEY_VARIABLE ? `from ${API_KEY_VARIABLE}` : "from a file of pi";
+  }
+}
+
+function checkEntry({ looks, entry, credential, now }: LoginsSeen, called: NamePath): Check {
   const name = "pi's copy of the login";
   switch (entry.state) {
     case "absent":
@@ -108,7 +121,7 @@ function checkEntry({ looks, entry, key, now }: LoginsSeen, called: NamePath): C
         "correct it by hand, or move it away and log in again to all providers",
       );
     case "oauth": {
-      if (key !== undefined) return none(name, "not used: a key was given by hand");
+      if (credential.kind === "key") return none(name, "not used: a key was given by hand");
       const own = looks.find(({ store }) => store.owner === entry.owner && store.path === entry.source);
       if (!own) {
         const fix = "type /logout kimi-coder and /login kimi-coder in pi";

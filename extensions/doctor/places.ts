@@ -30,7 +30,7 @@ export function pathNames(folders: Folders): NamePath {
 
 /** The files and folders that are looked at, as this extension and the owners of the logins name them. */
 const OURS =
-  /^(?:(?:credentials|oauth|opencode)[/\\])?(?:kimi-code(?:-env-[0-9a-f]{16})?(?:\.pi)?(?:\.json)?|auth\.json|oauth\.json|oauth\.pi|settings\.json|credentials|oauth|opencode|kimi-coder(?:-models|-usage|-renewals)?\.json|auth\.json\.kimi-for-coding-oauth\.refresh)(?:\.lock)?$/;
+  /^(?:(?:credentials|oauth|opencode)[/\\])?(?:kimi-code(?:-env-[0-9a-f]{16})?(?:\.pi)?(?:\.json)?|auth\.json|oauth\.json|oauth\.pi|settings\.json|credentials|oauth|opencode|kimi-coder(?:-models|-usage|-renewals)?\.json|kimi-coder-requests|device_id|auth\.json\.kimi-for-coding-oauth\.refresh)(?:\.lock)?$/;
 
 function place(folder: string, variable: string, usual: string, name: string) {
   return { folder, name: folder === usual ? name : `$${variable}` };

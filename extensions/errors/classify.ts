@@ -99,7 +99,7 @@ export function classify(error: AdapterText, seen: Seen): ErrorClass {
 }
 
 function forbidden(words: string): ErrorClass {
-  if (/concurren|permission_error/i.test(words)) return "concurrency";
+  if (/concurren/i.test(words)) return "concurrency";
   if (/coding agents/i.test(words)) return "identity";
   if (/suspend|community guidelines/i.test(words)) return "suspended";
   return limit(words) ?? (/member|subscri|plan\b/i.test(words) ? "membership" : "forbidden");

@@ -38,14 +38,14 @@ function after(now: Date, ms: number | undefined): number | undefined {
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** "14:05" today, "Mon 14:05" within a week, else "3 Dec 14:05": local time, never before `at`. */
+/** "14:05" today, "Mon 14:05" within a week of now, before or after, else "3 Dec 14:05": local time, never before `at`. */
 export function sayTime(at: number, now: Date): string {
   const time = new Date(Math.ceil(at / 60_000) * 60_000);
   const two = (value: number) => String(value).padStart(2, "0");
   const clock = `${two(time.getHours())}:${two(time.getMinutes())}`;
   const days = Math.round((midnight(time) - midnight(now)) / DAY);
   if (days === 0) return clock;
-  return days < 7
+  return Math.abs(days) < 7
     ? `${DAYS[time.getDay()]} ${clock}`
     : `${time.getDate()} ${MONTHS[time.getMonth()]} ${clock}`;
 }

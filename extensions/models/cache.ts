@@ -1,6 +1,6 @@
 /** The last good list of the server, kept beside pi's own files so that the next start has it, offline too. */
 import { createHash } from "node:crypto";
-import { keepJson, readJsonSync } from "../credentials/file.ts";
+import { readJsonSync } from "../credentials/small-file.ts";
 import { isJsonObject } from "../oauth/http.ts";
 import { parseRegion, type Region } from "../region.ts";
 import { parseServerList, type ServerModel, toServerList } from "./server-list.ts";
@@ -51,6 +51,7 @@ export async function keepList(
 ): Promise<void> {
   const { models, fetchedAt } = list;
   const kept = { fetchedAt, baseUrl, account: accountFingerprint(account), ...toServerList(models) };
+  const { keepJson } = await import("../credentials/file.ts"); // not at pi's start
   await keepJson(path, kept);
 }
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type ExtensionAPI, type ExtensionContext, SettingsManager } from "@mariozechner/pi-coding-agent";
 import { PROVIDER } from "../configuration.ts";
-import { classOf, type Said, type Why } from "./failure.ts";
+import { ABORTED, classOf, type Said, type Why } from "./failure.ts";
 import { BEGINNING, isBusy, type LifeEvent, next } from "./lifecycle.ts";
 import { COMPLETED, NO_KEY, NO_MODEL, outcomeOf, textOf } from "./outcome.ts";
 import { onProcessEnd } from "./process-end.ts";
@@ -18,6 +18,7 @@ import {
   USUAL_RETRIES,
 } from "./repetition.ts";
 import { readBefore } from "./restore.ts";
+import { whenAborted } from "./unheard-end.ts";
 
 export interface StatusFile {
   /** Says that a request waits, and for what; undefined = it goes on. Never throws. */
@@ -29,6 +30,8 @@ export interface StatusFile {
 export interface StatusFileParts {
   /** Absolute. */
   readonly path: string;
+  /** Whether this process has followed another session there. */
+  readonly goesOn: boolean;
   readonly agentDir: string;
   readonly piVersion: string;
   /** ms since the epoch. */
@@ -49,7 +52,7 @@ export function followStatus(pi: ExtensionAPI, parts: StatusFileParts): StatusFi
   const { pid } = process;
   const hearsEnd = saysSettled(parts.piVersion);
   const quotaPath = join(parts.agentDir, `${PROVIDER}-usage.json`);
-  const before = readBefore(path, pid);
+  const before = readBefore(path, parts.goesOn ? pid : undefined);
   const restored = before.state === "ours" ? before.life : undefined;
 
   let life = restored ?? BEGINNING;
@@ -107,7 +110,19 @@ export function followStatus(pi: ExtensionAPI, parts: StatusFileParts): StatusFi
     attempts = 0;
     go({ type: "prompted" });
   });
-  pi.on("agent_start", () => go({ type: "running" }));
+  const endUnheard = () => {
+    if (!hearsEnd && life.running) go({ type: "ended", outcome: { state: "error", error: ABORTED } });
+  };
+  pi.on("agent_start", (_event, ctx) => {
+    go({ type: "running" });
+    if (hearsEnd) return;
+    const { turn } = life;
+    whenAborted(ctx, () => {
+      if (!life.running || life.turn !== turn) return;
+      endUnheard();
+      go({ type: "settled" });
+    });
+  });
   pi.on("message_end", ({ message }) => {
     if (message.role !== "assistant") return;
     if (message.stopReason !== "error") attempts = 0;
@@ -132,6 +147,7 @@ export function followStatus(pi: ExtensionAPI, parts: StatusFileParts): StatusFi
     else go({ type: "compacted" });
   };
   pi.on("session_before_compact", ({ signal }) => {
+    endUnheard();
     go({ type: "compacting" });
     signal.addEventListener("abort", compactionOver, { once: true });
     settleIn(LONGEST_COMPACTION);

@@ -17,7 +17,7 @@ export interface Lifecycle {
   readonly sessionId: string | undefined;
   /** `provider/id`. */
   readonly model: string | undefined;
-  /** Runs begun in this session. */
+  /** Prompts of this session: runs begun, and what was refused. */
   readonly turn: number;
   /** What the agent is when it does nothing. */
   readonly rest: Rest;
@@ -50,7 +50,7 @@ export type LifeEvent =
   | { readonly type: "ended"; readonly outcome: Outcome }
   /** pi does nothing more by itself. */
   | { readonly type: "settled" }
-  /** A prompt that pi refused before it became a run. */
+  /** A prompt that pi refused before it became a run: a turn without one. */
   | { readonly type: "refused"; readonly error: Failure }
   | { readonly type: "compacting" }
   | { readonly type: "compacted" }
@@ -110,7 +110,9 @@ export function next(life: Lifecycle, event: LifeEvent): Lifecycle {
     case "settled":
       return life.running ? life : settle(life);
     case "refused":
-      return isBusy(life) ? life : { ...life, rest: { state: "error", error: event.error } };
+      return isBusy(life)
+        ? life
+        : { ...begin(life), running: false, rest: { state: "error", error: event.error } };
     case "compacting":
       return { ...life, compacting: true };
     case "compacted":

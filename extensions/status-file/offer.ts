@@ -2,7 +2,7 @@
 import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
 import type { Environment } from "../configuration.ts";
 import { followStatus, type StatusFile } from "./follow.ts";
-import { claim, isProcessAlive } from "./owner.ts";
+import { claim, isClaimedBy, isProcessAlive } from "./owner.ts";
 import { type Surroundings, statusPath } from "./path.ts";
 
 export type { StatusFile } from "./follow.ts";
@@ -27,6 +27,7 @@ export function offerStatusFile(
     return undefined;
   }
   const { path } = asked;
+  const goesOn = isClaimedBy(env, process.pid, path);
   if (!claim(env, process.pid, path, isProcessAlive)) return undefined;
-  return followStatus(pi, { path, agentDir: surroundings.agentDir, piVersion, now: Date.now });
+  return followStatus(pi, { path, goesOn, agentDir: surroundings.agentDir, piVersion, now: Date.now });
 }

@@ -16,10 +16,23 @@ export function claim(
   path: string,
   isAlive: (pid: number) => boolean,
 ): boolean {
-  const [, owner, claimed] = /^([1-9]\d{0,9}):(.*)$/s.exec(env[OWNER_VARIABLE] ?? "") ?? [];
-  if (claimed === path && Number(owner) !== pid && isAlive(Number(owner))) return false;
+  const owner = ownerOf(env, path);
+  if (owner !== undefined && owner !== pid && isAlive(owner)) return false;
   env[OWNER_VARIABLE] = `${pid}:${path}`;
   return true;
+}
+
+/**
+ * Whether the process `pid` has claimed `path` before, as it has after /new and /reload. That its id stands in the file
+ * does not say so: in a container each pi may have the id of the one before it.
+ */
+export function isClaimedBy(env: Record<string, string | undefined>, pid: number, path: string): boolean {
+  return ownerOf(env, path) === pid;
+}
+
+function ownerOf(env: Record<string, string | undefined>, path: string): number | undefined {
+  const [, owner, claimed] = /^([1-9]\d{0,9}):(.*)$/s.exec(env[OWNER_VARIABLE] ?? "") ?? [];
+  return claimed === path ? Number(owner) : undefined;
 }
 
 /** Whether there is such a process, whoever's it is. */

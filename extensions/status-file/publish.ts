@@ -10,6 +10,14 @@ import type { Before } from "./restore.ts";
 /** A message longer than this gets a file of its own; bytes of UTF-8. */
 const LONGEST_MESSAGE = 8 * 1024;
 
+/** Ends what is cut off. */
+const MORE = "…";
+
+const FOREIGN = "something else is in it";
+/** What no permission helps against. */
+const MISNAMED: ReadonlySet<string> = new Set([FOREIGN, "EISDIR", "ENOTDIR", "EFTYPE"]);
+const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
+
 const WRITE = { mode: 0o600, directoryMode: 0o700, durable: false };
 
 export interface PublisherParts {
@@ -30,11 +38,7 @@ export function createPublisher({ path, before, now, warn }: PublisherParts): (c
   let longMessage = before.state === "ours" && messageFile !== undefined ? before.life?.message : undefined;
 
   const complain = (file: string, why: string) => {
-    if (!warned) {
-      warn(
-        `Kimi Coder: the status file ${file} cannot be written (${why}); make it writable, or name another in KIMI_CODER_STATUS_FILE.`,
-      );
-    }
+    if (!warned) warn(sayUnwritable(file, why));
     warned = true;
   };
 
@@ -50,7 +54,7 @@ export function createPublisher({ path, before, now, warn }: PublisherParts): (c
   return (content) => {
     const text = JSON.stringify(content);
     if (text === written) return;
-    if (before.state === "foreign") return complain(path, "something else is in it");
+    if (before.state === "foreign") return complain(path, FOREIGN);
     const changedAt = now();
     const { message } = content;
     const long = message !== null && Buffer.byteLength(message) > LONGEST_MESSAGE ? message : undefined;
@@ -58,7 +62,7 @@ export function createPublisher({ path, before, now, warn }: PublisherParts): (c
     const record: StatusRecord = {
       ...content,
       changedAt,
-      message: long === undefined ? message : null,
+      message: long === undefined ? message : file === undefined ? beginningOf(long) : null,
       messageFile: file ?? null,
     };
     const outcome = writeFileAtomicallySync(path, `${JSON.stringify(record, null, 2)}\n`, WRITE);
@@ -68,6 +72,24 @@ export function createPublisher({ path, before, now, warn }: PublisherParts): (c
     messageFile = file;
     longMessage = file === undefined ? undefined : long;
   };
+}
+
+/** `why` is the system's code, or the words for what is somebody else's. */
+export function sayUnwritable(path: string, why: string): string {
+  const another = "name another in KIMI_CODER_STATUS_FILE";
+  const action = FULL.has(why)
+    ? `free the disk, or ${another}`
+    : MISNAMED.has(why)
+      ? another
+      : `make it writable, or ${another}`;
+  return `Kimi Coder: the status file ${path} cannot be written (${why}); ${action}.`;
+}
+
+/** As much of it as the status file may hold. */
+function beginningOf(message: string): string {
+  const bytes = Buffer.from(message).subarray(0, LONGEST_MESSAGE - Buffer.byteLength(MORE));
+  // As a stream: a character that is cut through is left out.
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes, { stream: true }) + MORE;
 }
 
 function remove(path: string): void {

@@ -1,4 +1,5 @@
 /** The content of the status file; `status.schema.json` describes it for others. */
+import { usedPercentAt } from "../usage/figures.ts";
 import { type KeptFigures, readKeptFigures } from "../usage/kept.ts";
 import { type Failure, type Lifecycle, type State, stateOf } from "./lifecycle.ts";
 
@@ -53,21 +54,24 @@ export function contentOf(life: Lifecycle, pid: number, quota: Quota | null): Co
   };
 }
 
-/** What was last known of the plan's limits; null where nothing is. Reads one small file; never throws. */
-export function readQuota(path: string): Quota | null {
+/**
+ * What is known of the plan's limits at `now` (ms): what was reset since is not used; null where nothing is known. Reads
+ * one small file; never throws.
+ */
+export function readQuota(path: string, now: number = Date.now()): Quota | null {
   const kept = readKeptFigures(path);
-  return kept ? quotaOf(kept) : null;
+  return kept ? quotaOf(kept, now) : null;
 }
 
-function quotaOf({ figures, fetchedAt }: KeptFigures): Quota {
+function quotaOf({ figures, fetchedAt }: KeptFigures, now: number): Quota {
   return {
     plan: figures.plan ?? null,
     fetchedAt,
-    windows: figures.windows.map(({ kind, label, usedPercent, resetsAt }) => ({
-      kind,
-      label,
-      usedPercent,
-      resetsAt: resetsAt ?? null,
+    windows: figures.windows.map((window) => ({
+      kind: window.kind,
+      label: window.label,
+      usedPercent: usedPercentAt(window, now, fetchedAt),
+      resetsAt: window.resetsAt ?? null,
     })),
   };
 }

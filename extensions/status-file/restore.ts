@@ -6,13 +6,13 @@ import { BEGINNING, type Lifecycle } from "./lifecycle.ts";
 
 export type Before =
   | { readonly state: "free" }
-  /** A status file; of this process, if there is a `life`. */
+  /** A status file; what this process itself has written, if there is a `life`. */
   | { readonly state: "ours"; readonly messageFile: string | undefined; readonly life: Lifecycle | undefined }
   /** Whoever named this file by mistake wants to keep it. */
   | { readonly state: "foreign" };
 
-/** Never throws. */
-export function readBefore(path: string, pid: number): Before {
+/** `pid` is this process's where it may have written the file before, else undefined. Never throws. */
+export function readBefore(path: string, pid: number | undefined): Before {
   const file = readSmallFileSync(path);
   // What cannot be read says why when it is written.
   if (file.state === "absent" || file.state === "unreadable") return { state: "free" };

@@ -1,7 +1,7 @@
 /** The last good figures, kept beside pi's own files: shown at once, by every pi process of this account. */
 import { createHash } from "node:crypto";
 import { keepJson, readJsonSync } from "../credentials/file.ts";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/http.ts";
 import type { Figures } from "./figures.ts";
 import { number, positive, text } from "./values.ts";
 import type { Wallet } from "./wallet.ts";
@@ -25,20 +25,31 @@ const LARGEST_FILE = 64 * 1024;
 
 /** The figures kept in `path`, if they are of `account` where that is given. Reads one small file; never throws. */
 export function readKeptFigures(path: string, account?: UsageAccount): KeptFigures | undefined {
-  const kept = readJsonSync(path, { limit: LARGEST_FILE });
-  if (!isJsonObject(kept) || (account && kept.account !== accountFingerprint(account))) return undefined;
+  const kept = readKeptJson(path, account && accountFingerprint(account));
+  if (!kept) return undefined;
   const figures = readFigures(kept.figures);
   const fetchedAt = inCalendar(positive(kept.fetchedAt));
   return figures && fetchedAt !== undefined ? { figures, fetchedAt } : undefined;
 }
 
-/** Replaces the kept figures (0600, atomic). Never throws; where they cannot be written, every process asks itself. */
-export async function keepFigures(path: string, account: UsageAccount, kept: KeptFigures): Promise<void> {
-  const { fetchedAt, figures } = kept;
-  await keepJson(path, { fetchedAt, account: accountFingerprint(account), figures });
+/** The kept file as it is, if it is of `account`, a fingerprint, where that is given. Never throws. */
+export function readKeptJson(path: string, account?: string): JsonObject | undefined {
+  const kept = readJsonSync(path, { limit: LARGEST_FILE });
+  return isJsonObject(kept) && (account === undefined || kept.account === account) ? kept : undefined;
 }
 
-function accountFingerprint({ owner, path, baseUrl }: UsageAccount): string {
+/**
+ * Replaces the kept figures (0600, atomic); what else is kept of the same account stays. Never throws; where they cannot
+ * be written, every process asks itself.
+ */
+export async function keepFigures(path: string, account: UsageAccount, kept: KeptFigures): Promise<void> {
+  const { fetchedAt, figures } = kept;
+  const name = accountFingerprint(account);
+  await keepJson(path, { ...readKeptJson(path, name), fetchedAt, account: name, figures });
+}
+
+/** Names the account without saying whose it is; 16 characters that a file's name may hold. */
+export function accountFingerprint({ owner, path, baseUrl }: UsageAccount): string {
   return createHash("sha256").update(`${owner}\n${path}\n${baseUrl}`).digest("hex").slice(0, 16);
 }
 

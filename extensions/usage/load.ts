@@ -1,7 +1,7 @@
 /** The figures as this process really gets them: real files, clock and fetch. */
 import type { Configuration } from "../configuration.ts";
 import { fetchUsage } from "./fetch.ts";
-import { createFooter, type Footer, warnedInProcess } from "./footer.ts";
+import { createFooter, type Footer } from "./footer.ts";
 import { handKey } from "./hand-key.ts";
 import { createUsage, type Usage, type UsageParts } from "./usage.ts";
 
@@ -30,6 +30,5 @@ export function loadFooter(
     usage,
     handKey: (ctx) => handKey(ctx, keyArgument, credential.look),
     now: clock.now,
-    warned: warnedInProcess(),
   });
 }

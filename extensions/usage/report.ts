@@ -17,11 +17,11 @@ export interface Report {
   readonly windows: readonly {
     readonly kind: QuotaWindow["kind"];
     readonly label: string;
-    /** 0 to 100. */
+    /** 0 to 100, which is said of what is full alone. */
     readonly usedPercent: number;
     readonly resetsAt: string | null;
     readonly lengthSeconds: number | null;
-    /** The one that stops the user first: true for at most one. */
+    /** The one that stops the user first, see `byUrgency`: true for at most one. */
     readonly binding: boolean;
     /** When it will be empty at this rate, if that is before its reset. */
     readonly emptyAt: string | null;
@@ -53,16 +53,21 @@ export function report(kept: KeptFigures | undefined, problem: string | undefine
 }
 
 function windows({ figures, fetchedAt }: KeptFigures, now: number): Report["windows"] {
-  const binding = bindingWindow(figures, now);
+  const binding = bindingWindow(figures, now, fetchedAt);
   return figures.windows.map((window) => ({
     kind: window.kind,
     label: window.label,
-    usedPercent: Math.round(usedPercentAt(window, now) * 100) / 100,
+    usedPercent: rounded(usedPercentAt(window, now, fetchedAt)),
     resetsAt: time(window.resetsAt),
     lengthSeconds: window.length === undefined ? null : Math.round(window.length / 1000),
     binding: window === binding,
     emptyAt: time(emptyAt(window, fetchedAt, now)),
   }));
+}
+
+/** To two decimals; never 100 before it is. */
+function rounded(percent: number): number {
+  return percent < 100 ? Math.min(99.99, Math.round(percent * 100) / 100) : 100;
 }
 
 function wallet(figures: Figures | undefined): Report["wallet"] {

@@ -6,7 +6,15 @@ import type { Clock } from "../oauth/clock.ts";
 import { hostsOf, type Region, type RegionsInUse } from "../region.ts";
 import { sayUnavailable } from "../sentences.ts";
 import type { UsageAnswer } from "./fetch.ts";
-import { type KeptFigures, keepFigures, readKeptFigures, type UsageAccount } from "./kept.ts";
+import { claimWarnings } from "./given-warnings.ts";
+import {
+  accountFingerprint,
+  type KeptFigures,
+  keepFigures,
+  readKeptFigures,
+  type UsageAccount,
+} from "./kept.ts";
+import type { QuotaWarning } from "./quota-warning.ts";
 
 export interface UsageParts {
   /** The file with the last good figures. */
@@ -63,6 +71,20 @@ export function createUsage({ path, regions, refusal, credential, configuredKey,
     return { owner, path, baseUrl: baseUrl(region) };
   }
 
+  async function account(handKey: string | undefined): Promise<UsageAccount | undefined> {
+    const key = handKey ?? configuredKey()?.key;
+    if (key !== undefined) return keyCaller(key).account;
+    const choice = await credential.look();
+    switch (choice.state) {
+      case "use":
+        return accountOf(choice.store);
+      case "mirror":
+        return accountOf(choice.problem.store);
+      case "none":
+        return undefined;
+    }
+  }
+
   async function run(handKey: string | undefined, signal: AbortSignal): Promise<UsageOutcome> {
     if (refusal !== undefined) return { state: "unavailable", message: refusal };
     const key = handKey ?? configuredKey()?.key;
@@ -102,18 +124,22 @@ export function createUsage({ path, regions, refusal, credential, configuredKey,
      * at files only; never throws.
      */
     async last(handKey?: string): Promise<KeptFigures | undefined> {
-      const key = handKey ?? configuredKey()?.key;
-      if (key !== undefined) return readKeptFigures(path, keyCaller(key).account);
-      const choice = await credential.look();
-      switch (choice.state) {
-        case "use":
-          return readKeptFigures(path, accountOf(choice.store));
-        case "mirror":
-          return readKeptFigures(path, accountOf(choice.problem.store));
-        case "none":
-          return undefined;
-      }
+      const asked = await account(handKey);
+      return asked && readKeptFigures(path, asked);
     },
+
+    /** The same, with whose they are; `account` is undefined where there is nothing to ask with. */
+    async known(handKey?: string): Promise<{
+      readonly account: string | undefined;
+      readonly kept: KeptFigures | undefined;
+    }> {
+      const asked = refusal === undefined ? await account(handKey) : undefined;
+      return { account: asked && accountFingerprint(asked), kept: asked && readKeptFigures(path, asked) };
+    },
+
+    /** Those of `warnings` that no pi process has given yet to `account`, as `known` names it. Never throws. */
+    claimWarnings: (account: string, warnings: readonly QuotaWarning[]) =>
+      claimWarnings(path, account, warnings, clock.now()),
 
     /**
      * Asks the server, or joins those who are asking. A 401 costs one renewal and one repetition. Never throws. It is

@@ -1,6 +1,7 @@
 /** The windows of `GET /usages`: named ones in the newer shape, ones that say how long they are in the older. */
 import { isJsonObject, type JsonObject } from "../oauth/http.ts";
 import { member, number, positive, readTime, text } from "./values.ts";
+import { readLength, type WindowLength } from "./window-length.ts";
 
 export type WindowKind = "5h" | "week" | "month" | "month-code" | "other";
 
@@ -25,9 +26,14 @@ const LABEL: Readonly<Record<Exclude<WindowKind, "other">, string>> = {
   month: "month",
   "month-code": "month, code",
 };
+/** By which they are put in order, ms: a month counts as 30 days, so that its calendar does not matter. */
+const USUAL_LENGTH: Readonly<Record<Exclude<WindowKind, "other">, number>> = {
+  ...LENGTH,
+  month: 30 * DAY,
+  "month-code": 30 * DAY,
+};
+/** Of those of the same length. */
 const ORDER: readonly WindowKind[] = ["5h", "week", "month", "month-code", "other"];
-/** No plan has a longer one, ms. */
-const LONGEST = 400 * DAY;
 /** More than any answer has had. */
 const MOST_WINDOWS = 12;
 
@@ -58,9 +64,11 @@ function newerKind(name: string): WindowKind {
   }
 }
 
+const WEEK: WindowLength = { about: LENGTH.week, exact: LENGTH.week, label: LABEL.week };
+
 /** `usage` is the week; `limits` are windows that say how long they are. */
 function olderWindows({ usage, limits }: JsonObject): QuotaWindow[] {
-  const week = isJsonObject(usage) ? [{ detail: usage, length: LENGTH.week }] : [];
+  const week = isJsonObject(usage) ? [{ detail: usage, length: WEEK }] : [];
   const others = (Array.isArray(limits) ? limits.slice(0, 4 * MOST_WINDOWS) : []).flatMap(
     (limit: unknown) => {
       const detail = member(limit, "detail");
@@ -71,7 +79,7 @@ function olderWindows({ usage, limits }: JsonObject): QuotaWindow[] {
     const percent = usedPercent(detail);
     return percent === undefined
       ? []
-      : [quotaWindow(kindOf(length), sayLength(length), percent, readReset(detail), length)];
+      : [quotaWindow(kindOf(length), length?.label ?? "other", percent, readReset(detail), length?.exact)];
   });
 }
 
@@ -83,32 +91,12 @@ function usedPercent({ limit, used, remaining }: JsonObject): number | undefined
   return all === undefined || gone === undefined ? undefined : (gone / all) * 100;
 }
 
-function readLength(window: unknown): number | undefined {
-  const duration = positive(member(window, "duration"));
-  const name = member(window, "timeUnit");
-  const unit = typeof name === "string" ? UNITS.get(name) : undefined;
-  const length = duration === undefined || unit === undefined ? undefined : duration * unit;
-  return length !== undefined && length <= LONGEST ? length : undefined;
-}
-
-const UNITS: ReadonlyMap<string, number> = new Map([
-  ["TIME_UNIT_SECOND", 1_000],
-  ["TIME_UNIT_MINUTE", 60_000],
-  ["TIME_UNIT_HOUR", HOUR],
-  ["TIME_UNIT_DAY", DAY],
-  ["TIME_UNIT_WEEK", 7 * DAY],
-]);
-
-function kindOf(length: number | undefined): WindowKind {
-  if (length === LENGTH["5h"]) return "5h";
-  if (length === LENGTH.week) return "week";
-  return length !== undefined && length >= 28 * DAY && length <= 31 * DAY ? "month" : "other";
-}
-
-function sayLength(length: number | undefined): string {
+function kindOf(length: WindowLength | undefined): WindowKind {
   if (length === undefined) return "other";
-  if (length % DAY === 0) return `${length / DAY} days`;
-  return length % HOUR === 0 ? `${length / HOUR} hours` : `${Math.round(length / 60_000)} minutes`;
+  const { about } = length;
+  if (about === LENGTH["5h"]) return "5h";
+  if (about === LENGTH.week) return "week";
+  return about >= 28 * DAY && about <= 31 * DAY ? "month" : "other";
 }
 
 function quotaWindow(
@@ -156,8 +144,13 @@ export function readWindows(answer: JsonObject): readonly QuotaWindow[] {
     ({ kind }, index) => kind === "other" || windows.findIndex((other) => other.kind === kind) === index,
   );
   return first
-    .sort((one, other) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind))
+    .sort((one, other) => rank(one) - rank(other) || ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind))
     .slice(0, MOST_WINDOWS);
+}
+
+/** ms; those of unknown length come last. */
+function rank({ kind, length }: QuotaWindow): number {
+  return kind === "other" ? (length ?? Number.MAX_VALUE) : USUAL_LENGTH[kind];
 }
 
 function readReset(entry: JsonObject): number | undefined {

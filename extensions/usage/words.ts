@@ -50,7 +50,7 @@ function why(failure: GetFailure, region: Region): string {
   switch (failure.state) {
     case "lost":
       return failure.code === "ETIMEDOUT" || failure.code === "ABORT_ERR"
-        ? "Kimi does not answer about the quota; try again in a minute."
+        ? NO_ANSWER
         : `Kimi cannot be reached for the quota (${failure.code}); check the network and proxy, and try again.`;
     case "unusable":
       return "Kimi's answer about the quota cannot be understood; try again, and update pi-kimi-coder if it stays so.";
@@ -59,8 +59,9 @@ function why(failure: GetFailure, region: Region): string {
   }
 }
 
+const NO_ANSWER = "Kimi does not answer about the quota; try again in a minute.";
 /** The same where nobody has waited to the end. */
-export const SLOW = "Kimi Coder: Kimi does not answer about the quota; try again in a minute.";
+export const SLOW = `Kimi Coder: ${NO_ANSWER}`;
 
 function sayStatus(status: number, region: Region): string {
   switch (status) {

@@ -2,9 +2,10 @@ import { createServer } from "node:http";
 import { type Api, createAssistantMessageEventStream, type Model } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Bearer } from "../../extensions/chat/bearer.ts";
-import { judgeError } from "../../extensions/chat/judge-error.ts";
+import { createJudge } from "../../extensions/chat/judge.ts";
 import { createStream } from "../../extensions/chat/stream.ts";
 import { createFreePlace } from "../../extensions/concurrency/place.ts";
+import { NOT_LOADED } from "../../extensions/lazy.ts";
 import { toolNames } from "../../extensions/request/tool-names.ts";
 import { startLoopback } from "../support/loopback.ts";
 
@@ -13,7 +14,13 @@ const key: Bearer = { state: "key", key: "k" };
 const token: Bearer = { state: "token", accessToken: "a" };
 
 /** What the user reads after a prompt to `baseUrl`, and how the turn ended. */
-async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept: number[] = []) {
+async function ask(
+  baseUrl: string,
+  bearer: Bearer,
+  signal?: AbortSignal,
+  slept: number[] = [],
+  load = () => import("../../extensions/chat/judge-error.ts"),
+) {
   const model: Model<Api> = {
     id: "m",
     name: "m",
@@ -34,7 +41,7 @@ async function ask(baseUrl: string, bearer: Bearer, signal?: AbortSignal, slept:
     note: () => () => {},
     openSession: () => undefined,
     shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
-    judge: async (text, seen) => judgeError(text, now, seen),
+    ...createJudge(() => now.getTime(), load),
     failed: () => {},
     place: () =>
       createFreePlace({
@@ -58,6 +65,15 @@ async function answering(...args: Parameters<typeof startLoopback>): Promise<str
 }
 
 describe("a turn that fails", () => {
+  test("says so where what it needs for that is no longer there", async () => {
+    const url = await answering((_request, response) => response.writeHead(500).end("{}"));
+    const gone = () => Promise.reject(new Error("Cannot find module './judge-error.ts'"));
+    expect(await ask(url, token, undefined, [], gone)).toEqual({
+      stopReason: "error",
+      errorMessage: NOT_LOADED,
+    });
+  });
+
   test("says what the service says, and until when to wait", async () => {
     const url = await answering((_request, response) => {
       response.writeHead(429, { "retry-after": "90", "content-type": "application/json" });

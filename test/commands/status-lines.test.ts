@@ -12,8 +12,10 @@ const store: CredentialStore = {
   region: "kimi.com",
   path: "/home/someone/.kimi/credentials/kimi-code.json",
   ownerLockLimit: undefined,
+  locks: [],
   read: NEVER,
   replace: NEVER,
+  rehearse: NEVER,
   lockAmongPi: NEVER,
   lockOfOwner: NEVER,
 };
@@ -62,7 +64,7 @@ describe("the status", () => {
     expect(lines({})).toEqual([
       "pi-kimi-coder 0.1.0 on pi 0.73.1",
       "Login: kimi-cli, /home/someone/.kimi/credentials/kimi-code.json",
-      "Access token: until 13:55 (in 9 min)",
+      "Access token: until 13:55 (in 9 m)",
       "Plan: not asked yet; type /kimi usage",
       "Region: kimi.com",
       "API: https://api.kimi.com/coding/v1",
@@ -75,11 +77,12 @@ describe("the status", () => {
 
   it.each([
     [0.5, "until 13:46 (in less than a minute)"],
-    [1, "until 13:47 (in 1 min)"],
-    [60, "until 14:46 (in 1 h 0 min)"],
-    [30 * 24 * 60, "until 21 Dec 13:46 (in 30 days)"],
-    [-3, "ended 13:43 (3 min ago); the next request renews it"],
-    [0, "ended 13:46 (less than a minute ago); the next request renews it"],
+    [1, "until 13:47 (in 1 m)"],
+    [60, "until 14:46 (in 1 h)"],
+    [30 * 24 * 60, "until 21 Dec 13:46 (in 30 d)"],
+    [-3, "ended 13:42 (3 m ago); the next request renews it"],
+    [-21 * 24 * 60, "ended 31 Oct 13:45 (21 d ago); the next request renews it"],
+    [0, "ended 13:45 (less than a minute ago); the next request renews it"],
   ])("says of a token with %d minutes left: %s", (minutes, said) => {
     expect(lines({ credential: login(minutes) })).toContain(`Access token: ${said}`);
   });
@@ -116,17 +119,17 @@ describe("the status", () => {
     [
       "this process",
       { by: "pi", own: true, how: "renewed", at: at(3), pid: 7 },
-      "Renewed: 13:42 (3 min ago) by this pi",
+      "Renewed: 13:42 (3 m ago) by this pi",
     ],
     [
       "another pi",
       { by: "pi", own: false, how: "renewed", at: at(24 * 60), pid: 7 },
-      "Renewed: 20 Nov 13:45 (24 h 0 min ago) by another pi (process 7)",
+      "Renewed: 20 Nov 13:45 (1 d ago) by another pi (process 7)",
     ],
     [
       "a login in another pi",
       { by: "pi", own: false, how: "logged-in", at: at(61), pid: 7 },
-      "Logged in: 12:44 (1 h 1 min ago) from another pi (process 7)",
+      "Logged in: 12:44 (1 h 1 m ago) from another pi (process 7)",
     ],
     [
       "its owner",
@@ -144,7 +147,10 @@ describe("the status", () => {
 
   it("names the plan, and says how old that knowledge is", () => {
     expect(lines({ plan: { name: "Moderato", askedAt: at(130) } })).toContain(
-      "Plan: Moderato (asked 2 h 10 min ago)",
+      "Plan: Moderato (asked 2 h 10 m ago)",
+    );
+    expect(lines({ plan: { name: "Moderato", askedAt: at(-130) } })).toContain(
+      "Plan: Moderato (asked just now)",
     );
   });
 
@@ -192,6 +198,7 @@ describe("the status", () => {
       login: { owner: "kimi-cli", path: store.path, accessTokenEnds: iso(-9.5) },
       key: null,
       reason: null,
+      problem: null,
       renewal: { by: "this-pi", at: iso(3), pid: 7, login: false },
       plan: { name: "Moderato", askedAt: iso(1) },
       region: "kimi.com",
@@ -207,7 +214,10 @@ describe("the status", () => {
     );
     expect(none).toMatchObject({ state: "none", reason: "no-login", login: null, renewal: null, plan: null });
     const key = statusJson(
-      status({ credential: { kind: "key", source: "--api-key" }, renewal: { by: "other", at: 1e99 } }),
+      status({
+        credential: { kind: "key", given: "argument", source: "--api-key" },
+        renewal: { by: "other", at: 1e99 },
+      }),
     );
     expect(key).toMatchObject({
       state: "key",
@@ -226,9 +236,9 @@ describe("the status", () => {
   });
 
   it("names the place of a key, not the key", () => {
-    expect(lines({ credential: { kind: "key", source: "KIMI_CODER_API_KEY" } })[1]).toBe(
-      "Key: from KIMI_CODER_API_KEY",
-    );
+    expect(
+      lines({ credential: { kind: "key", given: "configuration", source: "KIMI_CODER_API_KEY" } })[1],
+    ).toBe("Key: from KIMI_CODER_API_KEY");
   });
 
   it.each([{ kind: "no-login" }, { kind: "logged-out" }] as const)(
@@ -250,7 +260,7 @@ describe("the status", () => {
     const said = lines({ credential: { kind: "login", choice: { state: "mirror", token, problem } } });
     expect(said.slice(1, 3)).toEqual([
       expect.stringMatching(/^Login: .*EACCES/),
-      "Access token: until 13:51 (in 5 min)",
+      "Access token: until 13:51 (in 5 m)",
     ]);
     expect(said.join()).not.toContain("secret");
   });

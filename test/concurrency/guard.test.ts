@@ -1,13 +1,24 @@
 /** The guard over a real folder, with a clock that tests move. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createGuard, type Waiting } from "../../extensions/concurrency/guard.ts";
-import { createLiveness } from "../../extensions/concurrency/liveness.ts";
+import { createLiveness, type Liveness } from "../../extensions/concurrency/liveness.ts";
+import { createFreePlace } from "../../extensions/concurrency/place.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
+import { eventually } from "../support/waiting.ts";
 
 function scene() {
   const path = mkdtempSync(join(tmpdir(), "guard-"));
@@ -16,8 +27,9 @@ function scene() {
   const told: (Waiting | undefined)[] = [];
   const signs: (() => void)[] = [];
   /** A process of its own, as far as this module can tell. */
-  const process = () =>
+  const process = (liveness?: Liveness) =>
     createGuard({
+      ...(liveness && { liveness }),
       path,
       clock,
       timer: {
@@ -30,7 +42,36 @@ function scene() {
       waiting: (waiting) => told.push(waiting),
     });
   const folder = join(path, "account");
-  return { path, folder, clock, told, signs, process, names: () => readdirSync(folder) };
+  /** As if all files were made, or touched last, at `at` (ms since the epoch). */
+  const setTimes = (at: number) => {
+    for (const name of readdirSync(folder)) utimesSync(join(folder, name), new Date(at), new Date(at));
+  };
+  return { path, folder, clock, told, signs, process, setTimes, names: () => readdirSync(folder) };
+}
+
+/** For a process of another machine or container: only its signs tell that it lives. */
+function elsewhere(): Liveness {
+  const { newId, judge } = createLiveness();
+  return { newId: () => `00000000${newId().slice(8)}`, judge };
+}
+
+/** A process other than this, which can be stopped. */
+function startOther() {
+  const child = spawn("sleep", ["60"]);
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error("no child");
+  const stat = () => readFileSync(`/proc/${pid}/stat`, "utf8");
+  return {
+    child,
+    id: createLiveness(pid).newId(),
+    async stop() {
+      child.kill("SIGSTOP");
+      await eventually(() => /\) T /.test(stat()) || undefined, stat, 5_000);
+    },
+  };
 }
 
 const three = () => 3;
@@ -109,10 +150,7 @@ describe("places", () => {
 describe("the dead", () => {
   test("hold no place: neither a process that is gone nor one that was replaced under its id", async () => {
     const { process, folder, clock } = scene();
-    const child = spawn("sleep", ["60"]);
-    const { pid } = child;
-    if (pid === undefined) throw new Error("no child");
-    const id = createLiveness(pid).newId();
+    const { child, id } = startOther();
     const [place, , , nonce] = id.split(".");
     mkdirSync(folder, { recursive: true });
     for (const name of [`ticket-1-${id}`, `held-${id}`]) writeFileSync(join(folder, name), "");
@@ -128,24 +166,99 @@ describe("the dead", () => {
     expect(createLiveness().judge(reused, Date.now(), Date.now())).toBe("gone");
   });
 
-  test("are also those who gave no sign of life for two minutes", () => {
+  test("are also those who gave no sign of life for two minutes, where they are stopped or cannot be looked at", async () => {
+    const liveness = createLiveness();
+    const { id: stopped, stop } = startOther();
+    await stop();
+    const foreign = elsewhere().newId();
+    const now = Date.now();
+    for (const id of [stopped, foreign]) {
+      for (const silence of [119_000, -119_000]) expect(liveness.judge(id, now - silence, now)).toBe("alive");
+      // In the future: the clock was set back.
+      for (const silence of [121_000, -121_000, -86_500_000])
+        expect(liveness.judge(id, now - silence, now)).toBe("silent");
+    }
+    expect(liveness.judge(stopped, now - 86_500_000, now)).toBe("silent");
+    expect(liveness.judge(foreign, now - 86_500_000, now)).toBe("gone");
+  });
+
+  test("are none whose process runs, whatever the clock says, and none whose file has gone just now", () => {
     const liveness = createLiveness();
     const own = liveness.newId();
-    const elsewhere = `00000000${own.slice(8)}`;
     const now = Date.now();
-    for (const id of [own, elsewhere]) {
-      expect(liveness.judge(id, now - 119_000, now)).toBe("alive");
-      expect(liveness.judge(id, now - 121_000, now)).toBe("silent");
-      expect(liveness.judge(id, now - 86_500_000, now)).toBe("gone");
-    }
+    for (const silence of [0, 121_000, 86_500_000, -86_500_000])
+      expect(liveness.judge(own, now - silence, now)).toBe("alive");
+    for (const id of [own, elsewhere().newId()]) expect(liveness.judge(id, undefined, now)).toBe("alive");
   });
 
   test("a stopped holder is waited for no longer than two minutes", async () => {
+    const { process, folder, setTimes, clock } = scene();
+    const { id, stop } = startOther();
+    await stop();
+    mkdirSync(folder, { recursive: true });
+    for (const name of [`ticket-1-${id}`, `held-${id}`]) writeFileSync(join(folder, name), "");
+    setTimes(clock.now() - 119_000);
+    const waited = process()("account", one).enter(undefined);
+    await clock.asleep();
+    setTimes(clock.now() - 121_000);
+    clock.advance(250);
+    expect(await waited).toBe(true);
+  });
+
+  test("are cleared away also where a file of one of them cannot be removed", async () => {
     const { process, folder, clock } = scene();
-    await process()("account", one).enter(undefined);
-    const old = new Date(clock.now() - 121_000);
-    for (const name of readdirSync(folder)) utimesSync(join(folder, name), old, old);
+    const { child, id } = startOther();
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    for (let index = 0; index < 8; index++) {
+      mkdirSync(join(folder, `held-${id}${index}`), { recursive: true });
+      mkdirSync(join(folder, `learned-${index}-1`));
+      writeFileSync(join(folder, `ticket-${index}-${id}`), "");
+      writeFileSync(join(folder, `pause-${index}-0`), "");
+    }
     expect(await process()("account", one).enter(undefined)).toBe(false);
+    expect(clock.sleeps).toEqual([]);
+    const left = readdirSync(folder).filter((name) => /^(?:ticket|pause)-\d-/.test(name));
+    expect(left.filter((name) => name.startsWith("pause") || name.includes(id))).toEqual([]);
+  });
+});
+
+describe("a clock that jumps", () => {
+  const MINUTE = 60_000;
+  const DAY = 86_400_000;
+
+  test.each([3 * MINUTE, 16 * MINUTE, DAY + MINUTE, -DAY - MINUTE])("by %i ms lets nobody in", async (ms) => {
+    const { process, clock, names } = scene();
+    await process()("account", one).enter(undefined);
+    const held = names();
+    const first = Array.from({ length: 3 }, () => process()("account", one).enter(undefined));
+    await clock.asleep(3);
+    clock.advance(ms);
+    // A request that comes only now clears up what it takes for dead.
+    const last = process()("account", one).enter(undefined);
+    const entered = Promise.race([...first, last]);
+    expect(await Promise.race([clock.asleep(4).then(() => "all wait"), entered])).toBe("all wait");
+    expect(names()).toEqual(expect.arrayContaining(held));
+  });
+
+  test("does not shorten the quarter of an hour after which a line that stands still is left", async () => {
+    const { process, clock } = scene();
+    await process()("account", one).enter(undefined);
+    const begun = clock.now();
+    clock.autoAdvance();
+    expect(await process()("account", one).enter(undefined)).toBe(true);
+    expect(clock.now() - begun).toBeGreaterThanOrEqual(15 * MINUTE);
+    expect(clock.now() - begun).toBeLessThan(15 * MINUTE + 1_000);
+  });
+
+  test("costs a request on another machine nothing for longer than until its next sign", async () => {
+    const { process, folder, signs, clock, names } = scene();
+    await process(elsewhere())("account", one).enter(undefined);
+    // Cleared away by somebody whose clock had jumped.
+    for (const name of names()) unlinkSync(join(folder, name));
+    for (const sign of signs) sign();
+    const other = process()("account", one).enter(undefined);
+    expect(await Promise.race([clock.asleep().then(() => "waits"), other])).toBe("waits");
   });
 });
 
@@ -185,6 +298,33 @@ describe("a refusal", () => {
     await next.enter(undefined);
     next.refused({ concurrency: false, retryAfter: undefined });
     expect(steps()).toEqual(["0"]);
+  });
+
+  test("that asks for no wait at all makes for one nevertheless, which grows", async () => {
+    const { process, clock } = scene();
+    const guarded = process()("account", unknown);
+    for (const place of [guarded, createFreePlace(clock)]) {
+      clock.autoAdvance();
+      await place.enter(undefined);
+      const begun = clock.now();
+      for (let times = 0; times < 4; times++) {
+        place.refused({ concurrency: true, retryAfter: 0 });
+        expect(await place.enter(undefined)).toBe(true);
+      }
+      expect(clock.now() - begun).toBeGreaterThanOrEqual(place === guarded ? 10_000 : 4_000);
+    }
+  });
+
+  test("counts requests that have been under way for long", async () => {
+    const { process, setTimes, signs, clock, names } = scene();
+    const guard = process(elsewhere());
+    for (let index = 0; index < 10; index++) await guard("account", unknown).enter(undefined);
+    setTimes(clock.now() - 130_000);
+    for (const sign of signs) sign();
+    const late = guard("account", unknown);
+    await late.enter(undefined);
+    late.refused({ concurrency: true, retryAfter: undefined });
+    expect(names().filter((name) => name.startsWith("learned-10-"))).toHaveLength(1);
   });
 
   test("teaches how many requests the account may have", async () => {

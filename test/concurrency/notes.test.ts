@@ -41,6 +41,15 @@ describe("a pause", () => {
     expect(pauseAfter(names, rate, { now: at + 60_001, sentAt: at + 60_001, random: 0 })).toMatch(/-0$/);
   });
 
+  test("is never shorter than what it would be had the service said nothing", () => {
+    const zero = { ...rate, retryAfter: 0 };
+    const first = `${pauseAfter([], zero, { now, sentAt: now, random: 0.5 })}`;
+    expect(first).toBe(`pause-${now + 1_000}-0`);
+    const later = { now: now + 1_000, sentAt: now + 1_000, random: 0.5 };
+    expect(pauseAfter([first], zero, later)).toBe(`pause-${now + 3_000}-1`);
+    expect(pauseAfter([first], { ...rate, retryAfter: 1_500 }, later)).toBe(`pause-${now + 3_000}-1`);
+  });
+
   test("of more than a minute is nobody else's, nor is one from a clock that was set back", () => {
     expect(pauseAfter([], { ...rate, retryAfter: 60_001 }, { now, sentAt: now, random: 0 })).toBeUndefined();
     expect(until([`pause-${now + 3_600_000}-0`], now)).toBeUndefined();
@@ -66,6 +75,8 @@ describe("a limit that was learned", () => {
     expect(readRules([learnedLimit(0, now)], now, undefined).limit).toBe(1);
     expect(readRules([note], now, 30).limit).toBe(3);
     expect(readRules([note], now, 2).limit).toBe(2);
+    expect(readRules([], now, 1.5).limit).toBe(1);
+    expect(readRules([], now, 0.5).limit).toBe(1);
     expect(readRules([], now, undefined)).toEqual({ limit: undefined, pausedUntil: undefined });
   });
 });

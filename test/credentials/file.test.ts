@@ -1,9 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utimesSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { readSmallFile, systemCode } from "../../extensions/credentials/file.ts";
+import { readSmallFile, systemCode, writeFileAtomically } from "../../extensions/credentials/file.ts";
 import { listing, modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { startNode, startPeer } from "./support/processes.ts";
 import { WRITERS } from "./support/writers.ts";
@@ -114,6 +114,69 @@ describe.each(WRITERS)("%s", (_, write) => {
   });
 });
 
+describe("several writes to one file", () => {
+  it("take effect in the order of the calls, none of them in part", async () => {
+    const home = temporaryDirectory();
+    const path = join(home, "file");
+    const texts = Array.from({ length: 40 }, (_, i) => String(i).repeat(((i * 7919) % 41) * 500));
+    const outcomes = texts.map((text) => writeFileAtomically(path, text, { mode: 0o600 }));
+    expect(new Set((await Promise.all(outcomes)).map(({ state }) => state))).toEqual(new Set(["written"]));
+    expect(readFileSync(path, "utf8")).toBe(texts.at(-1));
+    expect(listing(home)).toEqual(["file"]);
+  });
+
+  it("go on after one that failed", async () => {
+    const home = temporaryDirectory();
+    const path = join(home, "a", "file");
+    const failing = writeFileAtomically(path, "first", { mode: 0o600 });
+    const next = writeFileAtomically(path, "second", { mode: 0o600, directoryMode: 0o700 });
+    expect(await failing).toEqual({ state: "failed", code: "ENOENT" });
+    expect(await next).toEqual({ state: "written" });
+    expect(readFileSync(path, "utf8")).toBe("second");
+  });
+});
+
+describe("a temporary file", () => {
+  it("is gone when the process exits in the middle of writing", async () => {
+    const home = temporaryDirectory();
+    const path = put(join(home, "file"), "old");
+    expect(await startNode("write-and-exit.ts", [path]).rest()).toEqual(["2 files"]);
+    expect(listing(home)).toEqual(["file"]);
+    expect(readFileSync(path, "utf8")).toBe("old");
+  });
+
+  it("stays after a SIGKILL, until somebody writes there more than an hour later", async () => {
+    const home = temporaryDirectory();
+    const path = put(join(home, "file"), "old");
+    const peer = startNode("write-and-exit.ts", [path, "SIGKILL"]);
+    expect(await peer.says()).toBe("2 files");
+    await expect(peer.rest()).rejects.toThrow();
+    const [left = ""] = listing(home).filter((name) => name !== "file");
+    expect(modeOf(join(home, left))).toBe(0o600);
+    const ofAnother = put(join(home, left.replace(/^file/, "other")), "");
+    const silentFor = (minutes: number) => {
+      const at = new Date(Date.now() - minutes * 60_000);
+      for (const file of [join(home, left), ofAnother, path]) utimesSync(file, at, at);
+    };
+    silentFor(59);
+    await writeFileAtomically(path, "new", { mode: 0o600 });
+    expect(listing(home)).toHaveLength(3);
+    silentFor(61);
+    await writeFileAtomically(path, "newer", { mode: 0o600 });
+    expect(listing(home)).toEqual(["file", basename(ofAnother)]);
+  });
+
+  it("leaves no listener on the process", async () => {
+    const path = join(temporaryDirectory(), "file");
+    const before = process.listenerCount("exit");
+    const writing = writeFileAtomically(path, "text", { mode: 0o600 });
+    await Promise.resolve();
+    expect(process.listenerCount("exit")).toBe(before + 1);
+    await writing;
+    expect(process.listenerCount("exit")).toBe(before);
+  });
+});
+
 describe("the system's name for what went wrong", () => {
   it.each([
     ["is the error's code", Object.assign(new Error("full"), { code: "ENOSPC" }), "ENOSPC"],
@@ -130,59 +193,38 @@ describe("when the file system fails", () => {
   const CODES = ["ENOSPC", "EACCES", "EROFS", "EIO"];
   const PRELOAD = fileURLToPath(new URL("support/failing-fs.cjs", import.meta.url));
 
-  async function overwriteUnder(faults: readonly { call: string; code: string; sync: boolean }[]) {
+  interface Case {
+    readonly how: "async" | "sync" | "rehearsal";
+    readonly faults: readonly { readonly call: string; readonly code: string; readonly skip?: number }[];
+    readonly old?: string;
+    readonly owner?: number;
+  }
+
+  async function overwriteUnder(cases: readonly Case[]) {
     const path = put(join(temporaryDirectory(), "file"), "old");
     const env = { ...process.env, NODE_OPTIONS: `--require=${PRELOAD}` };
-    const lines = await startNode("write-under-faults.ts", [path, JSON.stringify(faults)], { env }).rest();
+    const lines = await startNode("write-under-faults.ts", [path, JSON.stringify(cases)], { env }).rest();
     return lines.map((line) => JSON.parse(line));
   }
 
-  function combine(calls: readonly string[], sync: boolean) {
-    return calls.flatMap((call) => CODES.map((code) => ({ call, code, sync })));
+  function each(how: Case["how"], calls: readonly string[], codes = CODES): Case[] {
+    return calls.flatMap((call) => codes.map((code) => ({ how, faults: [{ call, code }] })));
   }
 
+  const OF_BOTH = ["mkdirSync", "readlinkSync", "lstatSync", "openSync", "writeSync", "fchmodSync"];
+  const AT_THE_END = ["closeSync", "renameSync"];
+
   it.each([
-    [
-      "asynchronously",
-      false,
-      [
-        "mkdirSync",
-        "readlinkSync",
-        "lstatSync",
-        "open",
-        "writeFileSync",
-        "fsync",
-        "close",
-        "chown",
-        "chmod",
-        "rename",
-      ],
-    ],
-    [
-      "synchronously",
-      true,
-      [
-        "mkdirSync",
-        "readlinkSync",
-        "lstatSync",
-        "openSync",
-        "writeFileSync",
-        "fsyncSync",
-        "closeSync",
-        "chownSync",
-        "chmodSync",
-        "renameSync",
-      ],
-    ],
-  ])(
+    ["async", [...OF_BOTH, "fsync", ...AT_THE_END]],
+    ["sync", [...OF_BOTH, "fsyncSync", ...AT_THE_END]],
+  ] as const)(
     "keeps the old file whole, tidies up and names the code, whichever call it is (%s)",
-    async (_, sync, calls) => {
-      const faults = combine(calls, sync);
-      const results = await overwriteUnder(faults);
-      expect(results).toEqual(
-        faults.map(({ code }) => ({
-          outcome: { state: "failed", code },
-          missed: false,
+    async (how, calls) => {
+      const cases = each(how, calls);
+      expect(await overwriteUnder(cases)).toEqual(
+        cases.map(({ faults: [fault] }) => ({
+          outcome: { state: "failed", code: fault?.code },
+          missed: 0,
           text: "old",
           files: ["file"],
         })),
@@ -190,30 +232,129 @@ describe("when the file system fails", () => {
     },
   );
 
-  it("does without what it only would like to know", async () => {
-    const faults = [...combine(["realpath", "stat"], false), ...combine(["realpathSync", "statSync"], true)];
-    const results = await overwriteUnder(faults);
-    expect(results).toEqual(
-      faults.map(() => ({ outcome: { state: "written" }, missed: false, text: "new", files: ["file"] })),
+  it.each(["async", "sync"] as const)("does without what it only would like to have (%s)", async (how) => {
+    const cases: Case[] = [
+      ...each(how, ["fchownSync", "readdirSync"]),
+      // A group, and then an owner, that this user namespace does not know.
+      { how, faults: ["EINVAL", "EINVAL"].map((code) => ({ call: "fchownSync", code })) },
+      ...each(how, ["fchmodSync"], ["EPERM", "EINVAL", "ENOSYS", "ENOTSUP"]),
+    ];
+    expect(await overwriteUnder(cases)).toEqual(
+      cases.map(() => ({ outcome: { state: "written" }, missed: 0, text: "new", files: ["file"] })),
     );
   });
 
-  it.each(["async", "sync"])("does not take a file that was cut off for a whole one (%s)", async (how) => {
-    const home = temporaryDirectory();
-    const path = put(join(home, "file"), "old");
-    const support = (name: string) => fileURLToPath(new URL(`support/${name}`, import.meta.url));
-    const limited = startPeer("bash", [
-      "-c",
-      'ulimit -f 8; exec "$@"',
-      "bash",
-      process.execPath,
-      support("run.mjs"),
-      support("write-large.ts"),
-      path,
-      how,
+  it.skipIf(process.getuid?.() !== 0)("lets a file stay its owner's whose group cannot be kept", async () => {
+    const faults = [{ call: "fchownSync", code: "EINVAL" }];
+    expect(await overwriteUnder([{ how: "async", faults, owner: 1234 }])).toMatchObject([
+      { outcome: { state: "written" }, missed: 0, uid: 1234 },
     ]);
-    expect(await limited.rest()).toEqual(['{"state":"failed","code":"EFBIG"}']);
-    expect(readFileSync(path, "utf8")).toBe("old");
-    expect(listing(home)).toEqual(["file"]);
   });
+
+  describe.each(["async", "sync"] as const)("where the file is mounted by itself (%s)", (how) => {
+    const busy = { call: "renameSync", code: "EBUSY" };
+
+    it("writes in place, whatever the length", async () => {
+      const cases = ["", "o", "old", "much older"].map((old) => ({ how, faults: [busy], old }));
+      expect(await overwriteUnder(cases)).toEqual(
+        cases.map(() => ({ outcome: { state: "written" }, missed: 0, text: "new", files: ["file"] })),
+      );
+    });
+
+    it("puts the old content back when the new one cannot be written whole", async () => {
+      const faults = [
+        { call: "openSync", code: "EROFS", skip: 1 },
+        { call: "fchmodSync", code: "EIO", skip: 1 },
+        { call: "writeSync", code: "ENOSPC", skip: 1 },
+        { call: "ftruncateSync", code: "EIO" },
+        { call: "fsyncSync", code: "EIO", skip: how === "sync" ? 1 : 0 },
+      ];
+      const cases = faults.flatMap((fault) =>
+        ["o", "much older"].map((old) => ({ how, faults: [busy, fault], old })),
+      );
+      expect(await overwriteUnder(cases)).toEqual(
+        cases.map(({ faults: [, fault], old }) => ({
+          outcome: { state: "failed", code: fault?.code },
+          missed: 0,
+          text: old,
+          files: ["file"],
+        })),
+      );
+    });
+
+    it("names the first error when even that fails", async () => {
+      const inPlace = { call: "writeSync", code: "ENOSPC", skip: 1 };
+      const faults = [busy, inPlace, { call: "writeSync", code: "EIO" }];
+      const [result] = await overwriteUnder([{ how, faults }]);
+      expect(result).toMatchObject({ outcome: { state: "failed", code: "ENOSPC" }, missed: 0 });
+    });
+  });
+
+  it("is told by a rehearsal beforehand, which leaves nothing behind", async () => {
+    const calls = ["readlinkSync", "lstatSync", "openSync", "fchmodSync", "writeSync", "closeSync"];
+    const cases: Case[] = [
+      ...each("rehearsal", calls),
+      // The file itself, on a mount of its own that takes nothing, or immutable.
+      ...["EROFS", "EPERM"].map((code) => ({
+        how: "rehearsal" as const,
+        faults: [{ call: "openSync", code, skip: 1 }],
+      })),
+    ];
+    expect(await overwriteUnder(cases)).toEqual(
+      cases.map(({ faults: [fault] }) => ({
+        outcome: { state: "failed", code: fault?.code },
+        missed: 0,
+        text: "old",
+        files: ["file"],
+      })),
+    );
+  });
+
+  it("is told by a rehearsal when a folder lets nothing go", async () => {
+    const [result] = await overwriteUnder([
+      { how: "rehearsal", faults: [{ call: "unlinkSync", code: "EPERM" }] },
+    ]);
+    expect(result).toMatchObject({ outcome: { state: "failed", code: "EPERM" }, text: "old" });
+  });
+
+  it("does not keep a rehearsal from seeing what is possible, nor make it wait for the disk", async () => {
+    const missed = ["fsync", "fsyncSync", "renameSync"].map((call) => ({ call, code: "EIO" }));
+    const cases: Case[] = [
+      { how: "rehearsal", faults: [] },
+      { how: "rehearsal", faults: missed },
+      { how: "rehearsal", faults: [{ call: "fchownSync", code: "EPERM" }] },
+      // Its mode forbids to write into it, not to replace it.
+      { how: "rehearsal", faults: [{ call: "openSync", code: "EACCES", skip: 1 }] },
+    ];
+    expect(await overwriteUnder(cases)).toEqual(
+      [0, missed.length, 0, 0].map((missed) => ({
+        outcome: { state: "possible" },
+        missed,
+        text: "old",
+        files: ["file"],
+      })),
+    );
+  });
+
+  it.each(["async", "sync", "rehearsal"])(
+    "does not take a file that was cut off for a whole one (%s)",
+    async (how) => {
+      const home = temporaryDirectory();
+      const path = put(join(home, "file"), "old");
+      const support = (name: string) => fileURLToPath(new URL(`support/${name}`, import.meta.url));
+      const limited = startPeer("bash", [
+        "-c",
+        'ulimit -f 8; exec "$@"',
+        "bash",
+        process.execPath,
+        support("run.mjs"),
+        support("write-large.ts"),
+        path,
+        how,
+      ]);
+      expect(await limited.rest()).toEqual(['{"state":"failed","code":"EFBIG"}']);
+      expect(readFileSync(path, "utf8")).toBe("old");
+      expect(listing(home)).toEqual(["file"]);
+    },
+  );
 });

@@ -1,9 +1,13 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { lockFile } from "../../extensions/credentials/flock.ts";
+import { type FlockOptions, lockFile } from "../../extensions/credentials/flock.ts";
+import { renew } from "../../extensions/credentials/renewal.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
-import { hasPython, startNode, startPython } from "./support/processes.ts";
+import { hasPython, startNode, startPeer, startPython } from "./support/processes.ts";
+import { startWorld } from "./support/world.ts";
+
+const RUN = join(import.meta.dirname, "support/run.mjs");
 
 /** As kimi-cli opens and locks its file. */
 const PYTHON = `
@@ -84,6 +88,63 @@ describe("flock(2)", () => {
     const unsupported = { state: "failed", code: "ENOTSUP" };
     expect(await lockFile(path, 10, { searchPath: "/nonexistent" })).toEqual(unsupported);
     expect(await lockFile(path, 10, { platform: "win32" })).toEqual(unsupported);
+  });
+
+  /** Where these programs are found, and no others. */
+  function programs(scripts: Readonly<Record<string, string>>, mode = 0o700): string {
+    const bin = join(temporaryDirectory(), "bin");
+    for (const [name, script] of Object.entries(scripts)) {
+      chmodSync(put(join(bin, name), `#!/bin/sh\n${script}\n`), mode);
+    }
+    return bin;
+  }
+
+  it("tries the next program where one is not to be run, or says that it cannot", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const searchPath = programs({ flock: "exit 65", perl: "exit 0" });
+    expect(await lockFile(path, 0, { searchPath })).toMatchObject({ state: "held" });
+    for (const bin of [programs({ flock: "exit 65", perl: "exit 2" }), programs({ flock: "" }, 0o600)]) {
+      expect(await lockFile(path, 0, { searchPath: bin })).toEqual({ state: "failed", code: "ENOTSUP" });
+    }
+  });
+
+  it.each<[string, () => FlockOptions, string]>([
+    // Longer than one variable of the environment may be.
+    ["cannot be started", () => ({ searchPath: `/usr/bin:/bin:${"/x".repeat(100_000)}` }), "E2BIG"],
+    [
+      "hangs",
+      () => ({ searchPath: programs({ flock: "exec /bin/sleep 60", perl: "exit 2" }), childLimit: 50 }),
+      "ETIMEDOUT",
+    ],
+    ["is killed", () => ({ searchPath: programs({ flock: "kill -9 $$", perl: "exit 2" }) }), "EINTR"],
+    ["cannot be loaded", () => ({ searchPath: programs({ flock: "exit 127", perl: "exit 2" }) }), "ENOEXEC"],
+  ])(
+    "is not given up as impossible, and nothing is presented, when the program %s",
+    async (_, options, code) => {
+      const world = await startWorld();
+      world.login(world.kimiCli);
+      world.clock.advance(16 * 60_000);
+      const path = join(world.home, ".kimi/credentials/kimi-code.lock");
+      const store = {
+        ...world.kimiCli,
+        lockOfOwner: (timeout: number) => lockFile(path, timeout, options()),
+      };
+      const { refresh, clock } = world;
+      const leaving = new AbortController().signal;
+      expect(await renew({ store, refresh, clock, refused: new Set(), leaving })).toEqual({
+        state: "failed",
+        cause: { kind: "lock", code },
+      });
+      expect(world.service.refreshes()).toEqual([]);
+    },
+  );
+
+  it("says so when the process has no files left to open", async () => {
+    const path = put(join(temporaryDirectory(), "lock"), "");
+    const script = 'ulimit -n 64 && exec "$@"';
+    const run = [RUN, join(import.meta.dirname, "support/out-of-files.ts"), path];
+    const said = await startPeer("/bin/sh", ["-c", script, "sh", process.execPath, ...run]).rest();
+    expect([...new Set(said)]).toEqual(["EMFILE", "held"]);
   });
 
   it("needs no child on macOS, where open(2) takes the lock itself", async () => {

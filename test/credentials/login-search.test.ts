@@ -32,8 +32,10 @@ function store(owner: Owner, found: StoredLogin): CredentialStore {
     region: "kimi.com",
     path: `/home/someone/${owner}.json`,
     ownerLockLimit: undefined,
+    locks: [],
     read: async () => found,
     replace: NEVER,
+    rehearse: NEVER,
     lockAmongPi: NEVER,
     lockOfOwner: NEVER,
   };

@@ -174,7 +174,9 @@ describe("a store whose rotations are noted", () => {
       region: "kimi.com",
       path: "/store",
       ownerLockLimit: undefined,
+      locks: [],
       read: () => Promise.reject(new Error("not asked")),
+      rehearse: () => Promise.reject(new Error("not asked")),
       lockAmongPi: () => Promise.reject(new Error("not asked")),
       lockOfOwner: () => Promise.reject(new Error("not asked")),
       async replace(...what) {

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { lockWithOwnerFile } from "../../extensions/credentials/opencode-lock.ts";
 import { put, temporaryDirectory } from "./support/homes.ts";
-import { startNode } from "./support/processes.ts";
 
 async function hold(folder: string) {
   const outcome = await lockWithOwnerFile(folder, 10_000);
@@ -67,21 +67,29 @@ describe("opencode-kimi-full's refresh lock", () => {
     expect(readFileSync(join(folder, "owner.json"), "utf8")).toBe(successor);
   });
 
+  it("gives no sign of life in the name of a holder that has lost it", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"] });
+    const folder = join(temporaryDirectory(), "lock");
+    const release = await hold(folder);
+    const owner = put(join(folder, "owner.json"), '{"token":"another"}');
+    vi.advanceTimersByTime(30_000);
+    for (let i = 0; i < 20; i++) await readFile(owner); // longer than a sign of life takes
+    await release();
+    vi.useRealTimers();
+    expect(readFileSync(owner, "utf8")).toBe('{"token":"another"}');
+    expect(readdirSync(folder)).toEqual(["owner.json"]);
+  });
+
   it("names what stands in its way", async () => {
     const home = temporaryDirectory();
     expect(await lockWithOwnerFile(join(home, "none", "lock"), 0)).toEqual({
       state: "failed",
       code: "ENOENT",
     });
-  });
-
-  it("lets one process in at a time", async () => {
-    const home = temporaryDirectory();
-    const counter = put(join(home, "counter"), "0");
-    const peers = [1, 2, 3].map(() =>
-      startNode("peer.ts", ["count", "owner-file", join(home, "lock"), counter, "5"]),
-    );
-    await Promise.all(peers.map((peer) => peer.rest()));
-    expect(readFileSync(counter, "utf8")).toBe("15");
+    // Whatever it is, it is no lock, and stays however old it is.
+    const plain = put(join(home, "plain"), "");
+    utimesSync(plain, 0, 0);
+    expect(await lockWithOwnerFile(plain, 0)).toEqual({ state: "failed", code: "ENOTDIR" });
+    expect(existsSync(plain)).toBe(true);
   });
 });

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { opencodeKimiAuthStore } from "../../extensions/credentials/opencode-kimi-auth.ts";
 import { opencodeKimiFullStore } from "../../extensions/credentials/opencode-kimi-full.ts";
 import { FIRST, listing, modeOf, put, SECOND, temporaryDirectory } from "./support/homes.ts";
+import { startNode } from "./support/processes.ts";
 
 describe("opencode-kimi-full's store", () => {
   const NAME = "kimi-for-coding-oauth";
@@ -72,6 +74,45 @@ describe("opencode-kimi-full's store", () => {
       expect(await store.replace("refresh-1", SECOND)).toEqual({ state: "failed", code: "EBADMSG" });
       expect(content()).toBe(before);
     }
+  });
+
+  /** What opencode leaves when it dies while it renews. */
+  function leaveDead(data: string): void {
+    const owner = join(data, "opencode", `auth.json.${NAME}.refresh.lock`, "owner.json");
+    put(owner, '{"token":"dead"}');
+    utimesSync(owner, new Date(), new Date(Date.now() - 121_000));
+  }
+
+  it("excludes pi's processes from one another, also while one of them takes over from a dead opencode", async () => {
+    const { data, store } = newStore({ [NAME]: entry });
+    leaveDead(data);
+    const env = {
+      ...process.env,
+      NODE_OPTIONS: `--require=${fileURLToPath(new URL("support/slow-takeover.cjs", import.meta.url))}`,
+      GO_ON: join(data, "go on"),
+    };
+    const slow = startNode("peer.ts", ["hold", "opencode", data], { env });
+    expect(await slow.says()).toBe("taking over");
+    expect(await store.lockAmongPi(0)).toEqual({ state: "busy" });
+    put(env.GO_ON, "");
+    expect(await slow.says()).toBe("held");
+    expect(await store.lockAmongPi(0)).toEqual({ state: "busy" });
+    expect(await store.lockOfOwner(0)).toEqual({ state: "busy" });
+    slow.tell("let go");
+    expect(await slow.says()).toBe("released");
+    expect(listing(join(data, "opencode"))).toEqual(["auth.json"]);
+    const none = opencodeKimiFullStore({ data: join(data, "none") });
+    expect(await none.lockAmongPi(0)).toEqual({ state: "failed", code: "ENOENT" });
+  });
+
+  it("lets one process of pi in at a time", async () => {
+    const { data } = newStore({ [NAME]: entry });
+    leaveDead(data);
+    const counter = put(join(data, "counter"), "0");
+    const peers = [1, 2, 3].map(() => startNode("peer.ts", ["count", "opencode", data, counter, "5"]));
+    await Promise.all(peers.map((peer) => peer.rest()));
+    expect(readFileSync(counter, "utf8")).toBe("15");
+    expect(listing(join(data, "opencode"))).toEqual(["auth.json"]);
   });
 
   it("takes the plugin's own lock directory, and none where opencode has no file", async () => {
@@ -143,6 +184,30 @@ describe("opencode-kimi-auth's store", () => {
     expect(JSON.parse(content())).toMatchObject({ scope: "kimi-code", token_type: "Bearer" });
     await store.replace("refresh-2", { ...FIRST, scope: "other", tokenType: "other" });
     expect(JSON.parse(content())).toMatchObject({ scope: "other", token_type: "other" });
+  });
+
+  it("takes no scope and no type that are no text", async () => {
+    const { store } = newStore(JSON.stringify({ ...stored, scope: 7, token_type: ["Bearer"] }));
+    const token = { ...FIRST, scope: undefined, tokenType: undefined };
+    expect(await store.read()).toEqual({ state: "present", token });
+  });
+
+  it("takes a token of up to 16 KB", async () => {
+    const long = "x".repeat(16_384);
+    const { store } = newStore(JSON.stringify({ ...stored, access_token: long }));
+    expect(await store.read()).toEqual({ state: "present", token: { ...FIRST, accessToken: long } });
+    put(store.path, JSON.stringify({ ...stored, access_token: `${long}x` }));
+    expect(await store.read()).toEqual({ state: "malformed", reason: "holds no access token" });
+  });
+
+  it.each([
+    ["empty", ""],
+    ["half a file", '{"access_token": "acc'],
+  ])("waits for a file that is just being written: %s", async (_name, text) => {
+    const { store } = newStore(text);
+    const reading = store.read();
+    put(store.path, JSON.stringify(stored));
+    expect(await reading).toEqual({ state: "present", token: FIRST });
   });
 
   it("takes the usual life where the file names none", async () => {

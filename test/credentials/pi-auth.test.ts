@@ -107,6 +107,7 @@ describe("our entry in pi's auth.json", () => {
     ["another owner", { owner: "kimi-code" }],
     ["another file", { source: "/elsewhere" }],
     ["another region", { region: "kimi.ai" }],
+    ["that it replaces what stands there", { replaces: "0123456789abcdef" }],
     ["another access token", { token: { ...FIRST, accessToken: "access-2" } }],
     ["another refresh token", { token: { ...FIRST, refreshToken: "refresh-2" } }],
     ["another end", { token: { ...FIRST, expiresAt: FIRST.expiresAt + 1 } }],
@@ -114,19 +115,23 @@ describe("our entry in pi's auth.json", () => {
     const { auth } = newAuth({ "kimi-coder": ENTRY });
     const mirror = { ...MIRROR, ...change };
     expect(await auth.update(() => mirror)).toEqual({ state: "written" });
-    const { owner, source, region, token } = mirror;
+    const { owner, source, region, replaces, token } = mirror;
     expect(await auth.read()).toEqual({
       state: "oauth",
       owner,
       source,
       region,
+      replaces,
       token: { ...token, scope: undefined, tokenType: undefined },
     });
     expect(await auth.update(() => mirror)).toEqual({ state: "left" });
   });
 
-  it("no longer names a region when it is the usual one", async () => {
-    const { auth, content } = newAuth({ "kimi-coder": { ...ENTRY, region: "kimi.ai" } });
+  it.each([
+    ["a region when it is the usual one", { region: "kimi.ai" }],
+    ["what it has replaced when it has", { replaces: "0123456789abcdef" }],
+  ])("no longer names %s", async (_, member) => {
+    const { auth, content } = newAuth({ "kimi-coder": { ...ENTRY, ...member } });
     expect(await auth.update(() => ({ ...MIRROR, region: "kimi.com" }))).toEqual({ state: "written" });
     expect(JSON.parse(content())["kimi-coder"]).toEqual(ENTRY);
   });

@@ -1,8 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { fingerprint } from "../../extensions/credentials/fingerprint.ts";
 import { lockFile } from "../../extensions/credentials/flock.ts";
-import { type Renewal, renew } from "../../extensions/credentials/renewal.ts";
+import { type Renewal, type RenewalParts, renew } from "../../extensions/credentials/renewal.ts";
 import type { CredentialStore, LockOutcome, LoginStore } from "../../extensions/credentials/store.ts";
 import type { IssuedToken } from "../support/kimi-service/index.ts";
 import { startNode } from "./support/processes.ts";
@@ -20,7 +21,10 @@ import {
 const MINUTE = 60_000;
 
 /** One process, as far as a renewal knows it: its store, its way to the service, and what it saw refused. */
-function processOf(world: World, parts: { store?: CredentialStore; refresh?: Refresh } = {}) {
+function processOf(
+  world: World,
+  parts: Partial<Pick<RenewalParts, "store" | "refresh" | "leaving" | "successor">> = {},
+) {
   const refused = new Set<string>();
   return (rejected?: string): Promise<Renewal> =>
     renew(
@@ -29,6 +33,8 @@ function processOf(world: World, parts: { store?: CredentialStore; refresh?: Ref
         refresh: parts.refresh ?? world.refresh,
         clock: world.clock,
         refused,
+        leaving: parts.leaving ?? new AbortController().signal,
+        successor: parts.successor,
       },
       rejected,
     );
@@ -159,6 +165,32 @@ test("after a refusal, a successor that is due as well is presented in its turn"
   expect(presented(world).slice(1)).toEqual([first.refresh_token, second.refresh_token]);
 });
 
+test("after a refusal, a login that has gone meanwhile is gone", async () => {
+  const { world, renewal } = await expiredWorld();
+  world.service.revokeLogin();
+  const work = renewal();
+  await world.service.waitFor(({ status }) => status === 400);
+  await sleepsFor(world, 100);
+  removeLogin(world.kimiCli.path);
+  world.clock.advance(100);
+  expect(await work).toEqual({ state: "gone", found: { state: "absent" } });
+});
+
+test("what a refusal means is settled without the owner's lock", async () => {
+  const { world } = await expiredWorld();
+  world.service.revokeLogin();
+  let taken = 0;
+  const store: LoginStore = {
+    ...world.kimiCli,
+    lockOfOwner(timeout) {
+      taken += 1;
+      return world.kimiCli.lockOfOwner(timeout);
+    },
+  };
+  expect(await world.drive(processOf(world, { store })())).toEqual({ state: "refused" });
+  expect(taken).toBe(1);
+});
+
 test("a page, a 403 or a 5xx never ends a login", async () => {
   const { world, first, renewal } = await expiredWorld();
   const answers = [
@@ -193,8 +225,7 @@ test("who waits a minute for another pi gives up", async () => {
     state: "failed",
     cause: { kind: "busy" },
   });
-  expect(world.clock.now() - before).toBeGreaterThanOrEqual(60_000);
-  expect(world.clock.now() - before).toBeLessThan(61_000);
+  expect(world.clock.now() - before).toBe(60_000);
   expect(await renewal()).toMatchObject({ state: "fresh" });
 });
 
@@ -220,6 +251,31 @@ test("while the owner's program renews, we wait, and adopt what it has written",
   await release();
   expect(await work).toMatchObject({ state: "fresh", how: "adopted" });
   expect(presented(world)).toHaveLength(1);
+});
+
+test("where pi's own lock cannot be taken nothing is presented", async () => {
+  const { world } = await expiredWorld();
+  const store: LoginStore = {
+    ...world.kimiCli,
+    lockAmongPi: async () => ({ state: "failed", code: "EROFS" }),
+  };
+  expect(await processOf(world, { store })()).toEqual({
+    state: "failed",
+    cause: { kind: "lock", code: "EROFS" },
+  });
+  expect(presented(world)).toEqual([]);
+});
+
+test("where pi's own lock cannot be taken because the login has just gone, that is what is said", async () => {
+  const { world } = await expiredWorld();
+  const store: LoginStore = {
+    ...world.kimiCli,
+    async lockAmongPi() {
+      removeLogin(world.kimiCli.path);
+      return { state: "failed", code: "ENOENT" };
+    },
+  };
+  expect(await processOf(world, { store })()).toEqual({ state: "gone", found: { state: "absent" } });
 });
 
 test("where the lock cannot be taken nothing is presented", async () => {
@@ -292,18 +348,18 @@ test("a connection that was never made is tried three times, one and two seconds
   expect(world.clock.sleeps.slice(before).filter((ms) => ms !== 4_300)).toEqual([1_000, 2_000]);
 });
 
-test("a 429 is asked again no sooner than the server says", async () => {
+test.each([3, 5])("a 429 is asked again no sooner than the server says: %d s", async (seconds) => {
   const { world, renewal } = await expiredWorld();
-  const headers = { "retry-after": "3" };
+  const headers = { "retry-after": String(seconds) };
   world.service.fault({ path: "token", do: { status: 429, body: {}, headers } });
   expect(await world.drive(renewal())).toMatchObject({ state: "fresh", how: "refreshed" });
   const [one, two] = world.service.refreshes();
-  expect((two?.at ?? 0) - (one?.at ?? 0)).toBe(3_000);
+  expect((two?.at ?? 0) - (one?.at ?? 0)).toBe(seconds * 1_000);
 });
 
 test("a 429 that asks for more than we wait is not asked again before its time", async () => {
   const { world, renewal } = await expiredWorld();
-  const headers = { "retry-after": "60" };
+  const headers = { "retry-after": "6" };
   world.service.fault({ path: "token", do: { status: 429, body: {}, headers } });
   expect(await world.drive(renewal())).toEqual({ state: "failed", cause: { kind: "status", status: 429 } });
   expect(presented(world)).toHaveLength(1);
@@ -396,7 +452,8 @@ test("with the real clock and a token endpoint of six seconds, kimi-cli gets its
   world.service.fault({ path: "token", do: { delay: 6_000 } });
   const { now } = world.clock;
   const sleep = (ms: number) => new Promise<void>((wake) => setTimeout(wake, ms));
-  const parts = { store: world.kimiCli, refresh: world.refresh, refused: new Set<string>() };
+  const leaving = new AbortController().signal;
+  const parts = { store: world.kimiCli, refresh: world.refresh, refused: new Set<string>(), leaving };
   const started = performance.now();
   const work = renew({ ...parts, clock: { now, sleep } });
   await world.service.waitFor(({ kind }) => kind === "refresh");
@@ -406,6 +463,97 @@ test("with the real clock and a token endpoint of six seconds, kimi-cli gets its
   peer.tell("let go");
   expect(await work).toMatchObject({ state: "fresh", how: "refreshed" });
   expect(refreshTokenIn(world.kimiCli)).toBe(newest(world, first).refresh_token);
+});
+
+test("what could not be written is not asked for", async () => {
+  const { world, first, renewal } = await expiredWorld();
+  const store: LoginStore = {
+    ...world.kimiCli,
+    rehearse: async () => ({ state: "failed", code: "ENOSPC" }),
+  };
+  expect(await processOf(world, { store })()).toEqual({
+    state: "failed",
+    cause: { kind: "write", code: "ENOSPC" },
+  });
+  expect(presented(world)).toEqual([]);
+  expect(refreshTokenIn(world.kimiCli)).toBe(first.refresh_token);
+  expect(await world.drive(renewal())).toMatchObject({ state: "fresh", how: "refreshed" });
+});
+
+test("nothing more is presented once the session has ended", async () => {
+  const { world } = await expiredWorld();
+  const leave = new AbortController();
+  let calls = 0;
+  const refresh: Refresh = async () => {
+    calls += 1;
+    leave.abort();
+    return { state: "failed", cause: { kind: "status", status: 503 }, committed: "no" };
+  };
+  const before = world.clock.now();
+  expect(await processOf(world, { refresh, leaving: leave.signal })()).toMatchObject({ state: "failed" });
+  expect(calls).toBe(1);
+  expect(world.clock.now()).toBe(before);
+});
+
+test.for(["pi's", "the owner's"])(
+  "who waits for %s lock when the session ends presents nothing",
+  async (whose) => {
+    const { world } = await expiredWorld();
+    const leave = new AbortController();
+    const late: LoginStore = {
+      ...world.kimiCli,
+      async lockAmongPi(timeout) {
+        if (whose !== "pi's") return world.kimiCli.lockAmongPi(timeout);
+        leave.abort();
+        return { state: "busy" };
+      },
+      lockOfOwner(timeout) {
+        leave.abort();
+        return world.kimiCli.lockOfOwner(timeout);
+      },
+    };
+    expect(await processOf(world, { store: late, leaving: leave.signal })()).toEqual({
+      state: "failed",
+      cause: { kind: "network", code: "ABORT_ERR" },
+    });
+    expect(presented(world)).toEqual([]);
+    expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(true);
+    expect(await isFree(world.kimiCli.lockOfOwner(0))).toBe(true);
+  },
+);
+
+/** The file holds what is used up; its successor is known. */
+async function behind(age: number) {
+  const { world, first } = await expiredWorld();
+  await world.refresh(first.refresh_token);
+  const second = newest(world, first);
+  world.clock.advance(age);
+  const successor = { replaces: fingerprint(first.refresh_token), token: asToken(second) };
+  return { world, first, second, successor };
+}
+
+test("a successor that could not be written goes into the file, and nothing is presented", async () => {
+  const { world, second, successor } = await behind(0);
+  const asked = presented(world).length;
+  expect(await processOf(world, { successor })()).toMatchObject({ state: "fresh", token: asToken(second) });
+  expect(refreshTokenIn(world.kimiCli)).toBe(second.refresh_token);
+  expect(presented(world)).toHaveLength(asked);
+  expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(true);
+  expect(await isFree(world.kimiCli.lockOfOwner(0))).toBe(true);
+});
+
+test("a successor that is due as well is written and then renewed", async () => {
+  const { world, first, second, successor } = await behind(16 * MINUTE);
+  expect(await processOf(world, { successor })()).toMatchObject({ state: "fresh", how: "refreshed" });
+  expect(presented(world)).toEqual([first.refresh_token, second.refresh_token]);
+  expect(refreshTokenIn(world.kimiCli)).toBe(newest(world, first).refresh_token);
+});
+
+test("a successor is not written over another login", async () => {
+  const { world, successor } = await behind(0);
+  const other = world.login(world.kimiCli);
+  expect(await processOf(world, { successor })()).toMatchObject({ state: "fresh", token: asToken(other) });
+  expect(refreshTokenIn(world.kimiCli)).toBe(other.refresh_token);
 });
 
 test("a login that cannot be written is used from memory; the locks are kept until it is written", async () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { fingerprint } from "../../extensions/credentials/fingerprint.ts";
 import { isNewLogin, type Memory, sighting } from "../../extensions/credentials/memory.ts";
 import type { PiEntry } from "../../extensions/credentials/pi-auth.ts";
 import { chooseLogin, type Look } from "../../extensions/credentials/selection.ts";
@@ -15,8 +16,10 @@ function store(owner: Owner, path = `/home/someone/${owner}.json`): CredentialSt
     region: "kimi.com",
     path,
     ownerLockLimit: undefined,
+    locks: [],
     read: NEVER,
     replace: NEVER,
+    rehearse: NEVER,
     lockAmongPi: NEVER,
     lockOfOwner: NEVER,
   };
@@ -47,11 +50,16 @@ const looks = (inCli: StoredLogin, inCode: StoredLogin): Look[] => [
 ];
 const FIRST: Memory = { seeded: false, seen: {} };
 const none: PiEntry = { state: "absent" };
-const entryOf = (of: Pick<CredentialStore, "owner" | "path">, it = token("mirror")): PiEntry => ({
+const entryOf = (
+  of: Pick<CredentialStore, "owner" | "path">,
+  it = token("mirror"),
+  replaces?: string,
+): PiEntry => ({
   state: "oauth",
   token: it,
   owner: of.owner,
   source: of.path,
+  replaces,
 });
 const noLogin = (kind: string) => ({ state: "none", reason: { kind } });
 const problem = (of: CredentialStore, found: StoredLogin) => ({
@@ -101,6 +109,20 @@ describe("with an entry in pi", () => {
       here(token("a", 1)),
       here(token("b", 2)),
       { state: "use", store: cli, token: token("a", 1), seed: false },
+    ],
+    [
+      "takes its own copy where that has replaced what the file still holds",
+      entryOf(cli, token("mirror"), fingerprint("refresh-a")),
+      here(token("a", 900_000)),
+      gone,
+      { state: "use", store: cli, token: token("mirror"), seed: false, replaces: fingerprint("refresh-a") },
+    ],
+    [
+      "takes the file again where that holds another login by now",
+      entryOf(cli, token("mirror"), fingerprint("refresh-a")),
+      here(token("b", 1)),
+      gone,
+      { state: "use", store: cli, token: token("b", 1), seed: false },
     ],
     [
       "takes another where its own is gone",

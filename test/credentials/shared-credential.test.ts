@@ -319,9 +319,74 @@ test("a renewed token that cannot be written and is rejected is no token", async
   const second = accessToken(await world.drive(pi.current(false)));
   expect(await world.drive(pi.afterRejection(second))).toMatchObject({
     state: "unavailable",
-    reason: { kind: "failed", cause: { kind: "lock", code: "ENOSPC" } },
+    reason: { kind: "failed", cause: { kind: "write", code: "ENOSPC" } },
   });
   await rest(world, pi);
+});
+
+test("a full disk leaves the login as it is, and its token is used to the end", async () => {
+  const { world, first, pi } = await loggedIn(8 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: { ...kimiCli, rehearse: async () => ({ state: "failed", code: "ENOSPC" }) },
+  }));
+  expect(accessToken(await world.drive(pi.renewal()))).toBe(first.access_token);
+  world.clock.advance(8 * MINUTE);
+  expect(await world.drive(pi.current(true))).toMatchObject({
+    reason: { kind: "failed", cause: { kind: "write", code: "ENOSPC" } },
+  });
+  expect(world.service.log).toEqual([]);
+  await rest(world, pi);
+});
+
+/** A process that could not write what it has renewed, and has ended. */
+async function unwritten() {
+  let broken = true;
+  const { world, first, pi } = await loggedIn(16 * MINUTE, ({ kimiCli }) => ({
+    kimiCli: failing(kimiCli, () => broken),
+  }));
+  const second = accessToken(await world.drive(pi.current(false)));
+  await world.drive(pi.settle(15_000));
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(first.refresh_token);
+  const start = () => world.start({ kimiCli: failing(world.kimiCli, () => broken) });
+  return {
+    world,
+    first,
+    second,
+    start,
+    repair: () => {
+      broken = false;
+    },
+  };
+}
+
+test("what one process could not write, the next one writes at once, and presents nothing", async () => {
+  const { world, first, second, start, repair } = await unwritten();
+  repair();
+  const next = start();
+  const before = world.clock.now();
+  expect(accessToken(await next.current(true))).toBe(second);
+  expect(world.clock.now()).toBe(before);
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(newest(world, first).refresh_token);
+  await rest(world, next);
+  expect(entryOf(world)).toMatchObject({ access: second });
+  expect(entryOf(world)).not.toHaveProperty("replaces");
+  expect(world.service.refreshes()).toHaveLength(1);
+});
+
+test("while it still cannot be written, the next process uses it all the same", async () => {
+  const { world, first, second, start, repair } = await unwritten();
+  const next = start();
+  expect(accessToken(await world.drive(next.current(false)))).toBe(second);
+  expect(accessToken(await world.drive(next.afterRejection("another token")))).toBe(second);
+  await world.drive(next.settle(15_000));
+  expect(entryOf(world)).toMatchObject({ access: second, replaces: expect.any(String) });
+  repair();
+  const last = start();
+  world.clock.advance(8 * MINUTE);
+  await world.drive(last.renewal());
+  await rest(world, last);
+  expect(readObject(world.kimiCli.path).refresh_token).toBe(newest(world, first).refresh_token);
+  expect(world.service.refreshes()).toHaveLength(2);
+  expect(world.service.reusedRefreshTokens()).toBe(0);
 });
 
 test("a login that still cannot be written when its token ends is not passed off as good", async () => {
@@ -573,6 +638,33 @@ test("a login made in pi is not overwritten by a refresh of the one before", asy
   expect(await world.kimiCli.read()).toEqual({ state: "present", token: second });
 });
 
+test("a login made in pi for another store is not undone by a refresh under way", async () => {
+  const { world, pi: early } = await loggedIn();
+  await early.current(false);
+  await rest(world, early);
+  world.clock.advance(8 * MINUTE);
+  const { refresh, answer } = held(world);
+  const pi = world.start({ refresh });
+  const work = pi.renewal();
+  await atRequest(world);
+  const other = world.login(world.kimiCode);
+  await pi.saveLogin(asToken(other), world.kimiCode);
+  const entry = {
+    type: "oauth",
+    access: other.access_token,
+    refresh: other.refresh_token,
+    expires: other.expires_at * 1000,
+    owner: "kimi-code",
+    source: world.kimiCode.path,
+  };
+  writeFileSync(world.authPath, JSON.stringify({ "kimi-coder": entry })); // by pi
+  answer();
+  expect(accessToken(await work)).toBe(other.access_token);
+  await rest(world, pi);
+  expect(entryOf(world)).toEqual(entry);
+  expect(accessToken(await pi.current(true))).toBe(other.access_token);
+});
+
 test("a login made in pi that cannot be saved is reported, and the old one stays", async () => {
   const { world, first } = await loggedIn();
   const kimiCli: LoginStore = { ...world.kimiCli, save: async () => ({ state: "failed", code: "EROFS" }) };
@@ -705,6 +797,23 @@ test("an auth.json that cannot be written is told of, and the login works all th
   expect(pi.events).toEqual([{ kind: "unmirrored", code: "EBADMSG" }]);
 });
 
+test("an auth.json that pi keeps locked is nothing to be told of, and is written at the next check", async () => {
+  let locked = true;
+  const { world, first, pi } = await loggedIn(0, ({ piAuth }) => ({
+    piAuth: {
+      ...piAuth,
+      update: async (change) => (locked ? { state: "failed", code: "ELOCKED" } : piAuth.update(change)),
+    },
+  }));
+  await pi.renewal();
+  await rest(world, pi);
+  expect(pi.events).toEqual([]);
+  locked = false;
+  await pi.renewal();
+  await rest(world, pi);
+  expect(entryOf(world)).toMatchObject({ access: first.access_token });
+});
+
 test("settling waits for a refresh that was sent and for its writes", async () => {
   const { world, first } = await loggedIn(8 * MINUTE);
   const { refresh, answer } = held(world);
@@ -717,6 +826,25 @@ test("settling waits for a refresh that was sent and for its writes", async () =
   const { refresh_token } = newest(world, first);
   expect(readObject(world.kimiCli.path).refresh_token).toBe(refresh_token);
   expect(entryOf(world)).toMatchObject({ refresh: refresh_token });
+});
+
+test("a process that ends repeats no refresh that has failed", async () => {
+  const { world } = await loggedIn(16 * MINUTE);
+  const gate = deferred<void>();
+  let presented = 0;
+  const refresh: Refresh = async () => {
+    presented += 1;
+    await gate.promise;
+    return { state: "failed", cause: { kind: "status", status: 503 }, committed: "no" };
+  };
+  const pi = world.start({ refresh });
+  const work = pi.renewal();
+  while (presented === 0) await new Promise(setImmediate);
+  const end = pi.settle(15_000);
+  gate.resolve();
+  await end;
+  expect(reason(await work)).toBe("failed");
+  expect(presented).toBe(1);
 });
 
 test("settling is bounded, and what comes later is still written", async () => {

@@ -1,11 +1,13 @@
-import { mkdirSync, symlinkSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Probes } from "../../extensions/doctor/doctor.ts";
 import { listedHolder, lookAtFlock } from "../../extensions/doctor/lock-holders.ts";
+import { checkVersions } from "../../extensions/doctor/program.ts";
 import { routeOf } from "../../extensions/doctor/proxies.ts";
 import { badChecks, reportJson, reportLines } from "../../extensions/doctor/report.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
+import { readReadme } from "../support/readme.ts";
 import { complaints, createHealthyPatient, createPatient, find, KIMI_CLI, login, NOW } from "./support.ts";
 
 const failing = (code: string) => async () => {
@@ -24,7 +26,7 @@ describe("a patient in good health", () => {
     const patient = createHealthyPatient();
     const report = await patient.examine();
     expect(complaints(report)).toEqual([]);
-    expect(reportLines(report)).toContain("✓ Login of kimi-cli: valid for 13 min");
+    expect(reportLines(report)).toContain("✓ Login of kimi-cli: valid for 13 m");
     expect(reportLines(report).at(-1)).toBe("Nothing is wrong.");
     expect(reportJson(report)).toMatchObject({
       version: 1,
@@ -48,7 +50,7 @@ describe("logins", () => {
   it.each<[string, string, string | undefined]>([
     ["ended", login(-60), undefined],
     ["at its half", login(100), undefined],
-    ["not used for a month", login(-31 * 86_400), "Login of kimi-cli: not renewed for 31 days: it has ended"],
+    ["not used for a month", login(-31 * 86_400), "Login of kimi-cli: not renewed for 31 d: it has ended"],
     ["torn", login().slice(0, 40), "Login of kimi-cli: its file is not a JSON object"],
     ["empty", "", "Login of kimi-cli: its file is empty"],
     ["without a token", '{"refresh_token": "x"}', "Login of kimi-cli: its file holds no access token"],
@@ -149,17 +151,14 @@ describe("files", () => {
   ])("%s", async (_name, seen, says) => {
     const patient = createHealthyPatient();
     const path = join(patient.home, KIMI_CLI);
-    const look: Probes["look"] = async (at) =>
-      at === path ? seen : { ...regular(), kind: at.endsWith(".json") ? "file" : "folder" };
+    const look: Probes["look"] = async (at) => (at === path ? seen : well(at));
     expect(complaints(await patient.examine({ look }))).toEqual([`kimi-cli: file: ${says}`]);
   });
 
   it("a folder that cannot be written", async () => {
     const patient = createHealthyPatient();
     const look: Probes["look"] = async (path) =>
-      path.endsWith("credentials")
-        ? { ...regular(), kind: "folder", writable: false }
-        : { ...regular(), kind: path.endsWith(".json") ? "file" : "folder" };
+      path.endsWith("credentials") ? { ...regular(), kind: "folder", writable: false } : well(path);
     expect(complaints(await patient.examine({ look }))).toEqual([
       "kimi-cli: folder: ~/.kimi/credentials cannot be written: a renewed login could not be saved",
     ]);
@@ -178,6 +177,88 @@ describe("files", () => {
       "kimi-code: file: ~/.kimi-code/credentials/kimi-code.json is a folder",
     ]);
   });
+
+  const OAUTH = "kimi-code: lock file: ~/.kimi-code/oauth";
+  const LOST = "the login cannot be renewed";
+  it.each<[string, string, object, string]>([
+    ["its folder", ".kimi-code/oauth", { writable: false }, `${OAUTH} cannot be written: ${LOST}`],
+    ["a file as its folder", ".kimi-code/oauth", { kind: "file" }, `${OAUTH} is no folder: ${LOST}`],
+    [
+      "itself",
+      ".kimi-code/oauth/kimi-code",
+      { writable: false },
+      `${OAUTH}/kimi-code cannot be written: ${LOST}`,
+    ],
+    ["a folder", ".kimi-code/oauth/kimi-code", { kind: "folder" }, `${OAUTH}/kimi-code is no file: ${LOST}`],
+    [
+      "the folder it will be made in",
+      ".kimi-code",
+      { writable: false },
+      `kimi-code: lock file: ~/.kimi-code cannot be written: ${LOST}`,
+    ],
+  ])("what kimi-code's renewal locks cannot be written: %s", async (_name, wrong, change, says) => {
+    const patient = createPatient();
+    patient.write(".kimi-code/credentials/kimi-code.json", login());
+    patient.write(".kimi/device_id", "0123");
+    const look: Probes["look"] = async (path) => {
+      if (wrong === ".kimi-code" && path.includes("oauth")) return { state: "absent" };
+      return path === join(patient.home, wrong) ? { ...well(path), ...change } : well(path);
+    };
+    expect(complaints(await patient.examine({ look }))).toEqual([says]);
+    expect(complaints(await patient.examine({ look: async (path) => well(path) }))).toEqual([]);
+  });
+
+  it("kimi-cli's lock file, which another user's kimi-cli has made", async () => {
+    const patient = createHealthyPatient();
+    const look: Probes["look"] = async (path) =>
+      path.endsWith("kimi-code.lock") ? { ...well(path), writable: false } : well(path);
+    const report = await patient.examine({ look });
+    expect(complaints(report)).toEqual([
+      `kimi-cli: lock file: ~/.kimi/credentials/kimi-code.lock cannot be written: ${LOST}`,
+    ]);
+    expect(find(report, "kimi-cli: lock file")?.fix).toBe("chmod u+rw ~/.kimi/credentials/kimi-code.lock");
+  });
+
+  it("something else stands where its own files belong", async () => {
+    const patient = createHealthyPatient();
+    mkdirSync(join(patient.home, ".pi/agent/kimi-coder.json"));
+    patient.write(".pi/agent/kimi-coder-requests", "");
+    expect(complaints(await patient.examine())).toEqual([
+      "Own files: ~/.pi/agent/kimi-coder.json is no file: a logout in pi may be undone at the next start",
+      "Own files: ~/.pi/agent/kimi-coder-requests is no folder: requests are sent without taking turns",
+    ]);
+    const look: Probes["look"] = async (path) =>
+      path.endsWith("-usage.json") ? { ...well(path), readable: false } : { ...well(path), writable: true };
+    expect(complaints(await createHealthyPatient().examine({ look }))).toEqual([
+      "Own files: ~/.pi/agent/kimi-coder-usage.json cannot be read: the last figures of the quota are forgotten",
+    ]);
+    // They are replaced, not written in place.
+    const readOnly: Probes["look"] = async (path) =>
+      path.endsWith("kimi-coder.json") ? { ...well(path), mode: 0o444, writable: false } : well(path);
+    expect(complaints(await createHealthyPatient().examine({ look: readOnly }))).toEqual([]);
+  });
+
+  it("kimi-cli's id of the machine is one that can be read, whatever its mode", async () => {
+    const patient = createPatient();
+    const id = async () => find(await patient.examine(), "Device id");
+    expect(await id()).toMatchObject({ state: "none", says: "~/.kimi/device_id is not there yet" });
+    patient.write(".kimi/device_id", "0123456789abcdef0123456789abcdef", 0o644);
+    expect(await id()).toEqual({ name: "Device id", state: "ok", says: "~/.kimi/device_id can be read" });
+    patient.write(".kimi/device_id", "");
+    expect(await id()).toMatchObject({
+      state: "bad",
+      says: "~/.kimi/device_id holds no id that can be read: each pi makes up one of its own",
+    });
+    const pi = createHealthyPatient({ KIMI_CODER_IDENTITY: "pi" });
+    pi.write(".kimi/device_id", "");
+    expect(complaints(await pi.examine())).toEqual([]);
+  });
+
+  /** A file or folder as it should be. */
+  function well(path: string) {
+    const file = /\.(?:json|lock)$|device_id$|oauth\/kimi-code$/.test(path);
+    return { ...regular(), kind: file ? "file" : "folder" } as const;
+  }
 
   function regular() {
     return { state: "there", kind: "file", mode: 0o600, own: true, readable: true, writable: true } as const;
@@ -216,7 +297,35 @@ describe("locks", () => {
     expect(complaints(await patient.examine())).toEqual([held]);
     utimesSync(lock, NOW / 1000 - 3600, NOW / 1000 - 3600);
     expect(complaints(await patient.examine())).toEqual([
-      "Lock ~/.pi/agent/auth.json.lock: left behind by a process that ended 60 min ago",
+      "Lock ~/.pi/agent/auth.json.lock: left behind by a process that ended 1 h ago",
+    ]);
+  });
+
+  it("are the ones that the stores take", async () => {
+    const patient = createPatient();
+    patient.write(KIMI_CLI, login());
+    patient.write(".kimi-code/credentials/kimi-code.json", login());
+    patient.write(".opencode-kimi-auth/oauth.json", "{}");
+    patient.write(".local/share/opencode/auth.json", "{}");
+    const looked: string[] = [];
+    for (const store of patient.parts.stores.filter(({ region }) => region === "kimi.com")) {
+      const held = [await store.lockAmongPi(1_000), await store.lockOfOwner(1_000)];
+      for (const lock of store.locks) {
+        looked.push(lock.path.slice(patient.home.length));
+        expect(existsSync(lock.path), lock.path).toBe(true);
+        if (lock.kind === "folder" && lock.sentinel !== undefined)
+          expect(existsSync(lock.sentinel)).toBe(true);
+      }
+      for (const lock of held) if (lock.state === "held") await lock.release();
+      for (const lock of store.locks) expect(existsSync(lock.path)).toBe(lock.kind === "flock");
+    }
+    expect(looked.sort()).toEqual([
+      "/.kimi-code/oauth/kimi-code.lock",
+      "/.kimi/credentials/kimi-code.lock",
+      "/.kimi/credentials/kimi-code.pi.lock",
+      "/.local/share/opencode/auth.json.kimi-for-coding-oauth.refresh.lock",
+      "/.local/share/opencode/kimi-code.pi.lock",
+      "/.opencode-kimi-auth/oauth.pi.lock",
     ]);
   });
 
@@ -286,8 +395,8 @@ describe("network", () => {
   });
 
   it.each([
-    [61, "61 s behind the server's"],
-    [-7_300, "2 h ahead of the server's"],
+    [61, "1 m behind the server's"],
+    [-7_300, "2 h 1 m ahead of the server's"],
     [59, undefined],
   ])("the server's clock is %d s later", async (seconds, says) => {
     const date = new Date(NOW + seconds * 1000).toUTCString();
@@ -399,9 +508,30 @@ describe("programs and neighbours", () => {
   it("versions that are too old", async () => {
     const report = await createHealthyPatient().examine(
       { node: "v18.19.0" },
-      { versions: { extension: "0.1.0", pi: "0.54.0" } },
+      { versions: { extension: "0.1.0", pi: "0.50.7" } },
     );
-    expect(complaints(report)).toEqual(["Node: 18.19.0 is too old", "pi: 0.54.0 is not supported"]);
+    expect(complaints(report)).toEqual(["Node: 18.19.0 is too old", "pi: 0.50.7 is not supported"]);
+    expect(find(report, "pi")?.fix).toBe("update pi to 0.51.0 or newer");
+  });
+
+  it("agrees with the README on the versions of pi", () => {
+    const [, section = ""] = readReadme().split("### Versions of pi\n");
+    const rows =
+      section
+        .split("\n\n")
+        .find((part) => part.startsWith("| pi |"))
+        ?.split("\n")
+        .slice(2) ?? [];
+    const said = rows.flatMap((row) => {
+      const [, versions = "", , works = ""] = row.split("|");
+      return [...versions.matchAll(/\d+\.\d+\.\d+/g)].map(([pi]) => [pi, /^ (yes|no)\b/.exec(works)?.[1]]);
+    });
+    expect(said.length).toBeGreaterThan(15);
+    const state = (pi: string | undefined) =>
+      checkVersions({ extension: "0.1.0", pi: `${pi}` }, "v20.17.0").find(({ name }) => name === "pi")?.state;
+    expect(said.map(([pi]) => [pi, state(pi) === "ok" ? "yes" : "no"])).toEqual(said);
+    expect(section).toContain("\n| 0.51.0 (oldest)");
+    expect(state("0.50.99")).toBe("bad");
   });
 
   it.each<[unknown, RegExp | undefined]>([

@@ -11,11 +11,19 @@ const list = (age: number) => ({
 
 it.each([
   [undefined, "none", "none kept yet; a session with a login asks for it"],
-  [list(3 * DAY), "ok", "0 models, 3 days old"],
-  [list(15 * DAY), "bad", "0 models, 15 days old"],
+  [list(3 * DAY), "ok", "0 models, asked for 3 d ago"],
+  [list(15 * DAY), "bad", "0 models, asked for 15 d ago"],
   [list(-DAY), "ok", "0 models, from a time yet to come; the next session asks anew"],
 ])("the list of models %#", (kept, state, says) => {
-  expect(checkModels(kept, NOW)).toMatchObject({ state, says });
+  expect(checkModels(kept, NOW, true)).toMatchObject({ state, says });
+});
+
+it.each([
+  [undefined, "none kept yet; a session with a login asks for it"],
+  [list(20 * DAY), "0 models, asked for 20 d ago; only a login asks for it"],
+  [list(-DAY), "0 models, asked for just now; only a login asks for it"],
+])("the list of models is no matter where there is no login %#", (kept, says) => {
+  expect(checkModels(kept, NOW, false)).toMatchObject({ state: "none", says });
 });
 
 const week = (usedPercent: number, resetsAt: number | undefined = NOW + DAY): QuotaWindow => ({
@@ -25,21 +33,23 @@ const week = (usedPercent: number, resetsAt: number | undefined = NOW + DAY): Qu
   resetsAt,
   length: 7 * DAY,
 });
-const kept = (...windows: QuotaWindow[]) => ({
+const kept = (...windows: QuotaWindow[]) => keptFor(300_000, ...windows);
+const keptFor = (age: number, ...windows: QuotaWindow[]) => ({
   figures: { plan: "the server's", windows, parallelLimit: undefined, wallet: undefined },
-  fetchedAt: NOW - 300_000,
+  fetchedAt: NOW - age,
 });
 
 it.each([
   [undefined, "none", "not asked yet; /kimi usage asks"],
-  [kept(), "none", "the service named no window, as of 5 min ago"],
-  [kept(week(99.9)), "ok", "99 % of the week used, as of 5 min ago"],
-  [kept(week(100)), "bad", "100 % of the week used, as of 5 min ago"],
-  [kept(week(100, NOW - 1)), "ok", "0 % of the week used, as of 5 min ago"],
+  [kept(), "none", "the service named no window, asked 5 m ago"],
+  [kept(week(99.9)), "ok", "99 % of the week used, asked 5 m ago"],
+  [kept(week(100)), "bad", "100 % of the week used, asked 5 m ago"],
+  [keptFor(-3 * DAY, week(10)), "ok", "10 % of the week used, asked just now"],
+  [kept(week(100, NOW - 1)), "ok", "nothing is used, asked 5 m ago"],
 ])("the quota %#", (figures, state, says) => {
   expect(checkQuota(figures, NOW)).toMatchObject({ state, says });
 });
 
 it("says when a used-up quota resets", () => {
-  expect(checkQuota(kept(week(100)), NOW).fix).toBe("wait until it resets in 24 h, or see /kimi usage");
+  expect(checkQuota(kept(week(100)), NOW).fix).toBe("wait until it resets in 1 d, or see /kimi usage");
 });

@@ -49,7 +49,7 @@ export function createPatient(
     stores: createStores(configuration).all,
     authPath: join(agentDir, "auth.json"),
     modelsPath: join(agentDir, "kimi-coder-models.json"),
-    usagePath: join(agentDir, "kimi-coder-usage.json"),
+    handKey: undefined,
     configuredKey: () => undefined,
     keyArgument: false,
     commands: [],
@@ -86,6 +86,7 @@ export function login(left = 800): string {
 export function createHealthyPatient(env?: Readonly<Record<string, string>>): Patient {
   const patient = createPatient(env);
   patient.write(KIMI_CLI, login());
+  patient.write(".kimi/device_id", "0123456789abcdef0123456789abcdef");
   patient.write(".pi/agent/auth.json", "{}");
   return patient;
 }

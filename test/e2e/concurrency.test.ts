@@ -68,6 +68,24 @@ describe.each(hosts)("eight workers on pi $name", { timeout: 120_000 }, (host) =
     expect(requests(world)).toEqual([]);
   });
 
+  test("take turns also where each has a PI_CODING_AGENT_DIR of its own", async () => {
+    const world = await narrowWorld();
+    const { service, home } = world;
+    slowAnswers(world, 400);
+    const prompts = Array.from({ length: LIMIT + 2 }, (_, index) => `worker ${index}`);
+    const runs = await Promise.all(
+      prompts.map((prompt, index) => {
+        const own = { PI_CODING_AGENT_DIR: join(home.path, `agent-${index}`) };
+        const surroundings = world.env({ KIMI_CODER_PARALLEL: `${LIMIT}`, ...own });
+        return printPi(host, home, [prompt], { ...surroundings, timeoutMs: 100_000 });
+      }),
+    );
+    expect(runs.map(({ stdout }) => stdout)).toEqual(prompts.map((prompt) => `You said: ${prompt}\n`));
+    expect(service.refused()).toEqual([]);
+    expect(service.mostChatsAtOnce()).toBe(LIMIT);
+    expect(requests(world)).toEqual([]);
+  });
+
   test("learn a limit that nobody knows, and all get their answers", async () => {
     const world = await narrowWorld();
     slowAnswers(world, 2_000);

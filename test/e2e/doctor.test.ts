@@ -117,6 +117,23 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     expect(stdout).not.toContain(token.access_token);
   });
 
+  test("names what breaks a renewal beside the login itself", async () => {
+    const world = await createWorld();
+    const { home, service } = world;
+    home.writeKimiCode(service.issueLogin(), service);
+    expect((await ask(host, world)).bad).toEqual([]);
+    rmSync(join(home.path, ".kimi-code", "oauth"), { recursive: true, force: true });
+    home.write(".kimi-code/oauth", "");
+    rmSync(join(home.agentDir, "kimi-coder.json"));
+    mkdirSync(join(home.agentDir, "kimi-coder.json"));
+    home.write(".pi/agent/kimi-coder-requests", "");
+    expect((await ask(host, world)).bad).toEqual([
+      "✗ kimi-code: lock file: ~/.kimi-code/oauth is no folder: the login cannot be renewed",
+      "✗ Own files: ~/.pi/agent/kimi-coder.json is no file: a logout in pi may be undone at the next start",
+      "✗ Own files: ~/.pi/agent/kimi-coder-requests is no folder: requests are sent without taking turns",
+    ]);
+  });
+
   test("names the stage at which a host is not reached", async () => {
     const world = await createWorld();
     world.logInToKimiCli();
@@ -149,13 +166,11 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     const end = service.fault({ path: "models", times: 9, do: { status: 401, body: {}, headers: { date } } });
     expect((await ask(host, world)).bad).toEqual([
       "✗ API at the host in KIMI_CODE_BASE_URL: does not take the access token (401)",
-      expect.stringMatching(/^✗ Clock: (9|10) min behind the server's$/),
+      expect.stringMatching(/^✗ Clock: (9|10) m behind the server's$/),
     ]);
     end();
     home.writeKimiCli({ ...token, expires_at: Date.now() / 1000 - 40 * 86_400 });
-    expect((await ask(host, world)).bad).toEqual([
-      "✗ Login of kimi-cli: not renewed for 40 days: it has ended",
-    ]);
+    expect((await ask(host, world)).bad).toEqual(["✗ Login of kimi-cli: not renewed for 40 d: it has ended"]);
     rmSync(home.kimiCliPath);
     const refused = await ask(host, world, { KIMI_CODER_IDENTITY: "somebody" });
     expect(refused.bad).toEqual([

@@ -19,6 +19,21 @@ import { enter, enterLogin } from "../support/typing.ts";
 import { createWorld } from "../support/world.ts";
 
 const serverError = { status: 500, body: { error: { type: "server_error", message: "boom" } } };
+/** What a pi that was killed left behind. */
+const deadOne = {
+  version: 1,
+  sessionId: "dead",
+  state: "completed",
+  turn: 3,
+  changedAt: 1,
+  model: "kimi-coder/kimi-for-coding",
+  message: "from the dead one",
+  messageFile: null,
+  error: null,
+  waiting: null,
+  quota: null,
+  exit: null,
+};
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 async function createWatched() {
@@ -157,6 +172,73 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.complaints()).toEqual([]);
   });
 
+  test("says that a compaction in the middle of a turn aborted it", async () => {
+    const { service, home, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    const pi = startRpc(host, home, ourModel, env());
+    await status.waitFor({ state: "idle" });
+    for (const turn of [1, 2]) {
+      const from = pi.events.length;
+      service.fault({ path: "chat", do: { stallStream: 3 } });
+      await pi.request({ type: "prompt", message: "hello" });
+      await pi.waitFor(({ type }) => type === "message_update", { from });
+      // Whether there is enough to compact, each host decides for itself; it aborts the turn before that.
+      const refuse = { status: 400, body: { error: { message: "No." } } };
+      const stop = turn === 2 ? service.fault({ path: "chat", do: refuse }) : () => {};
+      pi.send({ type: "compact" });
+      await pi.waitFor(({ type, command }) => type === "response" && command === "compact", { from });
+      stop();
+      const aborted = await status.waitFor({ state: "error", turn });
+      expect(aborted).toMatchObject({ error: { class: "aborted" }, waiting: null });
+    }
+    expect(status.states()).not.toContain("completed");
+    await pi.prompt("again");
+    await status.waitFor({ state: "completed", turn: 3, message: "You said: again" });
+    await pi.close();
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("counts a prompt that pi refuses, also the same one again", async () => {
+    const { service, home, env, status } = await createWatched();
+    const pi = startRpc(host, home, ["--provider", "openai", "--model", "gpt-4o"], env());
+    await status.waitFor({ state: "idle" });
+    for (const turn of [1, 2]) {
+      pi.send({ type: "prompt", message: "hello" });
+      expect(await status.waitFor({ state: "error", turn })).toMatchObject({ error: { class: "no-login" } });
+    }
+    await pi.close();
+    expect(service.log).toEqual([]);
+    expect(status.complaints()).toEqual([]);
+  });
+
+  test("begins anew where a process that was killed had the same id", async () => {
+    const { home, path, env, status, logInToKimiCli } = await createWatched();
+    logInToKimiCli();
+    home.write("left.json", JSON.stringify(deadOne).slice(1));
+    // exec keeps the process id.
+    home.write(
+      "as-dead-one",
+      `#!/bin/sh\nmkdir -p '${dirname(path)}'\n{ printf '{"pid":%d,' $$; cat '${join(home.path, "left.json")}'; } > '${path}.new'\nmv '${path}.new' '${path}'\nexec '${host.node}' "$@"\n`,
+    );
+    const node = join(home.path, "as-dead-one");
+    chmodSync(node, 0o755);
+    // Loaded after this extension, long before the session starts.
+    const loaded = join(home.path, "loaded.json");
+    const copy = `copyFileSync(${JSON.stringify(path)}, ${JSON.stringify(loaded)})`;
+    home.write("copy.ts", `import { copyFileSync } from "node:fs";\nexport default () => ${copy};\n`);
+    await printPi({ ...host, node }, home, ["-e", join(home.path, "copy.ts"), "hello"], env());
+    const ended = status.read();
+    expect(ended).toMatchObject({ state: "completed", turn: 1, message: "You said: hello" });
+    expect(JSON.parse(readFileSync(loaded, "utf8"))).toMatchObject({
+      pid: ended.pid,
+      state: "starting",
+      turn: 0,
+      sessionId: null,
+      message: null,
+    });
+    expect(status.complaints()).toEqual([]);
+  });
+
   test("says that a pi was ended in the middle of a turn", async () => {
     const { service, home, env, status, logInToKimiCli } = await createWatched();
     logInToKimiCli();
@@ -223,7 +305,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     const folder = await printPi(host, home, ["hello"], watched);
     expect(folder).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
     expect(folder.stderr.trim().split("\n")).toEqual([
-      `Kimi Coder: the status file ${path} cannot be written (EISDIR); make it writable, or name another in KIMI_CODER_STATUS_FILE.`,
+      `Kimi Coder: the status file ${path} cannot be written (EISDIR); name another in KIMI_CODER_STATUS_FILE.`,
     ]);
     const precious = join(home.path, "notes.txt");
     writeFileSync(precious, "dear diary");
@@ -248,6 +330,45 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.read()).toMatchObject({ state: "completed", turn: 1, message: stdout.trim() });
     expect(status.complaints()).toEqual([]);
   });
+});
+
+test(`of pi ${olderHost.name} waits for the compaction that aborted the turn`, async () => {
+  const { service, home, env, status, logInToKimiCli } = await createWatched();
+  logInToKimiCli();
+  const pi = startRpc(olderHost, home, ourModel, env());
+  await status.waitFor({ state: "idle" });
+  service.fault({ path: "chat", do: { stallStream: 3 } });
+  await pi.request({ type: "prompt", message: "hello" });
+  await pi.waitFor(({ type }) => type === "message_update");
+  service.fault({ path: "chat", do: { delay: 800 } });
+  const begun = Date.now();
+  await pi.request({ type: "compact" });
+  const { changedAt, error } = await status.waitFor({ state: "error", turn: 1 });
+  expect(error).toMatchObject({ class: "aborted" });
+  expect(Number(changedAt) - begun).toBeGreaterThan(800);
+  await pi.close();
+});
+
+test(`of pi ${olderHost.name} says that a compaction which never began aborted the turn`, async () => {
+  const { service, home, env, status, logInToKimiCli } = await createWatched();
+  logInToKimiCli();
+  // What pi has just compacted it does not compact again, and tells no extension about it.
+  const compacted = "sessionManager.appendCompaction('summary', sessionManager.getBranch()[0].id, 1)";
+  home.write(
+    "compacted.ts",
+    `export default (pi: any) => pi.on("message_update", (_: any, { sessionManager }: any) => { ${compacted}; });\n`,
+  );
+  service.fault({ path: "chat", do: { stallStream: 3 } });
+  const pi = startRpc(olderHost, home, [...ourModel, "-e", join(home.path, "compacted.ts")], env());
+  await status.waitFor({ state: "idle" });
+  await pi.request({ type: "prompt", message: "hello" });
+  await pi.waitFor(({ type }) => type === "message_update");
+  await expect(pi.request({ type: "compact" })).rejects.toThrow("Already compacted");
+  expect(await status.waitFor({ state: "error", turn: 1 })).toMatchObject({ error: { class: "aborted" } });
+  await pi.prompt("again");
+  await status.waitFor({ state: "completed", turn: 2, message: "You said: again" });
+  await pi.close();
+  expect(status.complaints()).toEqual([]);
 });
 
 async function typeLogin(host: PiHost, path: string, world: Awaited<ReturnType<typeof createWatched>>) {

@@ -39,9 +39,9 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     expect(status.split("\n")).toEqual([
       expect.stringMatching(new RegExp(`^pi-kimi-coder \\d+\\.\\d+\\.\\d+ on pi ${host.version}$`)),
       `Login: kimi-cli, ${home.kimiCliPath}`,
-      expect.stringMatching(/^Access token: until [\w ]*\d\d:\d\d \(in 1[45] min\)$/),
+      expect.stringMatching(/^Access token: until [\w ]*\d\d:\d\d \(in 1[45] m\)$/),
       expect.stringMatching(
-        /^Renewed: [\w ]*\d\d:\d\d \((less than a|\d) min.* ago\) by kimi-cli or another program$/,
+        /^Renewed: [\w ]*\d\d:\d\d \((less than a|\d) m.* ago\) by kimi-cli or another program$/,
       ),
       expect.stringMatching(/^Plan: /),
       "Region: kimi.com",
@@ -125,6 +125,7 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
       },
       key: null,
       reason: null,
+      problem: null,
       renewal: { by: "other", at: text, pid: null, login: false },
       plan: null,
       region: "kimi.com",
@@ -136,6 +137,50 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
       cache: { answers: 0, promptTokens: 0, cachedTokens: 0, percent: null },
     });
   });
+
+  test("gives the shell one JSON object where a variable is refused, and a failure", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    const refused = env({ KIMI_CODER_IDENTITY: "somebody" });
+    const json = await runPi(host, home, ["-p", "/kimi status --json"], refused);
+    expect({ stderr: json.stderr, exitCode: json.exitCode }).toEqual({ stderr: "", exitCode: 1 });
+    const problem =
+      "Kimi Coder: KIMI_CODER_IDENTITY is neither pi nor kimi-cli; correct or unset it and start pi again.";
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      version: 1,
+      pi: host.version,
+      ...{ state: "none", login: null, key: null, reason: "configuration", problem },
+      ...{ region: null, api: null, authorizationServer: null, identity: null },
+    });
+    const plain = await runPi(host, home, ["-p", "/kimi status"], refused);
+    expect(plain).toMatchObject({ stdout: "", stderr: `${problem}\n`, exitCode: 1 });
+  });
+
+  test.each([
+    ["--api-key", {}, ["--api-key", "sk-very-secret"], "--api-key", "an API key from --api-key"],
+    ["auth.json", { KIMI_CODER_API_KEY: "sk-other" }, [], "auth.json", "an API key in pi's auth.json"],
+  ])(
+    "knows the plan of the key in %s, and is of one mind with the doctor",
+    async (place, variables, flags, named, said) => {
+      const { service, home, env } = await createWorld();
+      service.apiKeys.add("sk-very-secret");
+      if (place === "auth.json") home.writeAuth({ "kimi-coder": { type: "api_key", key: "sk-very-secret" } });
+      const say = async (command: string) => {
+        const { stdout } = await printPi(host, home, [...flags, command], env(variables));
+        return stdout;
+      };
+      expect(await say("/kimi status")).toContain("\nPlan: not asked yet; type /kimi usage\n");
+      await say("/kimi usage");
+      const status = await say("/kimi status");
+      expect(status).toContain("\nPlan: Moderato (asked just now)\n");
+      expect(status).toMatch(new RegExp(`\nKey: from .*${named}\n`));
+      const doctor = await say("/kimi doctor");
+      expect(doctor).toContain(`✓ Login in use: ${said}, no login\n`);
+      expect(doctor).toContain("✓ API at the host in KIMI_CODE_BASE_URL: answers, and takes the key\n");
+      expect(doctor).toMatch(/\n✓ Quota: \d+ % of the .* used, asked just now\n/);
+      expect(`${status}${doctor}`).not.toMatch(/sk-/);
+    },
+  );
 
   test("is one line without a login", async () => {
     const { home, env } = await createWorld();

@@ -162,6 +162,26 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
     await pi.prompt("hello again");
     expect(pi.events.filter(({ message }) => /83 % of the quota/.test(`${message}`))).toHaveLength(1);
     expect(asked(service)).toBe(2); // the start and the command, not the turns
+
+    // Neither a process beside it nor one that asks again later repeats the warning.
+    age(home, 4 * 60_000);
+    const other = startRpc(host, home, [...ourModel], env());
+    await other.waitFor(({ statusText }) => statusText === "Kimi week 83%");
+    await other.prompt("hello");
+    expect(asked(service)).toBe(3);
+    expect(other.events.filter(({ message }) => /of the quota/.test(`${message}`))).toEqual([]);
+    await other.close();
+    await pi.close();
+  });
+
+  test("is there as soon as somebody has logged in and asks something", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    const pi = startRpc(host, home, [...ourModel], env());
+    await pi.request({ type: "get_state" });
+    logInToKimiCli();
+    await pi.prompt("hello");
+    await pi.waitFor(({ statusText }) => statusText === "Kimi 5h 27% · week 26%");
+    expect(asked(service)).toBe(1);
     await pi.close();
   });
 

@@ -15,9 +15,10 @@ import { stateOf } from "../../extensions/status-file/lifecycle.ts";
 import { createPublisher } from "../../extensions/status-file/publish.ts";
 import { contentOf, readQuota } from "../../extensions/status-file/record.ts";
 import { readBefore } from "../../extensions/status-file/restore.ts";
-import { footerText, quotaWarning } from "../../extensions/usage/footer-text.ts";
+import { footerText } from "../../extensions/usage/footer-text.ts";
 import { readKeptFigures } from "../../extensions/usage/kept.ts";
 import { layout, withoutColour } from "../../extensions/usage/layout.ts";
+import { quotaWarnings } from "../../extensions/usage/quota-warning.ts";
 import { report } from "../../extensions/usage/report.ts";
 import { SECOND } from "../credentials/support/homes.ts";
 import { healthy } from "../doctor/support.ts";
@@ -87,11 +88,9 @@ describe("kimi-coder-usage.json", () => {
       if (!found) return false;
       const notice = { text: "asking Kimi…", tone: "dim" } as const;
       const lines = layout({ kept: found, notice, now: NOW }, width, withoutColour);
-      // What pi's own truncation adds to a line that is cut ends colours, and nothing else.
-      const said = lines.map((line) => line.replaceAll("\u001b[0m", ""));
-      const warned = quotaWarning(found, NOW)?.text ?? "";
+      const warned = quotaWarnings(found, NOW).map(({ text: warning }) => warning);
       const doctor = checkQuota(found, NOW);
-      for (const line of [...said, footerText(found, NOW) ?? "", warned, doctor.says, doctor.fix ?? ""]) {
+      for (const line of [...lines, footerText(found, NOW) ?? "", ...warned, doctor.says, doctor.fix ?? ""]) {
         expect(line).toMatch(SHOWN);
         if (!NO_NUMBER.test(text)) expect(line).not.toMatch(NO_NUMBER);
         expect(line.length).toBeLessThan(2_000);

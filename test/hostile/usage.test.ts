@@ -58,14 +58,14 @@ describe("the figures of the plan", () => {
       expect(figures.wallet?.currency ?? "").toMatch(SHOWN);
       for (const one of figures.windows) {
         expect(one.label).toMatch(SHOWN);
-        const used = usedPercentAt(one, NOW);
+        const used = usedPercentAt(one, NOW, NOW);
         expect(used >= 0 && used <= 100 && one.usedPercent >= 0 && one.usedPercent <= 100).toBe(true);
         expect(one.resetsAt === undefined || Number.isFinite(new Date(one.resetsAt).getTime())).toBe(true);
       }
       for (const cents of Object.values(figures.wallet ?? {})) {
         if (typeof cents === "number") expect(Number.isFinite(cents)).toBe(true);
       }
-      bindingWindow(figures, NOW);
+      bindingWindow(figures, NOW, NOW);
       return true;
     },
   );

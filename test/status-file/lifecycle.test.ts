@@ -119,6 +119,16 @@ describe("the states of an agent", () => {
     });
   });
 
+  test("a refused prompt is a turn of its own, each time, and takes the last answer away", () => {
+    const refused: LifeEvent = { type: "refused", error };
+    const once = live(open, { type: "prompted" }, answer, { type: "closed" }, refused);
+    expect(once).toMatchObject({ turn: 2, rest: failed, message: undefined });
+    expect(stateOf(once)).toBe("error");
+    expect(next(once, refused).turn).toBe(3);
+    const busy = live(open, { type: "prompted" });
+    expect(next(busy, refused)).toBe(busy);
+  });
+
   test("waiting is said while it lasts, from its beginning", () => {
     const waits = live(
       open,

@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { classOf, failureOf } from "../../extensions/status-file/failure.ts";
 import { BEGINNING, type Lifecycle } from "../../extensions/status-file/lifecycle.ts";
 import { textOf } from "../../extensions/status-file/outcome.ts";
-import { claim, OWNER_VARIABLE } from "../../extensions/status-file/owner.ts";
+import { claim, isClaimedBy, OWNER_VARIABLE } from "../../extensions/status-file/owner.ts";
 import { statusPath } from "../../extensions/status-file/path.ts";
-import { createPublisher } from "../../extensions/status-file/publish.ts";
+import { createPublisher, sayUnwritable } from "../../extensions/status-file/publish.ts";
 import { contentOf, readQuota } from "../../extensions/status-file/record.ts";
 import { patienceAfter, saysSettled, USUAL_RETRIES } from "../../extensions/status-file/repetition.ts";
 import { readBefore } from "../../extensions/status-file/restore.ts";
@@ -57,7 +57,10 @@ test("a login is refused where nobody is there", () => {
 test("the file belongs to the first of a family of processes, as long as it lives", () => {
   const alive = () => true;
   const parent: Record<string, string | undefined> = {};
+  expect(isClaimedBy(parent, 10, "/a")).toBe(false);
   expect(claim(parent, 10, "/a", alive)).toBe(true);
+  expect(isClaimedBy(parent, 10, "/a")).toBe(true);
+  expect([isClaimedBy(parent, 11, "/a"), isClaimedBy(parent, 10, "/b")]).toEqual([false, false]);
   expect(claim(parent, 10, "/a", alive)).toBe(true);
   expect(claim({ ...parent }, 11, "/a", alive)).toBe(false);
   expect(claim({ ...parent }, 11, "/a", () => false)).toBe(true);
@@ -86,7 +89,8 @@ describe("writing", () => {
     expect(readdirSync(folder)).toHaveLength(2);
     next(contentOf({ ...life, running: true }, 7, null));
     expect(readdirSync(folder)).toEqual(["s.json"]);
-    expect(readBefore(path, 8)).toMatchObject({ state: "ours", life: undefined });
+    for (const pid of [8, undefined])
+      expect(readBefore(path, pid)).toMatchObject({ state: "ours", life: undefined });
   });
 
   test("removes the long message of a pi that was killed, and no other file", () => {
@@ -117,6 +121,38 @@ describe("writing", () => {
     const publish = publisher(join(folder, "d"), said);
     publish(contentOf(BEGINNING, 7, null));
     publish(contentOf(done, 7, null));
+    expect(said).toEqual([
+      expect.stringContaining("cannot be written (EISDIR); name another in KIMI_CODER_STATUS_FILE."),
+    ]);
+  });
+
+  test.each([
+    ["ENOSPC", "free the disk, or name"],
+    ["EDQUOT", "free the disk, or name"],
+    ["EACCES", "make it writable, or name"],
+    ["EROFS", "make it writable, or name"],
+    ["EISDIR", "name"],
+    ["ENOTDIR", "name"],
+    ["EFTYPE", "name"],
+    ["something else is in it", "name"],
+  ])("that fails with %s says: %s another", (why, action) => {
+    expect(sayUnwritable("/s.json", why)).toBe(
+      `Kimi Coder: the status file /s.json cannot be written (${why}); ${action} another in KIMI_CODER_STATUS_FILE.`,
+    );
+  });
+
+  test("keeps the beginning of a long message whose own file cannot be written", () => {
+    const path = join(folder, "s.json");
+    const said: string[] = [];
+    mkdirSync(`${path}.message-1000.txt`);
+    const message = "€".repeat(5_000);
+    publisher(path, said)(contentOf({ ...done, message }, 7, null));
+    const record = JSON.parse(readFileSync(path, "utf8"));
+    expect(record).toMatchObject({ state: "completed", messageFile: null });
+    expect(record.message).toMatch(/^€+…$/);
+    const length = Buffer.byteLength(record.message);
+    expect(length).toBeLessThanOrEqual(8_192);
+    expect(length).toBeGreaterThan(8_192 - 4);
     expect(said).toEqual([expect.stringContaining("(EISDIR)")]);
   });
 

@@ -86,6 +86,59 @@ describe("GET /usages", () => {
     ]);
   });
 
+  test.each([
+    [1, "SECOND", "other", "1 second"],
+    [90, "SECOND", "other", "90 seconds"],
+    [1, "MINUTE", "other", "1 minute"],
+    [30, "MINUTE", "other", "30 minutes"],
+    [60, "MINUTE", "other", "1 hour"],
+    [2, "HOUR", "other", "2 hours"],
+    [1, "DAY", "other", "1 day"],
+    [2, "WEEK", "other", "14 days"],
+    [1, "WEEK", "week", "week"],
+    [1, "MONTH", "month", "month"],
+    [3, "MONTH", "other", "3 months"],
+    [1, "MOON", "other", "other"],
+    [13, "MONTH", "other", "13 months"],
+    [5000, "MONTH", "other", "other"],
+  ])("%i %s is %s: %s", (duration, unit, kind, label) => {
+    const limits = [{ window: { duration, timeUnit: `TIME_UNIT_${unit}` }, detail: { limit: 4, used: 1 } }];
+    expect(parseUsages({ limits })?.windows).toMatchObject([{ kind, label }]);
+  });
+
+  test("a calendar month is as long as it is, and several have no length that is known", () => {
+    const of = (duration: number) =>
+      parseUsages({
+        limits: [
+          {
+            window: { duration, timeUnit: "TIME_UNIT_MONTH" },
+            detail: { limit: 4, used: 1, resetTime: "2027-03-15T00:00:00Z" },
+          },
+        ],
+      })?.windows[0]?.length;
+    expect(of(1)).toBe(28 * 24 * HOUR);
+    expect(of(2)).toBeUndefined();
+  });
+
+  test("come shortest first, those of unknown length last", () => {
+    const limit = (duration: number, unit: string) => ({
+      window: { duration, timeUnit: `TIME_UNIT_${unit}` },
+      detail: { limit: 4, used: 1 },
+    });
+    const limits = [limit(1, "MOON"), limit(1, "MONTH"), limit(2, "DAY"), limit(5, "HOUR"), limit(1, "HOUR")];
+    const usages = { limit_month_code: { used_ratio: 0.1 } };
+    const windows = parseUsages({ usage: { limit: 4, used: 1 }, limits, usages })?.windows ?? [];
+    expect(windows.map(({ label }) => label)).toEqual([
+      "1 hour",
+      "5 hours",
+      "2 days",
+      "week",
+      "month",
+      "month, code",
+      "other",
+    ]);
+  });
+
   test("a month's length is that of the month before its reset", () => {
     const at = (reset_time: string) =>
       parseUsages({ usages: { limit_month_total: { used_ratio: 0, reset_time } } })?.windows[0]?.length;
@@ -104,17 +157,48 @@ test("GET /me gives the plan's name, on one line", () => {
 describe("the binding window", () => {
   const window = (usedPercent: number, resetsAt?: number) =>
     ({ kind: "other", label: "x", usedPercent, resetsAt, length: undefined }) as const;
+  const paced = (kind: "5h" | "week", usedPercent: number, left: number) =>
+    ({
+      kind,
+      label: kind,
+      usedPercent,
+      resetsAt: now + left,
+      length: kind === "5h" ? 5 * HOUR : 168 * HOUR,
+    }) as const;
   test("is the one used most; of several the one that resets first", () => {
     const [low, late, early] = [window(10, now + 1), window(50, now + 9), window(50, now + 5)];
-    expect(bindingWindow({ windows: [low, late, early] }, now)).toBe(early);
-    expect(bindingWindow({ windows: [early, late, window(50)] }, now)).toBe(early);
-    expect(bindingWindow({ windows: [] }, now)).toBeUndefined();
+    expect(bindingWindow({ windows: [low, late, early] }, now, now)).toBe(early);
+    expect(bindingWindow({ windows: [early, late, window(50)] }, now, now)).toBe(early);
   });
   test("is not one that was reset since", () => {
     const [full, half] = [window(100, now), window(50, now + 1)];
-    expect(bindingWindow({ windows: [full, half] }, now)).toBe(half);
-    expect(usedPercentAt(full, now)).toBe(0);
-    expect(usedPercentAt(full, now - 1)).toBe(100);
+    expect(bindingWindow({ windows: [full, half] }, now, now - 1)).toBe(half);
+    expect(usedPercentAt(full, now, now - 1)).toBe(0);
+    expect(usedPercentAt(full, now - 1, now - 1)).toBe(100);
+  });
+  test("is the one that is empty earliest at this pace, whatever is used of the others", () => {
+    const [week, hours] = [paced("week", 60, 48 * HOUR), paced("5h", 50, 4 * HOUR)];
+    expect(bindingWindow({ windows: [week, hours] }, now, now)).toBe(hours);
+    const sooner = paced("week", 99, 100 * HOUR);
+    expect(bindingWindow({ windows: [hours, sooner] }, now, now)).toBe(sooner);
+    const slow = paced("5h", 50, HOUR);
+    expect(bindingWindow({ windows: [slow, week] }, now, now)).toBe(week);
+  });
+  test("is a full one before any other", () => {
+    const [full, hours] = [paced("week", 100, 48 * HOUR), paced("5h", 99, 4 * HOUR)];
+    expect(bindingWindow({ windows: [hours, full] }, now, now)).toBe(full);
+  });
+  test("is none where nothing is used", () => {
+    expect(bindingWindow({ windows: [window(0), window(0, now + 1)] }, now, now)).toBeUndefined();
+    expect(bindingWindow({ windows: [window(100, now)] }, now, now - 1)).toBeUndefined();
+    expect(bindingWindow({ windows: [] }, now, now)).toBeUndefined();
+  });
+  test("counts what was fetched after the reset that the window tells of", () => {
+    const late = window(97, now - 60_000);
+    expect(usedPercentAt(late, now, now)).toBe(97);
+    expect(usedPercentAt(late, now, now - 60_000)).toBe(97);
+    expect(usedPercentAt(late, now, now - 60_001)).toBe(0);
+    expect(bindingWindow({ windows: [late] }, now, now)).toBe(late);
   });
 });
 
@@ -173,7 +257,10 @@ describe("whatever comes in", () => {
           if (window.length !== undefined) expect(window.length).toBeGreaterThan(0);
         }
         expect(figures.windows.length).toBeLessThanOrEqual(12);
-        if (figures.windows.length > 0) expect(figures.windows).toContain(bindingWindow(figures, at));
+        const binding = bindingWindow(figures, at, at);
+        if (figures.windows.some(({ usedPercent }) => usedPercent > 0))
+          expect(figures.windows).toContain(binding);
+        else expect(binding).toBeUndefined();
         if (figures.parallelLimit !== undefined) expect(figures.parallelLimit).toBeGreaterThan(0);
         const { leftCents, totalCents } = figures.wallet ?? { leftCents: 0, totalCents: 0 };
         for (const cents of [leftCents, totalCents ?? 0]) expect(cents).toBeGreaterThanOrEqual(0);

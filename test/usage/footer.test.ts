@@ -1,8 +1,9 @@
 /** The quota in the footer: what it says, when it asks, and when it warns. */
 import { expect, test, vi } from "vitest";
 import { parseUsages } from "../../extensions/usage/figures.ts";
-import { createFooter, warnedInProcess } from "../../extensions/usage/footer.ts";
+import { createFooter } from "../../extensions/usage/footer.ts";
 import { footerText } from "../../extensions/usage/footer-text.ts";
+import { type QuotaWarning, quotaWarnings, wasGiven } from "../../extensions/usage/quota-warning.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -22,21 +23,30 @@ function createSession() {
   let now = start;
   let shares: Readonly<Record<string, number>> = { limit_5h: 0.31, limit_7d: 0.06 };
   let resetsAt = start + 3 * HOUR;
-  let onDisk: ReturnType<typeof kept> | undefined;
+  /** By account. */
+  const onDisk = new Map<string, ReturnType<typeof kept>>();
+  let account: string | undefined = "a";
   const statuses: (string | undefined)[] = [];
   const notified: string[] = [];
   const refresh = vi.fn(async (): Promise<unknown> => {
-    onDisk = kept(shares, now, resetsAt);
-    return { state: "fresh", kept: onDisk, region: "kimi.com" };
+    const fresh = kept(shares, now, resetsAt);
+    if (account !== undefined) onDisk.set(account, fresh);
+    return { state: "fresh", kept: fresh, region: "kimi.com" };
   });
   const stop = vi.fn();
+  const givenElsewhere: QuotaWarning[] = [];
   // Only what createFooter uses; the compiler cannot know that.
   const parts = JSON.parse("{}");
   Object.assign(parts, {
-    usage: { last: async () => onDisk, refresh, stop },
+    usage: {
+      known: async () => ({ account, kept: account && onDisk.get(account) }),
+      refresh,
+      claimWarnings: (_account: string, warnings: readonly QuotaWarning[]) =>
+        warnings.filter((warning) => !wasGiven(warning, givenElsewhere, now)),
+      stop,
+    },
     handKey: async () => undefined,
     now: () => now,
-    warned: new Set(),
   });
   const ctx = JSON.parse("{}");
   Object.assign(ctx, {
@@ -62,8 +72,13 @@ function createSession() {
       resetsAt = reset;
     },
     keepByAnother: (figures: ReturnType<typeof kept>) => {
-      onDisk = figures;
+      onDisk.set("a", figures);
     },
+    logIn: (next: string | undefined) => {
+      account = next;
+    },
+    warnElsewhere: (warnings: readonly QuotaWarning[]) => givenElsewhere.push(...warnings),
+    loseFile: () => onDisk.clear(),
   };
 }
 
@@ -166,9 +181,107 @@ test("shows the window that ends first whatever it is", () => {
   expect(text({ limit_5h: 0.1, limit_month_total: 0.3 })).toBe("Kimi 5h 10% · month 30%");
 });
 
-test("the warnings given are the process's, not the file's", () => {
-  const warned = warnedInProcess();
-  warned.add("test");
-  expect(warnedInProcess()).toBe(warned);
-  warned.delete("test");
+test("shows nothing of the account before, and asks at once for the one after", async () => {
+  const { refresh, turn, shown, logIn, pass } = createSession();
+  await turn();
+  expect(shown()).toBe("Kimi 5h 31% · week 6%");
+  refresh.mockImplementation(async () => ({ state: "failed", failure: { state: "unusable" } }));
+  logIn("b");
+  await turn();
+  expect(shown()).toBeUndefined();
+  expect(refresh).toHaveBeenCalledTimes(2);
+  pass(1_000);
+  await turn();
+  expect(refresh).toHaveBeenCalledTimes(2);
+  logIn(undefined);
+  await turn();
+  expect(shown()).toBeUndefined();
+  expect(refresh).toHaveBeenCalledTimes(2);
+});
+
+test("asks as soon as somebody has logged in", async () => {
+  const { refresh, turn, shown, logIn } = createSession();
+  logIn(undefined);
+  await turn();
+  expect(refresh).not.toHaveBeenCalled();
+  logIn("b");
+  await turn();
+  expect(shown()).toBe("Kimi 5h 31% · week 6%");
+});
+
+test("says the age of what is known at once when a prompt begins", async () => {
+  const { refresh, turn, pass, shown } = createSession();
+  await turn();
+  pass(9 * HOUR);
+  refresh.mockImplementation(() => new Promise(() => {}));
+  void turn();
+  expect(shown()).toBe("Kimi 5h 0% · week 0% (9 h ago)");
+});
+
+test("keeps what it knows where the file cannot be written, and the newer of the two", async () => {
+  const { turn, shown, loseFile, keepByAnother, pass } = createSession();
+  await turn();
+  loseFile();
+  pass(1_000);
+  await turn();
+  expect(shown()).toBe("Kimi 5h 31% · week 6%");
+  keepByAnother(kept({ limit_5h: 0.9 }, start - HOUR));
+  await turn();
+  expect(shown()).toBe("Kimi 5h 31% · week 6%");
+  keepByAnother(kept({ limit_5h: 0.4 }, start + 500));
+  await turn();
+  expect(shown()).toBe("Kimi 5h 40%");
+});
+
+test("does not give a warning that another process has given", async () => {
+  const { turn, use, notified, warnElsewhere } = createSession();
+  use({ limit_5h: 0.85 });
+  warnElsewhere(quotaWarnings(kept({ limit_5h: 0.81 }), start));
+  await turn();
+  expect(notified).toEqual([]);
+});
+
+test("warns of each limit, though another one ends first", async () => {
+  const { turn, use, notified } = createSession();
+  use({ limit_5h: 0.85, limit_7d: 0.96 });
+  await turn();
+  expect(notified).toEqual([
+    expect.stringContaining("85 % of the quota for 5 hours"),
+    expect.stringContaining("96 % of the quota for this week"),
+  ]);
+});
+
+test("a reset that is told a little differently is the same one", () => {
+  const warnings = (resetsAt: number) => quotaWarnings(kept({ limit_5h: 0.85 }, start, resetsAt), start);
+  // Half of any grid of minutes lies between these two.
+  const [first, second, next] = [-300, 300, 5 * HOUR].map((ms) => warnings(start + HOUR + 5 * MINUTE + ms));
+  const [again] = second ?? [];
+  const [other] = next ?? [];
+  if (!first || !again || !other) throw new Error("no warning");
+  expect(wasGiven(again, first, start)).toBe(true);
+  expect(wasGiven(other, first, start)).toBe(false);
+});
+
+test("a warning of a window without a reset is given anew when the window's length is over", () => {
+  const figures = parseUsages({ usage: { limit: "100", used: "83" } });
+  if (!figures) throw new Error("no figures");
+  const at = (now: number) => quotaWarnings({ figures, fetchedAt: now }, now);
+  const [later] = at(start + 100 * HOUR);
+  if (!later) throw new Error("no warning");
+  expect(wasGiven(later, at(start), start + 100 * HOUR)).toBe(true);
+  expect(wasGiven(later, at(start), start + 168 * HOUR)).toBe(false);
+});
+
+test("a warning says of a window that is due to reset that it resets soon", () => {
+  const [warning] = quotaWarnings(kept({ limit_5h: 0.97 }, start, start - MINUTE), start);
+  expect(warning?.text).toBe(
+    "Kimi Coder: 97 % of the quota for 5 hours is used; it resets soon, /kimi usage shows all of it.",
+  );
+});
+
+test("the quota for one day is that for 1 day", () => {
+  const window = { duration: 1, timeUnit: "TIME_UNIT_DAY" };
+  const figures = parseUsages({ limits: [{ window, detail: { limit: "100", used: "83" } }] });
+  const [warning] = figures ? quotaWarnings({ figures, fetchedAt: start }, start) : [];
+  expect(warning?.text).toContain("83 % of the quota for 1 day is used;");
 });

@@ -3,8 +3,9 @@ import { visibleWidth } from "@mariozechner/pi-tui";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseUsages } from "../../extensions/usage/figures.ts";
-import { layout, type Paint, type View, withoutColour } from "../../extensions/usage/layout.ts";
+import { layout, type View, withoutColour } from "../../extensions/usage/layout.ts";
 import { emptyAt } from "../../extensions/usage/pace.ts";
+import type { Paint } from "../../extensions/usage/spans.ts";
 import { newerUsages } from "../support/kimi-service/index.ts";
 
 const MINUTE = 60_000;
@@ -88,6 +89,77 @@ describe("the layout", () => {
     const later = view(hasty, { now: now + 4 * HOUR });
     expect(plain(later, 80)[2]).toMatch(/^ {2}5 hours {2}░+ {3}0 % used {2}was reset since$/);
     expect(plain(later, 80)[3]).toMatch(/^▸ week /);
+  });
+
+  test("marks the window that the pace says is empty first, and none where nothing is used", () => {
+    const of = (week: number, hours: number) => ({
+      usages: {
+        limit_5h: { used_ratio: hours, reset_time: new Date(now + 4 * HOUR).toISOString() },
+        limit_7d: { used_ratio: week, reset_time: new Date(now + 48 * HOUR).toISOString() },
+      },
+    });
+    const lines = plain(view(of(0.6, 0.5)), 200);
+    expect(lines[2]).toMatch(/^▸ 5 hours .* at this rate empty in 1 h$/);
+    expect(lines[3]).toMatch(/^ {2}week /);
+    expect(plain(view(of(0, 0)), 200).join()).not.toContain("▸");
+  });
+
+  test("does not take figures for older than a reset that they were fetched after", () => {
+    const body = {
+      usages: { limit_5h: { used_ratio: 0.97, reset_time: new Date(now - MINUTE).toISOString() } },
+    };
+    expect(plain(view(body), 80)[2]).toMatch(/ 97 % used {2}resets soon$/);
+  });
+
+  /** All that a window can say, at its longest. */
+  const crowded = {
+    usages: Object.fromEntries(
+      ["limit_5h", "limit_7d", "limit_month_total", "limit_month_code"].map((name) => {
+        const left = name.includes("month") ? 20 * 24 + 20 : 4;
+        return [name, { used_ratio: 0.55, reset_time: new Date(now + left * HOUR).toISOString() }];
+      }),
+    ),
+  };
+
+  test("cuts nothing off from 40 columns on", () => {
+    for (let width = 40; width <= 200; width++) {
+      const text = plain(view(crowded), width).join("\n");
+      expect(text, `${width}`).not.toContain("…");
+      expect(text.match(/at this rate empty in \d+ d/g), `${width}`).toHaveLength(2);
+      for (const line of text.split("\n")) expect(visibleWidth(line)).toBeLessThanOrEqual(width);
+    }
+  });
+
+  test("shortens a long name, not what follows it", () => {
+    const name = "a limit whose name takes forty characters";
+    const usages = { [name]: { used_ratio: 0.31, reset_time: new Date(now + 500 * HOUR).toISOString() } };
+    for (const width of [40, 60, 80, 100]) {
+      const text = plain(view({ usages }), width).join("\n");
+      expect(text).toMatch(/a limit who\S*.*…/);
+      expect(text).toContain("31 % used");
+      expect(text).toMatch(/resets 11 Dec \d\d:00 \(in 20 d 20 h\)/);
+    }
+  });
+
+  test("has no escapes in it without colour, however much is cut", () => {
+    const shown = view({
+      ...crowded,
+      usages: { ...crowded.usages, "a limit whose name takes forty characters": { used_ratio: 0.4 } },
+      user: { membership: { level: "a plan whose name takes forty characters" } },
+      boosterWallet: { balance: { amountLeft: "15000000000" } },
+    });
+    const notices = [
+      undefined,
+      { text: "Kimi Coder: something is wrong; do something.", tone: "error" } as const,
+    ];
+    for (const notice of notices) {
+      for (let width = 1; width <= 200; width++)
+        expect(layout({ ...shown, notice }, width, withoutColour).join("\n")).not.toContain("\u001b");
+    }
+  });
+
+  test("says the date of figures that are older than a week", () => {
+    expect(plain(view(hasty, {}, now - 21 * 24 * HOUR), 80).at(-1)).toBe("As of 30 Oct 12:00 (21 d ago)");
   });
 
   test("says when a window is used up", () => {

@@ -52,6 +52,33 @@ test("says what is known", () => {
   });
 });
 
+test("never says 100 for less", () => {
+  const percent = (used_ratio: number) =>
+    report(kept({ usages: { limit_5h: { used_ratio } } }), undefined, now).windows[0]?.usedPercent;
+  expect(percent(0.99996)).toBe(99.99);
+  expect(percent(0.9999)).toBe(99.99);
+  expect(percent(1)).toBe(100);
+  expect(percent(0.29)).toBe(29);
+});
+
+test("binding is what is empty first at this rate, and nothing where nothing is used", () => {
+  const binding = (week: number, hours: number) => {
+    const usages = {
+      limit_5h: { used_ratio: hours, reset_time: "2026-11-20T16:00:00Z" },
+      limit_7d: { used_ratio: week, reset_time: "2026-11-22T12:00:00Z" },
+    };
+    return report(kept({ usages }), undefined, now).windows.map((window) => window.binding);
+  };
+  expect(binding(0.6, 0.5)).toEqual([true, false]);
+  expect(binding(0.6, 0)).toEqual([false, true]);
+  expect(binding(0, 0)).toEqual([false, false]);
+});
+
+test("figures fetched after the reset they tell of are not zeroed", () => {
+  const late = { usages: { limit_5h: { used_ratio: 0.97, reset_time: "2026-11-20T11:58:30Z" } } };
+  expect(report(kept(late), undefined, now).windows[0]?.usedPercent).toBe(97);
+});
+
 test("the schema takes members that may come, and nothing else", () => {
   const made = report(kept(newerUsages(now)), undefined, now);
   const [window] = made.windows;

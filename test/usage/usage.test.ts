@@ -194,6 +194,29 @@ describe("a refresh", () => {
     expect(readFileSync(made.path, "utf8")).not.toContain("sk-");
   });
 
+  test("says whose figures are known, and that a login has changed", async () => {
+    let path = "/kimi";
+    const credential = {
+      current: async () => ({ state: "ready", token: { accessToken: "first" }, store: { ...store, path } }),
+      look: async () => ({ state: "use", store: { ...store, path } }),
+    };
+    const made = parts({ ask: async () => answer, credential });
+    const usage = createUsage(made);
+    const before = await usage.known();
+    expect(before).toEqual({ account: expect.stringMatching(/^[0-9a-f]{16}$/), kept: undefined });
+    await usage.refresh();
+    expect(await usage.known()).toEqual({ account: before.account, kept: { figures, fetchedAt: 5_000 } });
+    path = "/another";
+    const after = await usage.known();
+    expect(after.kept).toBeUndefined();
+    expect(after.account).not.toBe(before.account);
+    expect((await usage.known("sk-by-hand")).account).not.toBe(after.account);
+    const nobody = { account: undefined, kept: undefined };
+    expect(await createUsage({ ...made, refusal: "Kimi Coder: no." }).known()).toEqual(nobody);
+    const none = parts({ credential: { look: async () => ({ state: "none" }) } });
+    expect(await createUsage(none).known()).toEqual(nobody);
+  });
+
   test("asks nobody without a login, or while a variable is wrong", async () => {
     const ask = () => Promise.reject(new Error("asked"));
     const none = { state: "none", reason: { kind: "no-login" } };

@@ -1,4 +1,5 @@
 /** Many processes over one folder in memory, whose steps are interleaved, and which are killed, at random. */
+import { judgeLife, type Life } from "../../../extensions/concurrency/liveness.ts";
 import {
   draw,
   leave,
@@ -10,6 +11,9 @@ import {
   type Ticket,
   tryToEnter,
 } from "../../../extensions/concurrency/tickets.ts";
+
+/** Longer than anybody is given to be silent, ms; what is left of the dead is not yet rubbish. */
+const SILENT = 200_000;
 
 /** A listing under way: it may or may not contain what is touched before it ends (readdir(3)). */
 interface Listing {
@@ -51,7 +55,8 @@ export interface Scene {
 export function play({ workers: count, limit, death, refusal, random }: Scene): Outcome {
   const names = new Set<string>();
   const dead = new Set<string>();
-  const isDead = (id: string) => dead.has(id);
+  /** Those whose look at another's file is under way. */
+  const looking = new Set<Worker>();
   const rules = (): Rules => ({ limit, pausedUntil: undefined });
   let time = 0;
   let mostInside = 0;
@@ -63,8 +68,10 @@ export function play({ workers: count, limit, death, refusal, random }: Scene): 
     me.ticket = ticket;
     me.drawnAt = time;
     for (let again = true; again; ) {
-      while ((yield* tryToEnter(ticket, rules, isDead)).state !== "entered") {
-        if (random() < 0.1) yield* sweep(isDead);
+      while (
+        (yield* tryToEnter(ticket, rules, (id, name) => judge(me, id, name) !== "alive")).state !== "entered"
+      ) {
+        if (random() < 0.1) yield* sweep((id, name) => judge(me, id, name) === "gone");
       }
       me.inside = true;
       check(me);
@@ -106,6 +113,17 @@ export function play({ workers: count, limit, death, refusal, random }: Scene): 
     if (!me.steppedBack && inside.length + before.length > limit) overtaken += 1;
   }
 
+  /** What liveness says; the others go on between the listing and this, and some processes cannot be looked at. */
+  function judge(me: Worker, id: string, name: string): Life {
+    looking.add(me);
+    for (let steps = Math.floor(random() * 4); steps > 0; steps--) stepAny();
+    looking.delete(me);
+    const ended = dead.has(id);
+    if (Number(id.slice(1)) % 2 === 0)
+      return judgeLife(ended ? "ended" : "running", names.has(name) ? 0 : undefined, 0);
+    return judgeLife("unknown", names.has(name) ? (ended ? -SILENT : 0) : undefined, 0);
+  }
+
   function touch(name: string): void {
     for (const { listing } of workers) listing?.touched.add(name);
   }
@@ -143,12 +161,16 @@ export function play({ workers: count, limit, death, refusal, random }: Scene): 
     me.ended = done === true;
   }
 
-  for (; time < count * 20_000; time++) {
-    const living = workers.filter(({ ended }) => !ended);
+  function stepAny(): boolean {
+    const living = workers.filter((one) => !one.ended && !looking.has(one));
     const chosen = living[Math.floor(random() * living.length)];
-    if (!chosen) break;
+    if (!chosen) return false;
+    time += 1;
     step(chosen);
+    return true;
   }
+
+  while (time < count * 20_000 && stepAny());
   // Whoever comes next clears up.
   for (const name of names) if (dead.has(name.slice(name.lastIndexOf("-") + 1))) names.delete(name);
   return { mostInside, overtaken, finished: workers.every(({ ended }) => ended), left: [...names] };

@@ -1,35 +1,34 @@
-/** Makes the next call of one file-system function fail: `globalThis.fault = { call, code }`. Loaded with --require. */
+/**
+ * Makes calls of file-system functions fail: `globalThis.faults = [{ call, code, skip }]`, each once, after `skip` calls
+ * that work. Loaded with --require.
+ */
 const fs = require("node:fs");
 const { syncBuiltinESMExports } = require("node:module");
 
-const CALLS = ["open", "write", "fsync", "close", "chown", "chmod", "rename", "realpath", "stat"];
+const SYNC = "close fchmod fchown fsync ftruncate lstat mkdir open readdir readlink rename unlink write"
+  .split(" ")
+  .map((name) => `${name}Sync`);
+
 function struck(name) {
-  if (globalThis.fault?.call !== name) return undefined;
-  const { code } = globalThis.fault;
-  globalThis.fault = undefined;
-  return Object.assign(new Error(code), { code });
+  const fault = globalThis.faults?.find(({ call }) => call === name);
+  if (!fault || fault.skip-- > 0) return undefined;
+  globalThis.faults.splice(globalThis.faults.indexOf(fault), 1);
+  return Object.assign(new Error(fault.code), { code: fault.code });
 }
-for (const call of CALLS) {
-  const real = fs[call];
-  fs[call] = (...args) => {
-    const error = struck(call);
-    if (!error) return real.apply(fs, args);
-    if (call === "close") real.call(fs, args[0], () => {});
-    process.nextTick(args.at(-1), error);
-  };
-}
-for (const call of [
-  ...CALLS.map((name) => `${name}Sync`),
-  "writeFileSync",
-  "mkdirSync",
-  "lstatSync",
-  "readlinkSync",
-]) {
+
+const realFsync = fs.fsync;
+fs.fsync = (...args) => {
+  const error = struck("fsync");
+  if (error) process.nextTick(args.at(-1), error);
+  else realFsync.apply(fs, args);
+};
+for (const call of SYNC) {
   const real = fs[call];
   fs[call] = (...args) => {
     const error = struck(call);
     if (!error) return real.apply(fs, args);
     if (call === "closeSync") real.apply(fs, args);
+    if (call === "writeSync") real(args[0], args[1], args[2], 1, args[4]); // the disk is full in the middle
     throw error;
   };
 }

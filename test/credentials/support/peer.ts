@@ -8,8 +8,8 @@ import { lockDirectory } from "../../../extensions/credentials/directory-lock.ts
 import { lockFile } from "../../../extensions/credentials/flock.ts";
 import { kimiCliStore } from "../../../extensions/credentials/kimi-cli.ts";
 import { kimiCodeStore } from "../../../extensions/credentials/kimi-code.ts";
-import { lockWithOwnerFile } from "../../../extensions/credentials/opencode-lock.ts";
-import type { LockOutcome } from "../../../extensions/credentials/store.ts";
+import { opencodeKimiFullStore } from "../../../extensions/credentials/opencode-kimi-full.ts";
+import type { CredentialStore, LockOutcome } from "../../../extensions/credentials/store.ts";
 
 const [task, kind = "", place = "", counter = "", times = ""] = process.argv.slice(3);
 const TIMEOUT = 50_000;
@@ -20,8 +20,8 @@ function take(): Promise<LockOutcome> {
       return lockFile(place, TIMEOUT);
     case "directory":
       return lockDirectory(place, { stale: 5_000, update: 1_000 }, TIMEOUT);
-    case "owner-file":
-      return lockWithOwnerFile(place, TIMEOUT);
+    case "opencode":
+      return takeBoth(opencodeKimiFullStore({ data: place }));
     case "kimi-cli":
       return kimiCliStore({ share: place }).lockAmongPi(TIMEOUT);
     case "kimi-code":
@@ -33,6 +33,15 @@ function take(): Promise<LockOutcome> {
     default:
       throw new Error(`no such lock: ${kind}`);
   }
+}
+
+/** As a renewal takes them. */
+async function takeBoth(store: CredentialStore): Promise<LockOutcome> {
+  const outer = await store.lockAmongPi(TIMEOUT);
+  if (outer.state !== "held") return outer;
+  const inner = await store.lockOfOwner(TIMEOUT);
+  if (inner.state !== "held") return inner;
+  return { state: "held", release: () => inner.release().then(outer.release) };
 }
 
 async function taken(): Promise<() => Promise<void>> {

@@ -104,6 +104,8 @@ export function startStepped(around: Surroundings): SteppedProcess {
     lockOfOwner: (timeout) => step(async () => owned(await waitForFlock(timeout), flocks)),
     save: (token) =>
       around.diskFails() ? Promise.resolve({ state: "failed", code: "ENOSPC" }) : world.kimiCli.save(token),
+    rehearse: () =>
+      step(async () => (around.diskFails() ? { state: "failed", code: "ENOSPC" } : world.kimiCli.rehearse())),
     replace: (replaces, token) =>
       step(async () => {
         if (around.diskFails()) return { state: "failed", code: "ENOSPC" };

@@ -47,7 +47,7 @@ export interface World {
   readonly clock: FakeClock;
   readonly service: KimiService;
   readonly kimiCli: LoginStore;
-  readonly kimiCode: CredentialStore;
+  readonly kimiCode: LoginStore;
   readonly piAuth: PiAuth;
   readonly authPath: string;
   readonly memoryPath: string;

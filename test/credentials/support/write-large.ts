@@ -1,9 +1,18 @@
-/** Overwrites a file by more than the process may write into one. */
-import { writeFileAtomically, writeFileAtomicallySync } from "../../../extensions/credentials/file.ts";
+/** Overwrites a file by more than the process may write into one, or rehearses to. */
+import {
+  rehearseWrite,
+  writeFileAtomically,
+  writeFileAtomicallySync,
+} from "../../../extensions/credentials/file.ts";
 
-// write-file-atomic's signal-exit would otherwise end the process with this signal, sooner or later.
+// The signal would otherwise end the process, which a full disk does not.
 process.on("SIGXFSZ", () => {});
 
-const [path = "", how] = process.argv.slice(3);
-const write = how === "sync" ? writeFileAtomicallySync : writeFileAtomically;
-console.log(JSON.stringify(await write(path, "x".repeat(100_000), { mode: 0o600 })));
+const [path = "", how = ""] = process.argv.slice(3);
+const text = "x".repeat(100_000);
+const WAYS: Record<string, () => unknown> = {
+  async: () => writeFileAtomically(path, text, { mode: 0o600 }),
+  sync: () => writeFileAtomicallySync(path, text, { mode: 0o600 }),
+  rehearsal: () => rehearseWrite(path, text.length, { mode: 0o600 }),
+};
+console.log(JSON.stringify(await WAYS[how]?.()));

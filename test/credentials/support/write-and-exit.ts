@@ -1,0 +1,11 @@
+/** Exits, or is killed, while its file is being forced onto the disk. */
+import { readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { writeFileAtomically } from "../../../extensions/credentials/file.ts";
+
+const [path = "", signal] = process.argv.slice(3);
+void writeFileAtomically(path, "new", { mode: 0o600 });
+await Promise.resolve();
+process.stdout.write(`${readdirSync(dirname(path)).length} files\n`);
+if (signal) process.kill(process.pid, signal);
+process.exit();
