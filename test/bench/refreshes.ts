@@ -33,7 +33,8 @@ export async function measureRefreshes({ quick, note }: Extent): Promise<Row[]> 
     const script = join(root, "test", "bench", "refreshing.ts");
     const finished = await run(
       process.execPath,
-      ["--expose-gc", jiti, script, String(WARM_UP), String(refreshes)],
+      // What V8 compiles for speed, or forgets to have compiled, is code, not what a refresh leaves behind.
+      ["--expose-gc", "--no-opt", "--no-flush-bytecode", jiti, script, String(WARM_UP), String(refreshes)],
       {
         cwd: root,
         env: home.env(service.environment),
