@@ -59,7 +59,7 @@ const SAME_MTIME = 1_500;
  * holder's directory, a late one must not remove the directory that a quicker one has just made; and a holder that
  * slept too long must not remove its successor's.
  */
-function guardedFs(stale: number) {
+export function guardedFs(stale: number) {
   let ours: number | undefined;
 
   function remove(path: string): void {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, 
 import { join } from "node:path";
 import { lock } from "proper-lockfile";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { lockDirectory } from "../../extensions/credentials/directory-lock.ts";
+import { guardedFs, lockDirectory } from "../../extensions/credentials/directory-lock.ts";
 import { put, temporaryDirectory } from "./support/homes.ts";
 import { startNode } from "./support/processes.ts";
 
@@ -124,5 +124,65 @@ describe("a directory lock among processes", () => {
     const then = new Date(Date.now() - OPTIONS.stale - 1);
     utimesSync(`${file}.lock`, then, then);
     expect(await lockDirectory(file, OPTIONS, 0)).toMatchObject({ state: "held" });
+  });
+});
+
+describe("the calls by which proper-lockfile works", () => {
+  /** A lock's folder that was last touched `ago` ms ago. */
+  function folder(ago: number): string {
+    const file = join(temporaryDirectory(), "file");
+    leaveDead(file, ago);
+    return `${file}.lock`;
+  }
+  type Calls = ReturnType<typeof guardedFs>;
+  const rmdir = (calls: Calls, path: string) =>
+    new Promise<unknown>((done) => calls.rmdir(path, (error) => done(error)));
+  const touch = (calls: Calls, path: string, at: Date) =>
+    new Promise<unknown>((done) => calls.utimes(path, at, at, done));
+
+  it("remove a dead holder's folder", async () => {
+    const path = folder(5_001);
+    expect(await rmdir(guardedFs(5_000), path)).toBeNull();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it("do not remove the folder that a quicker waiter has made in its place", async () => {
+    const path = folder(4_000);
+    expect(await rmdir(guardedFs(5_000), path)).toMatchObject({ code: "ELOCKED" });
+    expect(existsSync(path)).toBe(true);
+  });
+
+  it("say so where there is no folder any more", async () => {
+    expect(await rmdir(guardedFs(5_000), join(temporaryDirectory(), "none"))).toMatchObject({
+      code: "ENOENT",
+    });
+  });
+
+  it.each(["rmdir", "rmdirSync"] as const)("remove our own folder, whatever its age: %s", async (how) => {
+    const path = folder(0);
+    const calls = guardedFs(5_000);
+    expect(await touch(calls, path, new Date(Date.now() - 60_000))).toBeNull();
+    if (how === "rmdir") expect(await rmdir(calls, path)).toBeNull();
+    else calls.rmdirSync(path);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  it("leave a successor's folder, without a word", async () => {
+    const path = folder(0);
+    const calls = guardedFs(5_000);
+    await touch(calls, path, new Date(Date.now() - 60_000));
+    const now = new Date();
+    utimesSync(path, now, now);
+    expect(await rmdir(calls, path)).toBeNull();
+    expect(existsSync(path)).toBe(true);
+  });
+
+  it("take nothing for our own that could not be touched", async () => {
+    const path = folder(0);
+    const calls = guardedFs(5_000);
+    expect(await touch(calls, `${path}/none`, new Date(Date.now() - 60_000))).toMatchObject({
+      code: "ENOENT",
+    });
+    expect(await rmdir(calls, path)).toMatchObject({ code: "ELOCKED" });
   });
 });

@@ -98,6 +98,24 @@ describe("kimi-code's store", () => {
     expect(await theirs.load("kimi-code")).toMatchObject({ scope: "", tokenType: "" });
   });
 
+  it("keeps the file's scope and type where the server says none, and is kimi.com's unless told", async () => {
+    const { theirs, store } = await newStore();
+    await store.replace("refresh-1", { ...SECOND, scope: undefined, tokenType: undefined });
+    expect(await theirs.load("kimi-code")).toMatchObject({ scope: "kimi-code", tokenType: "Bearer" });
+    expect([store.owner, store.region]).toEqual(["kimi-code", "kimi.com"]);
+    const other = kimiCodeStore({ home: "/h", ...HOSTS, region: "kimi.ai" });
+    expect(other.region).toBe("kimi.ai");
+  });
+
+  it("leaves what kimi-code keeps in its lock's file", async () => {
+    const { home, store } = await newStore();
+    const sentinel = put(join(home, "oauth", "kimi-code"), "theirs");
+    const lock = await store.lockOfOwner(0);
+    if (lock.state === "held") await lock.release();
+    expect(lock.state).toBe("held");
+    expect(readFileSync(sentinel, "utf8")).toBe("theirs");
+  });
+
   it("creates nothing while kimi-code has no login", async () => {
     const home = join(temporaryDirectory(), ".kimi-code");
     const store = kimiCodeStore({ home, ...HOSTS });

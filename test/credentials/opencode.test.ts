@@ -28,6 +28,9 @@ describe("opencode-kimi-full's store", () => {
     expect(await newStore({ ...others, [NAME]: entry }).store.read()).toEqual(present);
     expect(await newStore({ [`${NAME}/`]: entry, ...others }).store.read()).toEqual(present);
     expect(await newStore(others).store.read()).toEqual({ state: "absent" });
+    const both = newStore({ [`${NAME}/`]: next, [NAME]: entry });
+    expect(await both.store.read()).toEqual(present);
+    expect(both.store.owner).toBe("opencode-kimi-full");
   });
 
   it("replaces its entry as opencode writes it, and leaves everybody else's", async () => {
@@ -60,6 +63,11 @@ describe("opencode-kimi-full's store", () => {
   });
 
   it("says what is wrong with the entry", async () => {
+    const { store: other } = newStore({ [NAME]: { ...entry, type: "api" } });
+    expect(await other.read()).toEqual({
+      state: "malformed",
+      reason: "holds a Kimi entry that is no OAuth login",
+    });
     for (const wrong of [
       { type: "api", key: "k" },
       null,
@@ -208,6 +216,12 @@ describe("opencode-kimi-auth's store", () => {
     const reading = store.read();
     put(store.path, JSON.stringify(stored));
     expect(await reading).toEqual({ state: "present", token: FIRST });
+  });
+
+  it("takes the life that the file names", async () => {
+    const { store } = newStore(JSON.stringify({ ...stored, expires_in: 3600 }));
+    expect(await store.read()).toEqual({ state: "present", token: { ...FIRST, lifetime: 3_600_000 } });
+    expect(store.owner).toBe("opencode-kimi-auth");
   });
 
   it("takes the usual life where the file names none", async () => {

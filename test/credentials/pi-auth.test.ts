@@ -173,6 +173,43 @@ describe("an auth.json that cannot be used", () => {
     expect(listing(home)).toEqual(["agent", "agent/auth.json"]);
   });
 
+  it("stays when it is no text", async () => {
+    const { path, auth } = newAuth();
+    const bytes = Buffer.from([0x7b, 0xff, 0xfe, 0x7d]);
+    put(path, bytes);
+    expect(await auth.read()).toEqual({ state: "malformed", reason: "is not text" });
+    expect(await auth.update(() => MIRROR)).toEqual({ state: "failed", code: "EBADMSG" });
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+  });
+
+  it.each([
+    ["no object", '"text"'],
+    ["of an unknown type", JSON.stringify({ ...ENTRY, type: "other" })],
+    ["without a token", JSON.stringify({ ...ENTRY, access: undefined })],
+    ["that says logged out", JSON.stringify({ ...ENTRY, access: "" })],
+  ])("holds a damaged entry: one %s", async (_, entry) => {
+    const { auth } = newAuth(`{"kimi-coder": ${entry}}`);
+    expect(await auth.read()).toEqual({ state: "malformed", reason: "holds a damaged entry" });
+  });
+
+  it("is looked at again while pi may be writing it", async () => {
+    const { path, auth } = newAuth('{"kimi-coder": {"typ');
+    const reading = auth.read();
+    put(path, JSON.stringify({ "kimi-coder": ENTRY }));
+    expect(await reading).toMatchObject({ state: "oauth", owner: ENTRY.owner });
+  });
+
+  it("is asked about once, where it is not its lock that is in the way", async () => {
+    const { path, auth } = newAuth();
+    mkdirSync(path, { recursive: true });
+    let asked = 0;
+    await auth.update(() => {
+      asked += 1;
+      return MIRROR;
+    });
+    expect(asked).toBe(1);
+  });
+
   it("stays when it is a directory or a loop", async () => {
     const { path, auth } = newAuth();
     mkdirSync(path, { recursive: true });
