@@ -48,7 +48,7 @@ export function chooseLogin(entry: PiEntry, looks: readonly Look[], memory: Memo
   switch (entry.state) {
     case "oauth": {
       const own = looks.find(({ store }) => store.owner === entry.owner && store.path === entry.source);
-      if (own && isPresent(own)) return entry.replaces === undefined ? use(own, false) : newer(own, entry);
+      if (own && isPresent(own)) return newer(own, entry);
       const other = longestValid(present);
       if (other) return use(other, false);
       const broken = own ?? looks.find(({ found }) => found.state !== "absent");
@@ -91,7 +91,7 @@ function longestValid(looks: readonly Present[]): Present | undefined {
   );
 }
 
-/** pi's own copy where it is the successor of what the owner's file still holds. */
+/** The owner's login, or pi's own copy where that is the successor of what the owner's file still holds. */
 function newer({ store, found }: Present, { token, replaces }: Extract<PiEntry, { state: "oauth" }>): Choice {
   return replaces === fingerprint(found.token.refreshToken)
     ? { state: "use", store, token, seed: false, replaces }
