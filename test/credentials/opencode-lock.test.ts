@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { lockWithOwnerFile } from "../../extensions/credentials/opencode-lock.ts";
-import { put, temporaryDirectory } from "./support/homes.ts";
+import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
 
 async function hold(folder: string) {
   const outcome = await lockWithOwnerFile(folder, 10_000);
@@ -16,6 +16,7 @@ describe("opencode-kimi-full's refresh lock", () => {
     const folder = join(temporaryDirectory(), "lock");
     const release = await hold(folder);
     expect(readdirSync(folder)).toEqual(["owner.json"]);
+    expect(modeOf(join(folder, "owner.json"))).toBe(0o600);
     expect(JSON.parse(readFileSync(join(folder, "owner.json"), "utf8"))).toEqual({
       token: expect.stringMatching(/^[0-9a-f-]{36}$/),
       pid: process.pid,
@@ -58,14 +59,16 @@ describe("opencode-kimi-full's refresh lock", () => {
     expect(readdirSync(home).sort()).toEqual(["a", "a-nameless", "b", "b-nameless"]);
   });
 
-  it("is not removed by a holder that has lost it", async () => {
-    const folder = join(temporaryDirectory(), "lock");
-    const release = await hold(folder);
-    const successor = '{"token":"another"}';
-    put(join(folder, "owner.json"), successor);
-    await release();
-    expect(readFileSync(join(folder, "owner.json"), "utf8")).toBe(successor);
-  });
+  it.each(['{"token":"another"}', '{"pid":1}', "null", "[]", "7", "{torn", ""])(
+    "is not removed by a holder that has lost it: %j",
+    async (successor) => {
+      const folder = join(temporaryDirectory(), "lock");
+      const release = await hold(folder);
+      put(join(folder, "owner.json"), successor);
+      await release();
+      expect(readFileSync(join(folder, "owner.json"), "utf8")).toBe(successor);
+    },
+  );
 
   it("gives no sign of life in the name of a holder that has lost it", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"] });
