@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import { readJsonSync } from "./credentials/small-file.ts";
-import { isJsonObject } from "./oauth/http.ts";
+import { isJsonObject } from "./oauth/json-object.ts";
 import {
   parseRegion,
   REGIONS,

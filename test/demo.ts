@@ -13,7 +13,7 @@ import { kimiCliStore } from "../extensions/credentials/kimi-cli.ts";
 import { createIdentity } from "../extensions/identity.ts";
 import { login } from "../extensions/login.ts";
 import { systemClock } from "../extensions/oauth/clock.ts";
-import { isJsonObject } from "../extensions/oauth/http.ts";
+import { isJsonObject } from "../extensions/oauth/json-object.ts";
 import { type KimiService, startKimiService } from "./support/kimi-service/index.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { inflateSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { isJsonObject } from "../extensions/oauth/http.ts";
+import { isJsonObject } from "../extensions/oauth/json-object.ts";
 import { root } from "./support/hosts.ts";
 import { parseScreen, plainText } from "./support/pictures/ansi.ts";
 import { encodePalettePng } from "./support/pictures/palette-png.ts";

@@ -2,7 +2,7 @@
  * Cached tokens where pi's adapters look for them: Kimi says them in the usage object, in `prompt_tokens_details` or
  * beside it (pi#8119), and pi 0.73 reads the first place only. Done on the bytes of the event stream as they pass.
  */
-import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/json-object.ts";
 
 const FIELD = "cached_tokens";
 const NEWLINE = 0x0a;

@@ -5,7 +5,7 @@
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { Seen } from "../errors/classify.ts";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 
 export interface ConnectionWatch {
   /** The latest that was noticed; empty on a runtime that tells nothing. */

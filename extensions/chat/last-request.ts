@@ -1,6 +1,6 @@
 /** What was really sent last, for the status: the fields that decide about thinking, and how much of it was cached. */
 import type { Usage } from "@mariozechner/pi-ai";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 
 export interface SentRequest {
   /** As the server calls it. */

@@ -1,5 +1,5 @@
 /** How much of a session's prompts came from Kimi's cache, counted over the answers that pi has recorded. */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 
 /** In tokens. */
 export interface SessionCache {

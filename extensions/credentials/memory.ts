@@ -2,7 +2,7 @@
  * What must be remembered when pi's entry is gone: which logins this pi has known, so that a logout in pi is not
  * undone at the next start, while a new login in the owner's program is noticed.
  */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { needsRefresh, type Token } from "../oauth/token.ts";
 import { keepJson, keepJsonSync, readJsonSync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";

@@ -2,7 +2,7 @@
  * Who renewed a login last: each pi notes it beside its memory, so that the status can say it. Nothing depends on it,
  * and no token is in it.
  */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import type { Token } from "../oauth/token.ts";
 import { keepJson, readJsonSync } from "./file.ts";
 import { fingerprint } from "./fingerprint.ts";

@@ -5,7 +5,7 @@
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { readSmallFile, systemCode } from "../credentials/file.ts";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import type { FlockLook, FolderLockLook, Holder } from "./locks.ts";
 
 /** Of processes whose names are shown: the others may be anything. */

@@ -3,7 +3,7 @@
  * way. They are told by where they are listed, not by name: a name in a file may be anything, also a secret.
  */
 import { basename, resolve } from "node:path";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { bad, type Check, none, ok } from "./check.ts";
 
 export interface NeighboursSeen {

@@ -2,7 +2,7 @@
  * The text in which pi's adapter reports an error, taken apart. pi 0.73 writes the SDK's `401 <message>`, its successor
  * `401: <body as JSON>`; both add nothing where there was no answer, and the whole page where it was HTML.
  */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 
 export interface AdapterText {
   /** undefined = no answer, or an error in the middle of a stream. */

@@ -1,7 +1,7 @@
 /** The last good list of the server, kept beside pi's own files so that the next start has it, offline too. */
 import { createHash } from "node:crypto";
 import { readJsonSync } from "../credentials/small-file.ts";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { parseRegion, type Region } from "../region.ts";
 import { parseServerList, type ServerModel, toServerList } from "./server-list.ts";
 

@@ -1,5 +1,5 @@
 /** The answer of `GET /models`, parsed once: what is no model is dropped, what a model says is believed. */
-import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/json-object.ts";
 import type { Effort } from "../request/thinking.ts";
 import { oneLine } from "../server-text.ts";
 

@@ -3,7 +3,8 @@
  * No terminal and no files; time is a parameter.
  */
 import type { Clock } from "./clock.ts";
-import { type AuthorizationServer, type FormAnswer, type JsonObject, postForm } from "./http.ts";
+import { type AuthorizationServer, type FormAnswer, postForm } from "./http.ts";
+import type { JsonObject } from "./json-object.ts";
 import type { Token } from "./token.ts";
 import { type FailureCause, parseToken, readSeconds, TOKEN_PATH } from "./token-endpoint.ts";
 

@@ -3,6 +3,7 @@
  * redirect (the identity headers and the token belong to the configured host alone), never throwing.
  */
 import { readText, withinTime } from "./bounds.ts";
+import { isJsonObject, type JsonObject } from "./json-object.ts";
 
 /** What talking to an authorization server needs; everything real is passed in by the composition root. */
 export interface AuthorizationServer {
@@ -25,12 +26,6 @@ export type FormAnswer =
   | { readonly state: "not-json"; readonly status: number; readonly retryAfter?: number }
   /** `sent` is false when the connection was never made, so the server cannot have acted on the request. */
   | { readonly state: "lost"; readonly sent: boolean; readonly code: string };
-
-export type JsonObject = { readonly [key: string]: unknown };
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** Bytes. */
 const LARGEST_ANSWER = 64 * 1024;

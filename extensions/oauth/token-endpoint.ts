@@ -2,7 +2,8 @@
  * The token endpoint: the refresh grant (RFC 6749 §6) and the parsing of a token response (§5.1, §5.2).
  * Asking and parsing are separate, so that parsing is tested without a server.
  */
-import { type AuthorizationServer, type FormAnswer, type JsonObject, postForm } from "./http.ts";
+import { type AuthorizationServer, type FormAnswer, postForm } from "./http.ts";
+import type { JsonObject } from "./json-object.ts";
 import { type Token, USUAL_LIFETIME } from "./token.ts";
 
 export const TOKEN_PATH = "/api/oauth/token";

@@ -1,7 +1,7 @@
 /** What stands in the status file when it is opened: the state before a /reload, or what is left of another process. */
 import { basename, dirname, join } from "node:path";
 import { readSmallFileSync } from "../credentials/file.ts";
-import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/json-object.ts";
 import { BEGINNING, type Lifecycle } from "./lifecycle.ts";
 
 export type Before =

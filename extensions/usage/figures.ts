@@ -2,7 +2,7 @@
  * How much of the plan is used: what `GET /usages` and `GET /me` say, in either of the two shapes that are in use. Any
  * JSON may come in; what cannot be understood is left out.
  */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { emptyAt } from "./pace.ts";
 import { member, positive, text } from "./values.ts";
 import { readWallet, type Wallet } from "./wallet.ts";

@@ -1,6 +1,6 @@
 /** The warnings that were given, kept with the figures: one pi process gives them for all of this home. */
 import { keepJsonSync } from "../credentials/file.ts";
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { readKeptJson } from "./kept.ts";
 import { type GivenWarning, type QuotaWarning, wasGiven } from "./quota-warning.ts";
 import { number, positive } from "./values.ts";

@@ -1,7 +1,7 @@
 /** The last good figures, kept beside pi's own files: shown at once, by every pi process of this account. */
 import { createHash } from "node:crypto";
 import { keepJson, readJsonSync } from "../credentials/file.ts";
-import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/json-object.ts";
 import type { Figures } from "./figures.ts";
 import { number, positive, text } from "./values.ts";
 import type { Wallet } from "./wallet.ts";

@@ -1,5 +1,5 @@
 /** Single values out of JSON that nobody vouches for. */
-import { isJsonObject } from "../oauth/http.ts";
+import { isJsonObject } from "../oauth/json-object.ts";
 import { oneLine } from "../server-text.ts";
 
 /** One printable line of at most 40 characters; undefined where nothing is left. */

@@ -1,5 +1,5 @@
 /** The windows of `GET /usages`: named ones in the newer shape, ones that say how long they are in the older. */
-import { isJsonObject, type JsonObject } from "../oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../oauth/json-object.ts";
 import { member, number, positive, readTime, text } from "./values.ts";
 import { readLength, type WindowLength } from "./window-length.ts";
 

@@ -4,7 +4,7 @@
  */
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { createHome } from "../support/home.ts";
 import { root } from "../support/hosts.ts";
 import { startKimiService } from "../support/kimi-service/index.ts";

@@ -5,7 +5,7 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { createHome, type Home } from "../support/home.ts";
 import type { PiHost } from "../support/hosts.ts";
 import { type KimiService, type LogEntry, startKimiService } from "../support/kimi-service/index.ts";

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { hosts, type PiHost } from "../support/hosts.ts";
 import { holdKimiCliLock } from "../support/peers.ts";
 import { ourModel, runPi } from "../support/pi.ts";

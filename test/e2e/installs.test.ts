@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isJsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { hosts, olderHost, root } from "../support/hosts.ts";
 import { type Loopback, startLoopback } from "../support/loopback.ts";
 import { createMachine, type Machine } from "../support/machine.ts";

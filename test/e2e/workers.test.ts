@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { hosts, newerHost, olderHost, type PiHost, root } from "../support/hosts.ts";
 import { ourModel } from "../support/pi.ts";
 import { run } from "../support/processes.ts";

@@ -12,7 +12,8 @@ import {
   parseDeviceAuthorization,
   readPollAnswer,
 } from "../../extensions/oauth/device-authorization.ts";
-import { isJsonObject, postForm } from "../../extensions/oauth/http.ts";
+import { postForm } from "../../extensions/oauth/http.ts";
+import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { readRefreshAnswer } from "../../extensions/oauth/token-endpoint.ts";
 import { oneLine, withoutTokens } from "../../extensions/server-text.ts";
 import { anyUri, expectToken } from "../oauth/arbitraries.ts";

@@ -1,7 +1,7 @@
 /** The versions of pi that the sweep runs, installed from the npm registry into a cache folder of their own. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { newerNode, type PiHost, root } from "../support/hosts.ts";
 import { run } from "../support/processes.ts";
 

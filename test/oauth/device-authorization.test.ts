@@ -12,7 +12,8 @@ import {
   readWebUri,
   requestDeviceAuthorization,
 } from "../../extensions/oauth/device-authorization.ts";
-import type { AuthorizationServer, FormAnswer, JsonObject } from "../../extensions/oauth/http.ts";
+import type { AuthorizationServer, FormAnswer } from "../../extensions/oauth/http.ts";
+import type { JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.ts";
 import { CLIENT_ID, type KimiService, startKimiService } from "../support/kimi-service/index.ts";

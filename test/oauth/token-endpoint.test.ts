@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AuthorizationServer, FormAnswer, JsonObject } from "../../extensions/oauth/http.ts";
+import type { AuthorizationServer, FormAnswer } from "../../extensions/oauth/http.ts";
+import type { JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 import {
   parseToken,

@@ -1,7 +1,7 @@
 /** Whether a value keeps to the schema of the status file: the few keywords that it uses, and no member unknown to it. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { root } from "../support/hosts.ts";
 
 const KEYWORDS = new Set(

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { slotName } from "../../extensions/credentials/kimi-code.ts";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { root } from "./hosts.ts";
 import type { IssuedToken } from "./kimi-service/types.ts";
 import { keepTrace } from "./secrets.ts";

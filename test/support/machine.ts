@@ -1,7 +1,7 @@
 /** A person's machine: `pi` on PATH, npm with a registry on loopback, kimi-cli's login, and a shell to type into. */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { createHome, type Home } from "./home.ts";
 import { type PiHost, root } from "./hosts.ts";
 import { type KimiService, startKimiService } from "./kimi-service/index.ts";

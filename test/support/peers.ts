@@ -1,7 +1,7 @@
 /** The other programs that share a login: the real kimi-code, and a Python peer that follows kimi-cli's protocol. */
 import { fileURLToPath } from "node:url";
 import { slotName } from "../../extensions/credentials/kimi-code.ts";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Home, Hosts } from "./home.ts";
 import { kimiCode } from "./hosts.ts";
 import { type Finished, run, start } from "./processes.ts";

@@ -1,5 +1,5 @@
 /** The real pi, run once: its arguments, its end, and the events of its JSON mode. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Home } from "./home.ts";
 import { type PiHost, root } from "./hosts.ts";
 import { type Finished, type RunOptions, run } from "./processes.ts";

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Home } from "./home.ts";
 import { root } from "./hosts.ts";
 import { startLoopback } from "./loopback.ts";

@@ -1,5 +1,5 @@
 /** The real pi in RPC mode: commands in, responses and events out, as pi's docs/rpc.md frames them. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import type { Home } from "./home.ts";
 import type { PiHost } from "./hosts.ts";
 import { type PiOptions, parseEvent, piArguments, piSurroundings } from "./pi.ts";

@@ -1,7 +1,7 @@
 /** A status file read as an orchestrator reads it: again and again, by its path alone. */
 import { readFileSync } from "node:fs";
 import { onTestFinished } from "vitest";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
 import { complaints } from "../status-file/schema.ts";
 import { eventually } from "./waiting.ts";
 

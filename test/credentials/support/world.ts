@@ -15,7 +15,7 @@ import {
 } from "../../../extensions/credentials/shared-credential.ts";
 import type { CredentialStore, LoginStore } from "../../../extensions/credentials/store.ts";
 import type { Clock } from "../../../extensions/oauth/clock.ts";
-import { isJsonObject, type JsonObject } from "../../../extensions/oauth/http.ts";
+import { isJsonObject, type JsonObject } from "../../../extensions/oauth/json-object.ts";
 import type { Token } from "../../../extensions/oauth/token.ts";
 import { type RefreshOutcome, refresh } from "../../../extensions/oauth/token-endpoint.ts";
 import { createFakeClock, type FakeClock } from "../../support/fake-clock.ts";
