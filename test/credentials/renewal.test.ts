@@ -489,9 +489,19 @@ test("nothing more is presented once the session has ended", async () => {
     leave.abort();
     return { state: "failed", cause: { kind: "status", status: 503 }, committed: "no" };
   };
+  let taken = 0;
+  const store: LoginStore = {
+    ...world.kimiCli,
+    lockOfOwner(timeout) {
+      taken += 1;
+      return world.kimiCli.lockOfOwner(timeout);
+    },
+  };
   const before = world.clock.now();
-  expect(await processOf(world, { refresh, leaving: leave.signal })()).toMatchObject({ state: "failed" });
-  expect(calls).toBe(1);
+  expect(await processOf(world, { store, refresh, leaving: leave.signal })()).toMatchObject({
+    state: "failed",
+  });
+  expect([calls, taken]).toEqual([1, 1]);
   expect(world.clock.now()).toBe(before);
 });
 
@@ -547,6 +557,34 @@ test("a successor that is due as well is written and then renewed", async () => 
   expect(await processOf(world, { successor })()).toMatchObject({ state: "fresh", how: "refreshed" });
   expect(presented(world)).toEqual([first.refresh_token, second.refresh_token]);
   expect(refreshTokenIn(world.kimiCli)).toBe(newest(world, first).refresh_token);
+});
+
+test("a successor that is due, and still cannot be written, is not presented", async () => {
+  const { world, first, second, successor } = await behind(16 * MINUTE);
+  const store: LoginStore = {
+    ...world.kimiCli,
+    replace: async () => ({ state: "failed", code: "ENOSPC" }),
+  };
+  const result = await world.drive(processOf(world, { store, successor })());
+  expect(result).toMatchObject({ state: "unsaved", token: asToken(second), code: "ENOSPC" });
+  expect(presented(world)).toEqual([first.refresh_token]);
+  expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(false);
+  if (result.state === "unsaved") await result.release();
+  expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(true);
+  expect(await isFree(world.kimiCli.lockOfOwner(0))).toBe(true);
+});
+
+test("a successor whose login goes while it is written is gone", async () => {
+  const { world, successor } = await behind(0);
+  const store: LoginStore = {
+    ...world.kimiCli,
+    replace: async () => ({ state: "superseded", found: { state: "absent" } }),
+  };
+  expect(await processOf(world, { store, successor })()).toEqual({
+    state: "gone",
+    found: { state: "absent" },
+  });
+  expect(await isFree(world.kimiCli.lockAmongPi(0))).toBe(true);
 });
 
 test("a successor is not written over another login", async () => {
