@@ -372,6 +372,16 @@ test("what one process could not write, the next one writes at once, and present
   expect(world.service.refreshes()).toHaveLength(1);
 });
 
+test("the locks are kept where nothing on disk holds what could not be written", async () => {
+  const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli, piAuth }) => ({
+    kimiCli: failing(kimiCli, () => true),
+    piAuth: { ...piAuth, update: async () => ({ state: "failed", code: "ENOSPC" }) },
+  }));
+  await world.drive(pi.current(false));
+  await world.drive(pi.settle(15_000));
+  expect(await world.kimiCli.lockAmongPi(0)).toEqual({ state: "busy" });
+});
+
 test("while it still cannot be written, the next process uses it all the same", async () => {
   const { world, first, second, start, repair } = await unwritten();
   const next = start();
