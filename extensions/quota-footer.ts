@@ -16,16 +16,16 @@ export function followQuota(pi: ExtensionAPI, footer: Lazy<Footer>, on: boolean)
         .then(task)
         .catch(() => {});
   };
-  const tell = (ctx: ExtensionContext, provider: string | undefined) => {
+  const tell = (ctx: ExtensionContext, provider: string | undefined, turnAhead = false) => {
     if (!ctx.hasUI) return;
     const ours = provider === PROVIDER;
     begun ||= ours;
-    use(({ update }) => update(ctx, ours));
+    use(({ update }) => update(ctx, ours, turnAhead));
   };
   pi.on("session_start", (_event, ctx) => tell(ctx, ctx.model?.provider));
   pi.on("model_select", ({ model }, ctx) => tell(ctx, model.provider));
   // After a pause what stands there may be old, and somebody may have logged in.
-  pi.on("agent_start", (_event, ctx) => tell(ctx, ctx.model?.provider));
+  pi.on("agent_start", (_event, ctx) => tell(ctx, ctx.model?.provider, true));
   pi.on("turn_end", (_event, ctx) => tell(ctx, ctx.model?.provider));
   pi.on("session_shutdown", () => footer.loaded()?.stop());
 }

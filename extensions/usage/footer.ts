@@ -67,7 +67,7 @@ export function createFooter({ usage, handKey, now }: FooterParts) {
     return age >= 0 && age < EVERY;
   }
 
-  async function keepUp(ctx: ExtensionContext): Promise<void> {
+  async function keepUp(ctx: ExtensionContext, turnAhead: boolean): Promise<void> {
     const key = await handKey(ctx);
     const { account, kept } = await usage.known(key);
     if (account !== known?.account)
@@ -78,6 +78,8 @@ export function createFooter({ usage, handKey, now }: FooterParts) {
     draw();
     if (!here) return;
     warn(here);
+    // A turn that is about to begin comes first; its end asks.
+    if (turnAhead && here.figures) return;
     if (isRecent(here.figures?.fetchedAt) || isRecent(here.askedAt)) return;
     here.askedAt = now();
     const outcome = await usage.refresh(key);
@@ -87,15 +89,18 @@ export function createFooter({ usage, handKey, now }: FooterParts) {
   }
 
   return {
-    /** A session or a prompt began, its model changed (`ours`: to one of this provider), or a turn is over. Never throws. */
-    async update(ctx: ExtensionContext, ours: boolean): Promise<void> {
+    /**
+     * A session began, its model changed (`ours`: to one of this provider), a turn is over or (`turnAhead`) about to
+     * begin. Never throws.
+     */
+    async update(ctx: ExtensionContext, ours: boolean, turnAhead = false): Promise<void> {
       context = ctx;
       selected = ours;
       draw();
       if (!ours || busy) return;
       busy = true;
       try {
-        await keepUp(ctx);
+        await keepUp(ctx, turnAhead);
       } catch {
         // Whatever it was, the next turn tries again.
       } finally {

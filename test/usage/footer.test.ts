@@ -209,13 +209,24 @@ test("asks as soon as somebody has logged in", async () => {
   expect(shown()).toBe("Kimi 5h 31% · week 6%");
 });
 
-test("says the age of what is known at once when a prompt begins", async () => {
-  const { refresh, turn, pass, shown } = createSession();
+test("says the age of what is known when a prompt begins, and leaves the asking to the turn's end", async () => {
+  const { footer, ctx, refresh, turn, pass, shown } = createSession();
   await turn();
   pass(9 * HOUR);
-  refresh.mockImplementation(() => new Promise(() => {}));
-  void turn();
+  await footer.update(ctx, true, true);
   expect(shown()).toBe("Kimi 5h 0% · week 0% (9 h ago)");
+  expect(refresh).toHaveBeenCalledTimes(1);
+  await turn();
+  expect(refresh).toHaveBeenCalledTimes(2);
+});
+
+test("asks when a prompt begins only where nothing is known of the account", async () => {
+  const { footer, ctx, refresh, logIn } = createSession();
+  await footer.update(ctx, true, true);
+  expect(refresh).toHaveBeenCalledTimes(1);
+  logIn("b");
+  await footer.update(ctx, true, true);
+  expect(refresh).toHaveBeenCalledTimes(2);
 });
 
 test("keeps what it knows where the file cannot be written, and the newer of the two", async () => {

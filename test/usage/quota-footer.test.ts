@@ -29,7 +29,7 @@ test.each(["session_start", "model_select", "agent_start", "turn_end"])("looks a
   await fire(event, "openai");
   expect(update).not.toHaveBeenCalled();
   await fire(event, "kimi-coder");
-  expect(update).toHaveBeenLastCalledWith(expect.anything(), true);
+  expect(update).toHaveBeenLastCalledWith(expect.anything(), true, event === "agent_start");
   await fire(event, "openai");
-  expect(update).toHaveBeenLastCalledWith(expect.anything(), false);
+  expect(update).toHaveBeenLastCalledWith(expect.anything(), false, event === "agent_start");
 });
