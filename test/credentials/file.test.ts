@@ -191,7 +191,6 @@ describe("the system's name for what went wrong", () => {
 
 describe("when the file system fails", () => {
   const CODES = ["ENOSPC", "EACCES", "EROFS", "EIO"];
-  const PRELOAD = fileURLToPath(new URL("support/failing-fs.cjs", import.meta.url));
 
   interface Case {
     readonly how: "async" | "sync" | "rehearsal";
@@ -202,8 +201,9 @@ describe("when the file system fails", () => {
 
   async function overwriteUnder(cases: readonly Case[]) {
     const path = put(join(temporaryDirectory(), "file"), "old");
-    const env = { ...process.env, NODE_OPTIONS: `--require=${PRELOAD}` };
-    const lines = await startNode("write-under-faults.ts", [path, JSON.stringify(cases)], { env }).rest();
+    const preload = "failing-fs.cjs";
+    const peer = startNode("write-under-faults.ts", [path, JSON.stringify(cases)], { preload });
+    const lines = await peer.rest();
     return lines.map((line) => JSON.parse(line));
   }
 

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { opencodeKimiAuthStore } from "../../extensions/credentials/opencode-kimi-auth.ts";
 import { opencodeKimiFullStore } from "../../extensions/credentials/opencode-kimi-full.ts";
@@ -94,12 +93,8 @@ describe("opencode-kimi-full's store", () => {
   it("excludes pi's processes from one another, also while one of them takes over from a dead opencode", async () => {
     const { data, store } = newStore({ [NAME]: entry });
     leaveDead(data);
-    const env = {
-      ...process.env,
-      NODE_OPTIONS: `--require=${fileURLToPath(new URL("support/slow-takeover.cjs", import.meta.url))}`,
-      GO_ON: join(data, "go on"),
-    };
-    const slow = startNode("peer.ts", ["hold", "opencode", data], { env });
+    const env = { ...process.env, GO_ON: join(data, "go on") };
+    const slow = startNode("peer.ts", ["hold", "opencode", data], { env, preload: "slow-takeover.cjs" });
     expect(await slow.says()).toBe("taking over");
     expect(await store.lockAmongPi(0)).toEqual({ state: "busy" });
     put(env.GO_ON, "");

@@ -16,6 +16,7 @@ export default defineConfig({
   test: {
     include: ["test/{oauth,credentials}/*.test.ts"],
     exclude: ["soak", "any-interleaving", "umask"].map((name) => `test/credentials/${name}.test.ts`),
+    setupFiles: ["test/mutation/processes.ts"],
     sequence: { sequencer: ShortestFirst },
     testTimeout: 20_000,
   },

@@ -14,12 +14,23 @@ export interface Peer {
   rest(): Promise<string[]>;
 }
 
-const RUN = fileURLToPath(new URL("run.mjs", import.meta.url));
-const SCRIPTS = new URL("./", import.meta.url);
+export interface NodeOptions extends SpawnOptions {
+  /** A file beside this one, loaded before all others. */
+  readonly preload?: string;
+}
 
 /** A peer that runs `script` (a file beside this one). */
-export function startNode(script: string, args: readonly string[], options: SpawnOptions = {}): Peer {
-  return startPeer(process.execPath, [RUN, fileURLToPath(new URL(script, SCRIPTS)), ...args], options);
+export function startNode(
+  script: string,
+  args: readonly string[],
+  { preload, ...options }: NodeOptions = {},
+): Peer {
+  const required = preload === undefined ? [] : ["--require", beside(preload)];
+  return startPeer(process.execPath, [...required, beside("run.mjs"), beside(script), ...args], options);
+}
+
+function beside(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
 }
 
 export function startPython(code: string, args: readonly string[]): Peer {
