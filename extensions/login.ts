@@ -3,6 +3,7 @@
  * and returned for pi to keep.
  */
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
+import type { Rehearsal } from "./credentials/file.ts";
 import type { WriteOutcome } from "./credentials/store.ts";
 import type { Clock } from "./oauth/clock.ts";
 import {
@@ -20,6 +21,8 @@ export interface LoginParts {
   readonly clock: Clock;
   /** Saves the login for the program that owns the file. */
   readonly save: (token: Token) => Promise<WriteOutcome>;
+  /** Whether it could be saved now. */
+  readonly rehearseSave: () => Promise<Rehearsal>;
   readonly savePath: string;
   /** The program whose login it will be beside pi's. */
   readonly savedFor: string;
@@ -83,10 +86,13 @@ export async function login(
 }
 
 async function runDeviceFlow(
-  { server, clock, save, savePath }: LoginParts,
+  { server, clock, save, rehearseSave, savePath }: LoginParts,
   { onProgress, signal }: OAuthLoginCallbacks,
   showVerification: (authorization: DeviceAuthorization) => void,
 ): Promise<Token> {
+  // Before anybody has gone to the browser for it.
+  const rehearsed = await rehearseSave();
+  if (rehearsed.state === "failed") throw unsaved(savePath, rehearsed.code);
   const deadline = clock.now() + DEADLINE;
   for (let expired = false; clock.now() < deadline; expired = true) {
     const authorization = await authorize(server, clock, signal);
@@ -98,11 +104,7 @@ async function runDeviceFlow(
     switch (decision.state) {
       case "approved": {
         const saved = await save(decision.token);
-        if (saved.state === "failed") {
-          throw new Error(
-            `the login could not be saved in ${savePath} (${saved.code}); make it writable and log in again.`,
-          );
-        }
+        if (saved.state === "failed") throw unsaved(savePath, saved.code);
         return decision.token;
       }
       case "denied":
@@ -118,6 +120,10 @@ async function runDeviceFlow(
     }
   }
   throw new Error("the login was not confirmed in time; type /login kimi-coder to try again.");
+}
+
+function unsaved(path: string, code: string): Error {
+  return new Error(`the login could not be saved in ${path} (${code}); make it writable and log in again.`);
 }
 
 async function authorize(

@@ -40,10 +40,10 @@ export function createLogins(parts: LoginsParts) {
       const region = await chooseRegion(question, callbacks);
       const store = stores.forLogin(region);
       const save = (token: Token) => credential.saveLogin(token, store);
-      const { owner, path: savePath } = store;
+      const { owner, path: savePath, rehearseSave } = store;
       const savedFor = ownerName(owner);
       const token = await login(
-        { server: server(region), clock, save, savePath, savedFor, beside },
+        { server: server(region), clock, save, rehearseSave, savePath, savedFor, beside },
         callbacks,
       );
       const offer = () => parts.offerModels(catalogue.registered());

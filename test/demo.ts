@@ -55,7 +55,14 @@ async function logIn(): Promise<void> {
   const identity = createIdentity(share, { extension: "demo", pi: "demo" });
   const server = { host: service.oauthHost, clientId: CLIENT_ID, fetch, identity: () => identity(true) };
   await login(
-    { server, clock: systemClock, save: store.save, savePath: store.path, savedFor: "kimi-cli" },
+    {
+      server,
+      clock: systemClock,
+      save: store.save,
+      rehearseSave: store.rehearseSave,
+      savePath: store.path,
+      savedFor: "kimi-cli",
+    },
     {
       onAuth: ({ url, instructions }) =>
         say(`Log in at ${url} (${instructions}).\nNo need to: this service says yes by itself.`),

@@ -1,5 +1,6 @@
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Rehearsal } from "../extensions/credentials/file.ts";
 import type { WriteOutcome } from "../extensions/credentials/store.ts";
 import { login, type Verification } from "../extensions/login.ts";
 import type { AuthorizationServer } from "../extensions/oauth/http.ts";
@@ -19,6 +20,7 @@ let server: AuthorizationServer;
 let trace: string[];
 let saved: Token[];
 let writing: WriteOutcome;
+let rehearsed: Rehearsal;
 let stop: AbortController;
 
 beforeEach(async () => {
@@ -29,6 +31,7 @@ beforeEach(async () => {
   trace = [];
   saved = [];
   writing = { state: "written" };
+  rehearsed = { state: "possible" };
   stop = new AbortController();
 });
 afterEach(() => service.close());
@@ -46,9 +49,10 @@ const callbacks = (): OAuthLoginCallbacks => ({
   onProgress: (message) => trace.push(`progress ${message}`),
   signal: stop.signal,
 });
+const rehearseSave = async () => rehearsed;
 const savePath = "/home/someone/.kimi/credentials/kimi-code.json";
 const run = (to: Parameters<typeof login>[1] = callbacks()) =>
-  login({ server, clock, save, savePath, savedFor: "kimi-cli" }, to);
+  login({ server, clock, save, rehearseSave, savePath, savedFor: "kimi-cli" }, to);
 const polls = () => service.log.filter(({ kind }) => kind === "device_poll");
 const codes = () => trace.filter((line) => line.startsWith("auth "));
 
@@ -145,11 +149,19 @@ describe("a login", () => {
     expect(polls()).toHaveLength(5);
   });
 
+  const UNSAVED =
+    "the login could not be saved in /home/someone/.kimi/credentials/kimi-code.json (EACCES); make it writable and log in again.";
+
   it("says where it could not be saved, and does not go on as if it were", async () => {
     writing = { state: "failed", code: "EACCES" };
-    await expect(run()).rejects.toThrow(
-      "the login could not be saved in /home/someone/.kimi/credentials/kimi-code.json (EACCES); make it writable and log in again.",
-    );
+    await expect(run()).rejects.toThrow(UNSAVED);
+    expect(codes()).toHaveLength(1);
+  });
+
+  it("says so before it asks anybody to confirm a code, where that can be known", async () => {
+    rehearsed = { state: "failed", code: "EACCES" };
+    await expect(run()).rejects.toThrow(UNSAVED);
+    expect([trace, service.log]).toEqual([[], []]);
   });
 
   it.each([
@@ -245,9 +257,10 @@ describe("a login", () => {
           there -= 1;
         };
       };
-      await login({ server, clock, save, savePath, savedFor: "kimi-cli", beside }, callbacks()).catch(
-        () => {},
-      );
+      await login(
+        { server, clock, save, rehearseSave, savePath, savedFor: "kimi-cli", beside },
+        callbacks(),
+      ).catch(() => {});
       expect(trace.filter((line) => line.startsWith("beside"))).toEqual(["beside false", "beside true"]);
       expect(there).toBe(0);
     },

@@ -43,6 +43,7 @@ export function kimiCliStore({ share, region = USUAL_REGION }: KimiCliPlace): Lo
     replace: file.replace,
     rehearse: file.rehearse,
     save: (token) => file.overwrite(token, 0o755),
+    rehearseSave: file.rehearseOverwrite,
     lockAmongPi: async (timeout) => (existsSync(path) ? lockDirectory(ours, PI_LOCK, timeout) : NO_LOGIN),
     lockOfOwner: async (timeout) => (existsSync(path) ? lockFile(lock, timeout) : NO_LOGIN),
     ownerLockLimit: TOLERATED,

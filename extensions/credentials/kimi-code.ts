@@ -38,6 +38,7 @@ export function kimiCodeStore(place: KimiCodePlace): LoginStore {
     replace: file.replace,
     rehearse: file.rehearse,
     save: (token) => file.overwrite(token, 0o700),
+    rehearseSave: file.rehearseOverwrite,
     // The owner's lock is a proper-lockfile lock as well, and excludes pi's processes from one another.
     lockAmongPi: async () => ({ state: "held", release: async () => {} }),
     async lockOfOwner(timeout): Promise<LockOutcome> {

@@ -89,4 +89,6 @@ export interface CredentialStore {
 export interface LoginStore extends CredentialStore {
   /** Saves a new login over whatever is there, creating file (0600) and directory (as the owner does) when absent. */
   save(token: Token): Promise<WriteOutcome>;
+  /** Whether `save` could do so now. Never throws, leaves nothing behind. */
+  rehearseSave(): Promise<Rehearsal>;
 }

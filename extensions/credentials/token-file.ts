@@ -1,9 +1,18 @@
 /**
  * A login in a JSON file of another program: read, judged, and replaced only while it still is the one that was read.
  */
+import { accessSync, constants } from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Token } from "../oauth/token.ts";
-import { type Rehearsal, readSmallFileSync, rehearseWrite, stageFile, writeFileAtomically } from "./file.ts";
+import {
+  type Rehearsal,
+  readSmallFileSync,
+  rehearseWrite,
+  stageFile,
+  systemCode,
+  writeFileAtomically,
+} from "./file.ts";
 import { type Members, parseMembers } from "./json.ts";
 import type { StoredLogin, WriteOutcome } from "./store.ts";
 import { malformed } from "./stored-token.ts";
@@ -25,6 +34,7 @@ export interface TokenFile {
   rehearse(): Promise<Rehearsal>;
   /** Writes `token` over whatever is there, creating the directory with `directoryMode`. */
   overwrite(token: Token, directoryMode: number): Promise<WriteOutcome>;
+  rehearseOverwrite(): Promise<Rehearsal>;
 }
 
 const FILE_MODE = 0o600;
@@ -112,5 +122,23 @@ export function tokenFile(path: string, format: TokenFormat): TokenFile {
       const { members } = await look();
       return writeFileAtomically(path, render(members, token), { mode: FILE_MODE, directoryMode });
     },
+    async rehearseOverwrite() {
+      const rehearsed = rehearseWrite(path, LONGEST, { mode: FILE_MODE });
+      return rehearsed.state === "failed" && rehearsed.code === "ENOENT"
+        ? mayCreate(dirname(path))
+        : rehearsed;
+    },
   };
+}
+
+/** Whether a folder that is not there could be made, as far as the one above it says. */
+function mayCreate(folder: string): Rehearsal {
+  const above = dirname(folder);
+  try {
+    accessSync(above, constants.W_OK | constants.X_OK);
+    return { state: "possible" };
+  } catch (error) {
+    const code = systemCode(error);
+    return code === "ENOENT" && above !== folder ? mayCreate(above) : { state: "failed", code };
+  }
 }

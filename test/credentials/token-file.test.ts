@@ -136,6 +136,40 @@ describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
   });
 });
 
+describe.each(["kimi-cli", "kimi-code"] as const)("a login that is to be saved in %s's store", (owner) => {
+  function newStore(home: string) {
+    const place = { oauthHost: "https://auth.kimi.com", baseUrl: "https://api.kimi.com/coding/v1" };
+    return owner === "kimi-cli" ? kimiCliStore({ share: home }) : kimiCodeStore({ home, ...place });
+  }
+  const POSSIBLE = { state: "possible" };
+
+  it("can be, and nothing is made for it yet, where there is no folder", async () => {
+    const home = temporaryDirectory();
+    expect(await newStore(join(home, "new", "home")).rehearseSave()).toEqual(POSSIBLE);
+    expect(listing(home)).toEqual([]);
+  });
+
+  it("can be over whatever stands there", async () => {
+    const home = temporaryDirectory();
+    const store = newStore(home);
+    mkdirSync(dirname(store.path), { recursive: true });
+    expect(await store.rehearseSave()).toEqual(POSSIBLE);
+    expect(listing(dirname(store.path))).toEqual([]);
+    put(store.path, "rubbish");
+    expect(await store.rehearseSave()).toEqual(POSSIBLE);
+    expect(readFileSync(store.path, "utf8")).toBe("rubbish");
+  });
+
+  it("cannot be in place of a folder, nor below a file", async () => {
+    const home = temporaryDirectory();
+    const store = newStore(home);
+    mkdirSync(store.path, { recursive: true });
+    expect(await store.rehearseSave()).toEqual({ state: "failed", code: "EISDIR" });
+    const file = put(join(home, "file"), "");
+    expect(await newStore(file).rehearseSave()).toEqual({ state: "failed", code: "ENOTDIR" });
+  });
+});
+
 describe("a rehearsal", () => {
   it("takes as much room as the longest login", async () => {
     const share = temporaryDirectory();
@@ -150,11 +184,16 @@ describe("a rehearsal", () => {
   });
 });
 
-/** Rehearses and replaces kimi-cli's login after these commands of the shell. */
-async function writeLoginAfter(commands: string, share: string, around: readonly string[] = []) {
+/** Rehearses and replaces kimi-cli's login, or rehearses that a new one is saved, after these commands of the shell. */
+async function writeLoginAfter(
+  commands: string,
+  share: string,
+  around: readonly string[] = [],
+  what: "replace" | "save" = "replace",
+) {
   const support = (name: string) => fileURLToPath(new URL(`support/${name}`, import.meta.url));
   const shell = ["bash", "-c", `set -e; cd "$0"; ${commands}; exec "$@"`, share];
-  const node = [process.execPath, support("run.mjs"), support("write-login.ts"), share];
+  const node = [process.execPath, support("run.mjs"), support("write-login.ts"), share, what];
   const [command = "", ...args] = [...around, ...shell, ...node];
   const lines = await startPeer(command, args).rest();
   return lines.map((line) => JSON.parse(line));
@@ -210,6 +249,13 @@ describe.skipIf(!canMount)("on a real mount", () => {
     const [rehearsed] = await writeLoginAfter(commands, share, NAMESPACE);
     expect(rehearsed).toEqual({ state: "failed", code });
     expect(readFileSync(source, "utf8")).toBe(before);
+  });
+
+  it("a home that is mounted read-only is told before a login is asked for", async () => {
+    const share = temporaryDirectory();
+    const commands = 'mount --bind "$0" "$0"; mount -o remount,ro,bind "$0"';
+    const rehearsed = await writeLoginAfter(commands, share, NAMESPACE, "save");
+    expect(rehearsed).toEqual([{ state: "failed", code: "EROFS" }]);
   });
 
   it.skipIf(process.getuid?.() !== 0)(

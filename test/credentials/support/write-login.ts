@@ -1,11 +1,14 @@
-/** Rehearses and then replaces kimi-cli's login in the given share directory, and says what came of either. */
+/**
+ * Rehearses and then replaces kimi-cli's login in the given share directory, or rehearses that a new one is saved there,
+ * and says what came of it.
+ */
 import { kimiCliStore } from "../../../extensions/credentials/kimi-cli.ts";
 import type { Token } from "../../../extensions/oauth/token.ts";
 
 // A limit on the size of files is announced by a signal that would otherwise end the process.
 process.on("SIGXFSZ", () => {});
 
-const [share = ""] = process.argv.slice(3);
+const [share = "", what] = process.argv.slice(3);
 const store = kimiCliStore({ share });
 const token: Token = {
   accessToken: "access-2",
@@ -15,5 +18,10 @@ const token: Token = {
   scope: "kimi-code",
   tokenType: "Bearer",
 };
-console.log(JSON.stringify(await store.rehearse()));
-console.log(JSON.stringify(await store.replace("refresh-1", token)));
+const say = (outcome: unknown) => console.log(JSON.stringify(outcome));
+if (what === "save") {
+  say(await store.rehearseSave());
+} else {
+  say(await store.rehearse());
+  say(await store.replace("refresh-1", token));
+}
