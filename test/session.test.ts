@@ -1,9 +1,13 @@
 /** What a session starts and ends, whatever its reason; pi is a list of the handlers it was given. */
 import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
-import { expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { createBackgroundRefresh } from "../extensions/background-refresh.ts";
 import { readConfiguration } from "../extensions/configuration.ts";
 import { followSessions } from "../extensions/session.ts";
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 type Handler = (event: unknown, ctx: unknown) => unknown;
 
@@ -14,6 +18,8 @@ function createSession(options: { hasKey?: boolean } = {}) {
   const store = { owner: "kimi-cli", path: "/kimi" };
   const renewal = vi.fn(async () => ({ state: "ready", token: { accessToken: "a" }, store }));
   const settle = vi.fn(async () => {});
+  const current = vi.fn(async () => {});
+  const loadAdapter = vi.fn();
   let now = 0;
   const refresh = createBackgroundRefresh(
     () => session.check(),
@@ -27,15 +33,17 @@ function createSession(options: { hasKey?: boolean } = {}) {
     },
   );
   const service = {
-    credential: { renewal, settle, current: vi.fn() },
+    credential: { renewal, settle, current },
     catalogue: { keepUp: () => {}, settle: async () => {} },
+    loadAdapter,
   };
+  const load = vi.fn(async () => service);
   // Only what followSessions uses; the compiler cannot know that.
   const parts = JSON.parse("{}");
   Object.assign(parts, {
     configuration: readConfiguration({}, "/home"),
     service: {
-      load: async () => service,
+      load,
       settled: async () => service,
     },
     refresh,
@@ -49,11 +57,18 @@ function createSession(options: { hasKey?: boolean } = {}) {
   return {
     renewal,
     settle,
+    current,
+    load,
+    loadAdapter,
     timers,
     notified,
     async start(reason: string, context: unknown = ctx) {
       handlers.get("session_start")?.({ reason }, context);
       await new Promise(setImmediate);
+    },
+    /** What pi waits for before it chooses the key for a request. */
+    async beforeRequest(model: object) {
+      await handlers.get("context")?.({}, { ...ctx, model });
     },
     shutDown: () => handlers.get("session_shutdown")?.({}, ctx),
     async tickAfter(ms: number) {
@@ -121,6 +136,47 @@ test("a print run with somebody else's model looks at nothing, one with ours doe
   const ours = createSession();
   await ours.start("startup", print("kimi-coder"));
   expect(ours.renewal).toHaveBeenCalledTimes(1);
+});
+
+describe("before a request", () => {
+  const ours = { provider: "kimi-coder", id: "kimi-for-coding" };
+
+  test("the login is renewed, with nothing loaded beside it while that is quick", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const session = createSession();
+    await session.beforeRequest(ours);
+    expect(session.current).toHaveBeenCalledExactlyOnceWith(true);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(session.loadAdapter).not.toHaveBeenCalled();
+  });
+
+  test("what it needs next is loaded while the authorization server thinks", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const session = createSession();
+    let renewed = () => {};
+    session.current.mockReturnValue(
+      new Promise((resolve) => {
+        renewed = resolve;
+      }),
+    );
+    const waiting = session.beforeRequest(ours);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(session.loadAdapter).toHaveBeenCalledExactlyOnceWith(ours);
+    renewed();
+    await waiting;
+  });
+
+  test("to another provider nothing is done", async () => {
+    const session = createSession();
+    await session.beforeRequest({ provider: "anthropic" });
+    expect(session.load).not.toHaveBeenCalled();
+  });
+
+  test("files that cannot be loaded are left to the request, which has words for it", async () => {
+    const session = createSession();
+    session.load.mockRejectedValue(new Error("Cannot find module"));
+    await expect(session.beforeRequest(ours)).resolves.toBeUndefined();
+  });
 });
 
 test("a session that was replaced is not spoken to", async () => {
