@@ -3,7 +3,12 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utimes
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { readSmallFile, systemCode, writeFileAtomically } from "../../extensions/credentials/file.ts";
+import {
+  readSmallFile,
+  stageFile,
+  systemCode,
+  writeFileAtomically,
+} from "../../extensions/credentials/file.ts";
 import { listing, modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { startNode, startPeer } from "./support/processes.ts";
 import { WRITERS } from "./support/writers.ts";
@@ -153,27 +158,31 @@ describe("a temporary file", () => {
     await expect(peer.rest()).rejects.toThrow();
     const [left = ""] = listing(home).filter((name) => name !== "file");
     expect(modeOf(join(home, left))).toBe(0o600);
-    const ofAnother = put(join(home, left.replace(/^file/, "other")), "");
+    const others = [left.replace(/^file/, "other"), "file.bak"].map((name) => put(join(home, name), ""));
     const silentFor = (minutes: number) => {
       const at = new Date(Date.now() - minutes * 60_000);
-      for (const file of [join(home, left), ofAnother, path]) utimesSync(file, at, at);
+      for (const file of [join(home, left), ...others, path]) utimesSync(file, at, at);
     };
     silentFor(59);
     await writeFileAtomically(path, "new", { mode: 0o600 });
-    expect(listing(home)).toHaveLength(3);
+    expect(listing(home)).toHaveLength(4);
     silentFor(61);
     await writeFileAtomically(path, "newer", { mode: 0o600 });
-    expect(listing(home)).toEqual(["file", basename(ofAnother)]);
+    expect(listing(home)).toEqual(["file", ...others.map((other) => basename(other))].sort());
   });
 
   it("leaves no listener on the process", async () => {
-    const path = join(temporaryDirectory(), "file");
+    const home = temporaryDirectory();
     const before = process.listenerCount("exit");
-    const writing = writeFileAtomically(path, "text", { mode: 0o600 });
-    await Promise.resolve();
-    expect(process.listenerCount("exit")).toBe(before + 1);
-    await writing;
-    expect(process.listenerCount("exit")).toBe(before);
+    const more = () => process.listenerCount("exit") - before;
+    const first = await stageFile(join(home, "first"), "text", { mode: 0o600 });
+    const second = await stageFile(join(home, "second"), "text", { mode: 0o600 });
+    const counts = [more()];
+    for (const staged of [first, second]) {
+      if (staged.state === "staged") staged.discard();
+      counts.push(more());
+    }
+    expect(counts).toEqual([1, 1, 0]);
   });
 });
 
@@ -197,6 +206,7 @@ describe("when the file system fails", () => {
     readonly faults: readonly { readonly call: string; readonly code: string; readonly skip?: number }[];
     readonly old?: string;
     readonly owner?: number;
+    readonly durable?: boolean;
   }
 
   async function overwriteUnder(cases: readonly Case[]) {
@@ -244,10 +254,20 @@ describe("when the file system fails", () => {
     );
   });
 
+  it.each(["async", "sync"] as const)(
+    "does not wait for the disk where that is not asked for (%s)",
+    async (how) => {
+      const faults = ["fsync", "fsyncSync", "readdirSync"].map((call) => ({ call, code: "EIO" }));
+      expect(await overwriteUnder([{ how, faults, durable: false }])).toEqual([
+        { outcome: { state: "written" }, missed: faults.length, text: "new", files: ["file"] },
+      ]);
+    },
+  );
+
   it.skipIf(process.getuid?.() !== 0)("lets a file stay its owner's whose group cannot be kept", async () => {
     const faults = [{ call: "fchownSync", code: "EINVAL" }];
     expect(await overwriteUnder([{ how: "async", faults, owner: 1234 }])).toMatchObject([
-      { outcome: { state: "written" }, missed: 0, uid: 1234 },
+      { outcome: { state: "written" }, missed: 0, uid: 1234, gid: process.getgid?.() },
     ]);
   });
 

@@ -4,11 +4,18 @@ import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { lockWithOwnerFile } from "../../extensions/credentials/opencode-lock.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
+import { startNode } from "./support/processes.ts";
 
 async function hold(folder: string) {
   const outcome = await lockWithOwnerFile(folder, 10_000);
   if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
   return outcome.release;
+}
+
+async function lockUnder(cases: readonly object[]) {
+  const args = [JSON.stringify(cases)];
+  const lines = await startNode("lock-under-faults.ts", args, { preload: "failing-fs.cjs" }).rest();
+  return lines.map((line) => JSON.parse(line));
 }
 
 describe("opencode-kimi-full's refresh lock", () => {
@@ -81,6 +88,36 @@ describe("opencode-kimi-full's refresh lock", () => {
     vi.useRealTimers();
     expect(readFileSync(owner, "utf8")).toBe('{"token":"another"}');
     expect(readdirSync(folder)).toEqual(["owner.json"]);
+  });
+
+  it("leaves nothing behind when the file system fails, and gives no sign of life in half", async () => {
+    const [home, beaten] = [temporaryDirectory(), temporaryDirectory()];
+    const failing = (call: string) => ({ folder: join(home, "lock"), faults: [{ call, code: "EIO" }] });
+    const cases = [
+      ...["mkdirSync", "writeFileSync", "renameSync"].map(failing),
+      { folder: join(beaten, "lock"), faults: [], atBeat: [{ call: "renameSync", code: "EIO" }] },
+    ];
+    const nothing = { outcome: { state: "failed", code: "EIO" }, files: [] };
+    const held = { outcome: { state: "held" }, files: ["lock", "lock/owner.json"] };
+    expect(await lockUnder(cases)).toEqual([nothing, nothing, nothing, held]);
+  });
+
+  it("is left to whoever was quicker to put a dead holder's out of the way", async () => {
+    const dead = () => {
+      const folder = join(temporaryDirectory(), "lock");
+      const owner = put(join(folder, "owner.json"), '{"token":"dead"}');
+      utimesSync(owner, 0, 0);
+      return folder;
+    };
+    const cases = ["ENOENT", "EACCES"].map((code) => ({
+      folder: dead(),
+      faults: [{ call: "renameSync", code }],
+    }));
+    const files = ["lock", "lock/owner.json"];
+    expect(await lockUnder(cases)).toEqual([
+      { outcome: { state: "busy" }, files },
+      { outcome: { state: "failed", code: "EACCES" }, files },
+    ]);
   });
 
   it("names what stands in its way", async () => {

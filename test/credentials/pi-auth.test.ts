@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, readlinkSync, symlinkSync, utimesSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { AuthStorage } from "@mariozechner/pi-coding-agent";
 import { lockSync } from "proper-lockfile";
 import { describe, expect, it } from "vitest";
@@ -241,6 +241,16 @@ describe("pi's lock on auth.json", () => {
     const waiting = mirrorInto(auth, SECOND, SOURCE, false);
     release();
     expect(await waiting).toEqual({ state: "written" });
+  });
+
+  it("keeps us out also where pi is about to write its first login", async () => {
+    const { path } = newAuth();
+    mkdirSync(dirname(path));
+    const release = lockSync(path, { realpath: false });
+    const locked = { state: "failed", code: "ELOCKED" };
+    expect(await mirrorInto(piAuth({ path, timeout: 0 }), FIRST, SOURCE, true)).toEqual(locked);
+    expect(existsSync(path)).toBe(false);
+    release();
   });
 
   it("is not taken from a holder that may be alive: pi's give a sign of life every 15 s", async () => {

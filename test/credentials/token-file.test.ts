@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { chownSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -108,6 +117,16 @@ describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
     expect(outcome).toEqual({ state: "failed", code: "EAGAIN" });
     expect(JSON.parse(content())).toMatchObject({ count: 4 });
     expect(listing(home)).toEqual(before);
+  });
+
+  it("a successor that finds no room beside the file is told, and the file left", async () => {
+    const { store, home, content } = newStore();
+    const long = join(home, "x".repeat(250)); // its temporary file's name is too long
+    renameSync(store.path, long);
+    symlinkSync(long, store.path);
+    const before = content();
+    expect(await store.replace("refresh-1", SECOND)).toEqual({ state: "failed", code: "ENAMETOOLONG" });
+    expect(content()).toBe(before);
   });
 
   it("a rehearsal says that the login could be replaced, and touches nothing", async () => {

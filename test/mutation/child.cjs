@@ -9,10 +9,13 @@ const ORPHAN_ENDS = `setInterval(() => process.ppid === ${process.ppid} || proce
 
 if (isMainThread) {
   new Worker(ORPHAN_ENDS, { eval: true }).unref();
-  process.on("exit", () => {
+  const { emit } = process;
+  process.emit = (name, ...args) => {
+    const heard = emit.call(process, name, ...args);
     const covered = globalThis.__stryker__?.mutantCoverage?.static;
-    if (covered && process.env.COVERED) {
+    if (name === "exit" && covered && process.env.COVERED) {
       writeFileSync(`${process.env.COVERED}/${process.pid}`, JSON.stringify(covered));
     }
-  });
+    return heard;
+  };
 }

@@ -5,9 +5,10 @@
 const fs = require("node:fs");
 const { syncBuiltinESMExports } = require("node:module");
 
-const SYNC = "close fchmod fchown fsync ftruncate lstat mkdir open readdir readlink rename unlink write"
-  .split(" ")
-  .map((name) => `${name}Sync`);
+const SYNC =
+  "close fchmod fchown fsync ftruncate lstat mkdir open readdir readlink rename unlink write writeFile"
+    .split(" ")
+    .map((name) => `${name}Sync`);
 
 function struck(name) {
   const fault = globalThis.faults?.find(({ call }) => call === name);

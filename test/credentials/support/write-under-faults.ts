@@ -3,27 +3,30 @@ import { chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { dirname } from "node:path";
 import {
   rehearseWrite,
+  type WriteOptions,
   writeFileAtomically,
   writeFileAtomicallySync,
 } from "../../../extensions/credentials/file.ts";
 
 const [path = "", cases = "[]"] = process.argv.slice(3);
-const options = { mode: 0o600, directoryMode: 0o700 };
-const WAYS: Record<string, () => unknown> = {
-  async: () => writeFileAtomically(path, "new", options),
-  sync: () => writeFileAtomicallySync(path, "new", options),
-  rehearsal: () => rehearseWrite(path, 3, options),
+const WAYS: Record<string, (options: WriteOptions) => unknown> = {
+  async: (options) => writeFileAtomically(path, "new", options),
+  sync: (options) => writeFileAtomicallySync(path, "new", options),
+  rehearsal: (options) => rehearseWrite(path, 3, options),
 };
-for (const { how, faults, old = "old", owner } of JSON.parse(cases)) {
+const countOpen = () => readdirSync("/dev/fd").length;
+for (const { how, faults, old = "old", owner, durable = true } of JSON.parse(cases)) {
   writeFileSync(path, old);
   if (owner) chownSync(path, owner, owner);
+  const open = countOpen();
   Object.assign(globalThis, { faults: [...faults] });
-  const outcome = await WAYS[how]?.();
+  const outcome = await WAYS[how]?.({ mode: 0o600, directoryMode: 0o700, durable });
   const missed = Reflect.get(globalThis, "faults").length;
   Object.assign(globalThis, { faults: [] });
   const text = readFileSync(path, "utf8");
-  const { uid } = statSync(path);
-  console.log(
-    JSON.stringify({ outcome, missed, text, files: readdirSync(dirname(path)), ...(owner && { uid }) }),
-  );
+  const leaked = countOpen() - open;
+  const { uid, gid } = statSync(path);
+  const files = readdirSync(dirname(path));
+  const result = { outcome, missed, text, files, ...(owner && { uid, gid }), ...(leaked && { leaked }) };
+  console.log(JSON.stringify(result));
 }
