@@ -43,6 +43,7 @@ describe("reading a small file", () => {
     const path = put(join(temporaryDirectory(), "file"), "x".repeat(40_000));
     expect(await readSmallFile(path, { limit: 40_000 })).toMatchObject({ state: "read" });
     expect(await readSmallFile(path, { limit: 39_999 })).toEqual({ state: "too-large" });
+    expect(await readSmallFile(path, { limit: 1 })).toEqual({ state: "too-large" });
   });
 
   it("leaves nothing open, whatever it finds", async () => {
@@ -128,6 +129,15 @@ describe("several writes to one file", () => {
     expect(new Set((await Promise.all(outcomes)).map(({ state }) => state))).toEqual(new Set(["written"]));
     expect(readFileSync(path, "utf8")).toBe(texts.at(-1));
     expect(listing(home)).toEqual(["file"]);
+  });
+
+  it("take effect in that order also where some are done already", async () => {
+    const path = join(temporaryDirectory(), "file");
+    const write = (text: string) => writeFileAtomically(path, text, { mode: 0o600 });
+    const [first, ...others] = Array.from({ length: 10 }, (_, i) => write(String(i)));
+    await first;
+    await Promise.all([...others, write("last")]);
+    expect(readFileSync(path, "utf8")).toBe("last");
   });
 
   it("go on after one that failed", async () => {

@@ -200,6 +200,11 @@ describe("a rehearsal", () => {
     put(store.path, JSON.stringify(WIRE));
     const [rehearsed] = await writeLoginAfter(`ulimit -f ${tooLittle}`, share);
     expect(rehearsed).toEqual({ state: "failed", code: "EFBIG" });
+    put(store.path, JSON.stringify(WIRE));
+    expect(await writeLoginAfter(`ulimit -f ${tooLittle + 4}`, share)).toEqual([
+      { state: "possible" },
+      { state: "written" },
+    ]);
   });
 });
 
