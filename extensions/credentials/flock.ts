@@ -95,7 +95,7 @@ function run(
   command: string,
   args: readonly string[],
   file: number,
-  { searchPath = usualSearchPath(), childLimit = CHILD_LIMIT }: FlockOptions,
+  { searchPath = usualSearchPath(process.env.PATH), childLimit = CHILD_LIMIT }: FlockOptions,
 ): Promise<Attempt | NoMeans> {
   return new Promise((resolve) => {
     // Processes or files may have run out, for us and not for the others: they may hold the lock.
@@ -128,8 +128,11 @@ function readExitCode(code: number): Attempt | NoMeans {
   return code < 126 ? "no means" : { failed: "ENOEXEC" };
 }
 
-/** The system's own directories first: nothing a project puts into PATH should come before them. */
-function usualSearchPath(): string {
+/**
+ * The system's own directories first: nothing a project puts into PATH should come before them. An empty one would be
+ * the folder we are in.
+ */
+export function usualSearchPath(path: string | undefined): string {
   const system = ["/usr/bin", "/bin", "/usr/local/bin", "/opt/homebrew/bin"];
-  return [...system, process.env.PATH].filter(Boolean).join(":");
+  return [...system, ...(path?.split(":") ?? [])].filter(Boolean).join(":");
 }

@@ -1,7 +1,7 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type FlockOptions, lockFile } from "../../extensions/credentials/flock.ts";
+import { type FlockOptions, lockFile, usualSearchPath } from "../../extensions/credentials/flock.ts";
 import { renew } from "../../extensions/credentials/renewal.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { hasPython, startNode, startPeer, startPython } from "./support/processes.ts";
@@ -60,12 +60,16 @@ describe("flock(2)", () => {
 
   it("excludes a second holder in the same process until it is released, which may be done twice", async () => {
     const path = join(temporaryDirectory(), "lock");
+    const countOpen = () => readdirSync("/dev/fd").length;
+    const before = countOpen();
     const release = await hold(path);
     expect(await lockFile(path, 60)).toEqual({ state: "busy" });
+    expect(countOpen()).toBe(before + 1);
     const waiting = hold(path);
     await Promise.all([release(), release()]);
     await (await waiting)();
     await release();
+    expect(countOpen()).toBe(before);
   });
 
   it("falls when its holder is killed", async () => {
@@ -117,6 +121,7 @@ describe("flock(2)", () => {
       "ETIMEDOUT",
     ],
     ["is killed", () => ({ searchPath: programs({ flock: "kill -9 $$", perl: "exit 2" }) }), "EINTR"],
+    ["may not be loaded", () => ({ searchPath: programs({ flock: "exit 126", perl: "exit 2" }) }), "ENOEXEC"],
     ["cannot be loaded", () => ({ searchPath: programs({ flock: "exit 127", perl: "exit 2" }) }), "ENOEXEC"],
   ])(
     "is not given up as impossible, and nothing is presented, when the program %s",
@@ -164,6 +169,18 @@ describe("flock(2)", () => {
     await (await hold(join(home, "lock")))();
     expect(existsSync(join(home, "called"))).toBe(false);
   });
+
+  it.each([
+    ["/opt/bin:/home/me/bin", ":/opt/bin:/home/me/bin"],
+    [":/opt/bin::", ":/opt/bin"],
+    ["", ""],
+    [undefined, ""],
+  ])(
+    "is looked for in the system's directories, and with PATH %j in those, but never in the folder we are in",
+    (path, more) => {
+      expect(usualSearchPath(path)).toBe(`/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin${more}`);
+    },
+  );
 
   it("asks again under the file's own name when the file was replaced meanwhile", async () => {
     const home = temporaryDirectory();
