@@ -6,9 +6,10 @@ import { opencodeKimiFullStore } from "../../extensions/credentials/opencode-kim
 import { FIRST, listing, modeOf, put, SECOND, temporaryDirectory } from "./support/homes.ts";
 import { startNode } from "./support/processes.ts";
 
+const NAME = "kimi-for-coding-oauth";
+const entry = { type: "oauth", refresh: "refresh-1", access: "access-1", expires: 1_800_000_000_000 };
+
 describe("opencode-kimi-full's store", () => {
-  const NAME = "kimi-for-coding-oauth";
-  const entry = { type: "oauth", refresh: "refresh-1", access: "access-1", expires: 1_800_000_000_000 };
   const next = { type: "oauth", refresh: "refresh-2", access: "access-2", expires: 1_800_000_900_250 };
   const others = {
     anthropic: { type: "api", key: "k" },
@@ -139,13 +140,20 @@ describe("opencode-kimi-full's store", () => {
   });
 });
 
-describe("a file that is written in place", () => {
+describe.each([
+  ["opencode-kimi-full", (data: string) => opencodeKimiFullStore({ data }), { [NAME]: entry }],
+  [
+    "opencode-kimi-auth",
+    (folder: string) => opencodeKimiAuthStore({ folder }),
+    { access_token: "access-1", refresh_token: "refresh-1", expires_at: 1 },
+  ],
+] as const)("%s's file, which is written in place,", (_, open, content) => {
   it("is looked at again before it counts as damaged", async () => {
-    const folder = temporaryDirectory();
-    const store = opencodeKimiAuthStore({ folder });
-    put(store.path, '{"access_token": "acc');
+    const store = open(temporaryDirectory());
+    const text = JSON.stringify(content);
+    put(store.path, text.slice(0, -5));
     const reading = store.read();
-    put(store.path, JSON.stringify({ access_token: "access-1", refresh_token: "refresh-1", expires_at: 1 }));
+    put(store.path, text);
     expect(await reading).toMatchObject({ state: "present" });
   });
 });

@@ -9,7 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { kimiCliStore } from "../../extensions/credentials/kimi-cli.ts";
@@ -23,29 +23,53 @@ const WIRE = { access_token: "access-1", refresh_token: "refresh-1", expires_at:
 const ENTRY = { type: "oauth", access: "access-1", refresh: "refresh-1", expires: 1_800_000_000_000 };
 
 const STORES = {
-  "kimi-cli": (home: string) => ({ store: kimiCliStore({ share: home }), login: WIRE }),
-  "kimi-code": (home: string) => ({
-    store: kimiCodeStore({
-      home,
-      oauthHost: "https://auth.kimi.com",
-      baseUrl: "https://api.kimi.com/coding/v1",
+  "kimi-cli": {
+    open: (home: string) => ({ store: kimiCliStore({ share: home }), login: WIRE }),
+    locks: ["credentials/kimi-code.lock", "credentials/kimi-code.pi.lock"],
+  },
+  "kimi-code": {
+    open: (home: string) => ({
+      store: kimiCodeStore({
+        home,
+        oauthHost: "https://auth.kimi.com",
+        baseUrl: "https://api.kimi.com/coding/v1",
+      }),
+      login: WIRE,
     }),
-    login: WIRE,
-  }),
-  "opencode-kimi-auth": (folder: string) => ({ store: opencodeKimiAuthStore({ folder }), login: WIRE }),
-  "opencode-kimi-full": (data: string) => ({
-    store: opencodeKimiFullStore({ data }),
-    login: { "kimi-for-coding-oauth": ENTRY },
-  }),
+    locks: ["oauth/kimi-code.lock"],
+  },
+  "opencode-kimi-auth": {
+    open: (folder: string) => ({ store: opencodeKimiAuthStore({ folder }), login: WIRE }),
+    locks: ["oauth.pi.lock"],
+  },
+  "opencode-kimi-full": {
+    open: (data: string) => ({
+      store: opencodeKimiFullStore({ data }),
+      login: { "kimi-for-coding-oauth": ENTRY },
+    }),
+    locks: ["opencode/auth.json.kimi-for-coding-oauth.refresh.lock", "opencode/kimi-code.pi.lock"],
+  },
 };
 
-describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
+describe.each(Object.entries(STORES))("in %s's store", (_, { open, locks }) => {
   function newStore() {
     const home = temporaryDirectory();
     const { store, login } = open(home);
     put(store.path, JSON.stringify(login));
     return { home, store, login, content: () => readFileSync(store.path, "utf8") };
   }
+
+  it("the locks are where they are said to be", async () => {
+    const { home, store } = newStore();
+    const taken = [await store.lockAmongPi(0), await store.lockOfOwner(0)];
+    const names = listing(home).filter((name) => name.endsWith(".lock"));
+    expect(names).toEqual(locks);
+    expect(store.locks.map(({ path }) => relative(home, path)).sort()).toEqual(locks);
+    for (const { kind, path } of store.locks) {
+      expect(statSync(path).isDirectory()).toBe(kind === "folder");
+    }
+    for (const lock of taken) if (lock.state === "held") await lock.release();
+  });
 
   /**
    * Lets a replacement come to where its temporary file is being forced onto the disk. As nothing but microtasks runs
