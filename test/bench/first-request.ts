@@ -59,8 +59,12 @@ export async function measureFirstRequest(extent: Extent): Promise<Row[]> {
 
 type Token = "fresh" | "expired";
 
-function nameOf(host: PiHost, token: Token | "static key, no extension"): string {
-  return `pi ${host.name}, ${token}`;
+const ALONE = "static key, no extension";
+/** What pi's loading of any extension takes, whatever is in it. */
+const EMPTY = "static key, empty extension";
+
+function nameOf(host: PiHost, what: Token | typeof ALONE | typeof EMPTY): string {
+  return `pi ${host.name}, ${what}`;
 }
 
 function until(scene: Scene, program: Program, prepare = () => {}): Task {
@@ -73,12 +77,12 @@ function until(scene: Scene, program: Program, prepare = () => {}): Task {
 /** `before` gets how many requests each warm start with a fresh token made before its chat request. */
 function piTasks(scene: Scene, host: PiHost, before: number[]): Record<string, Task> {
   const ours = piProgram(host, root, [...ourModel, ...prompt]);
+  const withStaticKey = (extension: string | undefined) =>
+    until(scene, piProgram(host, extension, [...staticModel, ...prompt]));
   let warm = false;
   return {
-    [nameOf(host, "static key, no extension")]: until(
-      scene,
-      piProgram(host, undefined, [...staticModel, ...prompt]),
-    ),
+    [nameOf(host, ALONE)]: withStaticKey(undefined),
+    [nameOf(host, EMPTY)]: withStaticKey(scene.emptyExtension),
     [nameOf(host, "fresh")]: async () => {
       const chat = await firstChat(scene, ours);
       if (warm) before.push(chat.before.length);
@@ -106,14 +110,16 @@ function kimiCodeTasks(scene: Scene): Record<string, Task> {
 }
 
 function compare(host: PiHost, samples: (name: string) => readonly number[]): Row[] {
-  const alone = samples(nameOf(host, "static key, no extension"));
+  const alone = samples(nameOf(host, ALONE));
+  const empty = difference(samples(nameOf(host, EMPTY)), alone);
   const fresh = samples(nameOf(host, "fresh"));
   const base = median(alone);
   const more = difference(fresh, alone);
   const renewal = difference(samples(nameOf(host, "expired")), fresh);
   const part = "b";
   return [
-    { part, what: nameOf(host, "static key, no extension"), target: "", figure: inMs(estimate(alone)) },
+    { part, what: nameOf(host, ALONE), target: "", figure: inMs(estimate(alone)) },
+    { part, what: `${nameOf(host, EMPTY)}: over pi alone`, target: "", figure: surplus(empty, base) },
     { part, what: nameOf(host, "fresh"), target: "", figure: inMs(estimate(fresh)) },
     {
       part,
