@@ -16,6 +16,9 @@ export interface DirectoryLockOptions {
   readonly update: number;
 }
 
+/** Of the locks that only pi processes take. */
+export const PI_LOCK: DirectoryLockOptions = { stale: 10_000, update: 2_000 };
+
 /**
  * Takes the lock directory `<file>.lock`, waiting up to `timeout` ms; `file` itself need not exist and is not followed
  * when it is a link. The holder's death frees it after `stale` ms. Never throws.

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
 import { type Region, USUAL_REGION } from "../region.ts";
-import { lockDirectory } from "./directory-lock.ts";
+import { lockDirectory, PI_LOCK } from "./directory-lock.ts";
 import { lockFile } from "./flock.ts";
 import { type Members, onOneLine } from "./json.ts";
 import type { LockOutcome, LoginStore } from "./store.ts";
@@ -21,9 +21,6 @@ export interface KimiCliPlace {
 
 /** kimi-cli asks five more times within 5 to 11 s, and then refreshes without the lock. */
 const TOLERATED = 5_000;
-
-/** Of the lock among pi processes. */
-const PI_LOCK = { stale: 10_000, update: 2_000 };
 
 const NO_LOGIN: LockOutcome = { state: "failed", code: "ENOENT" };
 

@@ -5,14 +5,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
-import { lockDirectory } from "./directory-lock.ts";
+import { lockDirectory, PI_LOCK } from "./directory-lock.ts";
 import { indented, type Members, memberValue } from "./json.ts";
 import type { CredentialStore } from "./store.ts";
 import { malformed, parseStored } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
-
-/** Of the lock among pi processes. */
-const PI_LOCK = { stale: 10_000, update: 2_000 };
 
 /** `folder` is `~/.opencode-kimi-auth`; the plugin knows one region. */
 export function opencodeKimiAuthStore({ folder }: { readonly folder: string }): CredentialStore {

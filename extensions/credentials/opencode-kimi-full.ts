@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
-import { lockDirectory } from "./directory-lock.ts";
+import { lockDirectory, PI_LOCK } from "./directory-lock.ts";
 import { indented, type Members, memberValue, parseMembers } from "./json.ts";
 import { lockWithOwnerFile, STALE } from "./opencode-lock.ts";
 import type { CredentialStore, LockOutcome, StoredLogin } from "./store.ts";
@@ -13,9 +13,6 @@ import { malformed, parseStored } from "./stored-token.ts";
 import { tokenFile } from "./token-file.ts";
 
 const KEY = "kimi-for-coding-oauth";
-
-/** Of the lock among pi processes. */
-const PI_LOCK = { stale: 10_000, update: 2_000 };
 
 const NO_LOGIN: LockOutcome = { state: "failed", code: "ENOENT" };
 
