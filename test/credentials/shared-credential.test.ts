@@ -2,7 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { properLockfile } from "../../extensions/credentials/directory-lock.ts";
 import { sighting } from "../../extensions/credentials/memory.ts";
-import type { PiAuth } from "../../extensions/credentials/pi-auth.ts";
+import type { Mirror, PiAuth } from "../../extensions/credentials/pi-auth.ts";
 import { readRotation } from "../../extensions/credentials/rotations.ts";
 import type { Access } from "../../extensions/credentials/shared-credential.ts";
 import type { LoginStore, StoredLogin } from "../../extensions/credentials/store.ts";
@@ -372,10 +372,25 @@ test("what one process could not write, the next one writes at once, and present
   expect(world.service.refreshes()).toHaveLength(1);
 });
 
-test("the locks are kept where nothing on disk holds what could not be written", async () => {
+test.each<[string, (mirror: Mirror) => Mirror | "leave"]>([
+  ["pi has no entry", () => "leave"],
+  // A pi that knows nothing of it would take the file's for the newest, and present what is used up.
+  ["pi's entry does not say what it replaces", (mirror) => ({ ...mirror, replaces: undefined })],
+  [
+    "pi's entry is another login's",
+    (mirror) => ({ ...mirror, token: { ...mirror.token, refreshToken: "another" } }),
+  ],
+])("the locks of a login that could not be written are kept where %s", async (_, written) => {
   const { world, pi } = await loggedIn(16 * MINUTE, ({ kimiCli, piAuth }) => ({
     kimiCli: failing(kimiCli, () => true),
-    piAuth: { ...piAuth, update: async () => ({ state: "failed", code: "ENOSPC" }) },
+    piAuth: {
+      ...piAuth,
+      update: (change) =>
+        piAuth.update((entry) => {
+          const next = change(entry);
+          return next === "leave" ? next : written(next);
+        }),
+    },
   }));
   await world.drive(pi.current(false));
   await world.drive(pi.settle(15_000));
