@@ -176,19 +176,25 @@ test("after a refusal, a login that has gone meanwhile is gone", async () => {
   expect(await work).toEqual({ state: "gone", found: { state: "absent" } });
 });
 
+/** A store that counts how often its owner's lock is asked for. */
+function countingLocks(real: LoginStore) {
+  let taken = 0;
+  const store: LoginStore = {
+    ...real,
+    lockOfOwner(timeout) {
+      taken += 1;
+      return real.lockOfOwner(timeout);
+    },
+  };
+  return { store, taken: () => taken };
+}
+
 test("what a refusal means is settled without the owner's lock", async () => {
   const { world } = await expiredWorld();
   world.service.revokeLogin();
-  let taken = 0;
-  const store: LoginStore = {
-    ...world.kimiCli,
-    lockOfOwner(timeout) {
-      taken += 1;
-      return world.kimiCli.lockOfOwner(timeout);
-    },
-  };
+  const { store, taken } = countingLocks(world.kimiCli);
   expect(await world.drive(processOf(world, { store })())).toEqual({ state: "refused" });
-  expect(taken).toBe(1);
+  expect(taken()).toBe(1);
 });
 
 test("a page, a 403 or a 5xx never ends a login", async () => {
@@ -394,16 +400,9 @@ test("kimi-cli's lock is given back before five seconds, pi's is kept, and the l
 
 test("an answer that comes in time is written under the very lock it was asked for under", async () => {
   const { world } = await expiredWorld();
-  let taken = 0;
-  const store: LoginStore = {
-    ...world.kimiCli,
-    lockOfOwner: (timeout) => {
-      taken += 1;
-      return world.kimiCli.lockOfOwner(timeout);
-    },
-  };
+  const { store, taken } = countingLocks(world.kimiCli);
   expect(await processOf(world, { store })()).toMatchObject({ state: "fresh", how: "refreshed" });
-  expect(taken).toBe(1);
+  expect(taken()).toBe(1);
   expect(world.clock.sleeping()).toBe(0); // `pi -p` would wait for who sleeps
 });
 
@@ -489,19 +488,12 @@ test("nothing more is presented once the session has ended", async () => {
     leave.abort();
     return { state: "failed", cause: { kind: "status", status: 503 }, committed: "no" };
   };
-  let taken = 0;
-  const store: LoginStore = {
-    ...world.kimiCli,
-    lockOfOwner(timeout) {
-      taken += 1;
-      return world.kimiCli.lockOfOwner(timeout);
-    },
-  };
+  const { store, taken } = countingLocks(world.kimiCli);
   const before = world.clock.now();
   expect(await processOf(world, { store, refresh, leaving: leave.signal })()).toMatchObject({
     state: "failed",
   });
-  expect([calls, taken]).toEqual([1, 1]);
+  expect([calls, taken()]).toEqual([1, 1]);
   expect(world.clock.now()).toBe(before);
 });
 
