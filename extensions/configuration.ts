@@ -1,9 +1,9 @@
 /**
  * What the environment and pi's settings say about this extension, parsed once: hosts, folders, identity, an API key.
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readJsonSync } from "./credentials/small-file.ts";
-import { isJsonObject } from "./oauth/json-object.ts";
+import { isJsonObject, readJsonSync, readSmallFileSync } from "./lib/json.ts";
 import {
   parseRegion,
   REGIONS,
@@ -14,6 +14,8 @@ import {
 } from "./region.ts";
 
 export const PROVIDER = "kimi-coder";
+/** Selected after a login where no model is; it is always offered. */
+export const FIRST_MODEL = "kimi-for-coding";
 export const API_KEY_VARIABLE = "KIMI_CODER_API_KEY";
 
 /** Public client id of Kimi's coding clients; every one of them uses it. */
@@ -21,6 +23,10 @@ export const CLIENT_ID = "17e5f671-d194-4dfb-9706-5516cb48c098";
 
 /** As whom requests are sent; see identity.ts. */
 export type IdentityName = "kimi-cli" | "pi";
+
+/** Kimi's own tools for the model; see tools/. */
+export const TOOLS = ["search", "fetch"] as const;
+export type Tool = (typeof TOOLS)[number];
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -31,13 +37,15 @@ export interface Configuration {
   readonly baseUrl: string;
   /** The regions this process deals with; the first is that of API keys. */
   readonly regions: RegionsInUse;
-  /** Whether nobody has said for which of them a login is. */
+  /** Whether a login has to ask for which of them it is. */
   readonly asksRegion: boolean;
   /** The region whose tokens kimi-cli has in this environment; undefined where it is none of `regions`. */
   readonly kimiCliRegion: Region | undefined;
   readonly identity: IdentityName;
   /** How many requests of the account may be under way at once; wins over what the plan says. */
   readonly parallel: number | undefined;
+  /** The tools that are on, whatever was switched; undefined where the variable says nothing. */
+  readonly tools: readonly Tool[] | undefined;
   /** Whether the quota is shown in pi's footer. */
   readonly footer: boolean;
   /** One sentence that says which variable is wrong; nothing may be sent anywhere while it is set. */
@@ -56,20 +64,22 @@ export interface Configuration {
 /** This extension's own files in pi's folder. None holds a token. */
 export function ownFiles(agentDir: string) {
   return {
+    /** pi's own. */
+    auth: join(agentDir, "auth.json"),
     memory: join(agentDir, `${PROVIDER}.json`),
     models: join(agentDir, `${PROVIDER}-models.json`),
     usage: join(agentDir, `${PROVIDER}-usage.json`),
-    renewals: join(agentDir, `${PROVIDER}-renewals.json`),
+    /** What a person has chosen, for all projects or for one. */
+    settings: join(agentDir, `${PROVIDER}-settings.json`),
   };
 }
 
-/** Where the pi processes of a home meet to take turns: they share its logins, whichever PI_CODING_AGENT_DIR each has. */
+/**
+ * Where the pi processes of a home take turns. They share its logins, whichever PI_CODING_AGENT_DIR each has, so it is
+ * in none of pi's folders.
+ */
 export function requestsFolder(home: string): string {
-  return join(usualAgentDir(home), `${PROVIDER}-requests`);
-}
-
-function usualAgentDir(home: string): string {
-  return join(home, ".pi", "agent");
+  return join(home, ".local", "state", `${PROVIDER}-requests`);
 }
 
 /** Reads the variables that the official clients and pi use for these things. */
@@ -88,12 +98,13 @@ export function readConfiguration(
     if (parsed === undefined) refusals.push(`${name} ${complaint}`);
     return parsed;
   }
-  const oauthHost = read(["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"], readHost, "is no http(s) URL");
-  const baseUrl = read(["KIMI_CODE_BASE_URL"], readHost, "is no http(s) URL");
+  const oauthHost = read(["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"], readOauthHost, "is not an http(s) URL");
+  const baseUrl = read(["KIMI_CODE_BASE_URL"], (value) => readBaseUrl(value, table), "is not an http(s) URL");
   const chosen = read(["KIMI_CODER_REGION"], parseRegion, "is neither kimi.com nor kimi.ai");
-  // Whoever mistypes it wanted not to pass for kimi-cli, so it must not mean the default.
+  // A mistyped value must not mean the default: the user did not want to pass for kimi-cli.
   const identity = read(["KIMI_CODER_IDENTITY"], readIdentity, "is neither pi nor kimi-cli");
-  const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is no whole number from 1 to 1000");
+  const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is not a whole number from 1 to 1000");
+  const tools = read(["KIMI_CODER_TOOLS"], readTools, "is neither off nor a list of search and fetch");
   const footer = read(["KIMI_CODER_FOOTER"], readSwitch, "is neither on nor off");
 
   const overrides = {
@@ -102,19 +113,19 @@ export function readConfiguration(
   };
   const regions = regionsInUse(table, overrides, chosen);
   const kimiCliHost = oauthHost ?? table["kimi.com"].oauthHost;
-  if (!isFolder(home)) refusals.push("HOME names no folder that can be shown");
+  if (!isFolder(home)) refusals.push("HOME has a control character in it or is too long");
   function folder(name: string, fallback: string): string {
     const value = env[name];
     if (!value) return fallback;
     if (isFolder(value)) return expandHome(value, home);
-    refusals.push(`${name} names no folder that can be shown`);
+    refusals.push(`${name} has a control character in it or is too long`);
     return fallback;
   }
   const folders = {
     kimiShare: folder("KIMI_SHARE_DIR", join(home, ".kimi")),
     kimiCodeHome: folder("KIMI_CODE_HOME", join(home, ".kimi-code")),
     dataHome: folder("XDG_DATA_HOME", join(home, ".local", "share")),
-    agentDir: folder("PI_CODING_AGENT_DIR", usualAgentDir(home)),
+    agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
   };
   return {
     oauthHost: regions[0].oauthHost,
@@ -124,6 +135,7 @@ export function readConfiguration(
     kimiCliRegion: regions.find((region) => region.oauthHost === kimiCliHost)?.region,
     identity: identity ?? "kimi-cli",
     parallel,
+    tools,
     footer: footer ?? true,
     refusal:
       refusals.length === 0
@@ -159,10 +171,37 @@ function readSwitch(value: string): boolean | undefined {
   }
 }
 
+function readTools(value: string): readonly Tool[] | undefined {
+  const words = value
+    .toLowerCase()
+    .split(",")
+    .map((word) => word.trim());
+  if (words.join() === "off") return [];
+  return words.every((word) => TOOLS.some((tool) => tool === word))
+    ? TOOLS.filter((tool) => words.includes(tool))
+    : undefined;
+}
+
 /** In characters. */
 const LONGEST_HOST = 2_048;
 
-/** A base URL without its trailing slashes; undefined for what is no http(s) URL, or carries more than host and path. */
+/** The authorization server; of one of its endpoints the part before that. */
+function readOauthHost(value: string): string | undefined {
+  return readHost(value)?.replace(/\/api\/oauth(?:\/\w+)?$/, "");
+}
+
+/**
+ * The API. A whole endpoint of it means the API itself, and so does what stands in guides for other clients: Kimi's
+ * host alone, or with `/coding`. Any other path is a proxy's own business.
+ */
+function readBaseUrl(value: string, table: RegionTable): string | undefined {
+  const given = readHost(value)?.replace(/\/(?:chat\/completions|messages|models|usages)$/, "");
+  if (given === undefined) return undefined;
+  const kimis = Object.values(table).some(({ baseUrl }) => new URL(baseUrl).origin === given);
+  return kimis ? `${given}/coding/v1` : given.replace(/\/coding$/, "/coding/v1");
+}
+
+/** A base URL without its trailing slashes; undefined for what is not an http(s) URL, or carries more than host and path. */
 function readHost(value: string): string | undefined {
   if (value.length > LONGEST_HOST || !URL.canParse(value)) return undefined;
   const { protocol, username, password, search, hash, origin, pathname } = new URL(value);
@@ -202,6 +241,59 @@ export function findConfiguredKey(env: Environment, agentDir: string): Configure
   return undefined;
 }
 
+/**
+ * Whether there seems to be a login or a key: an entry of ours in pi's auth.json; or, before there ever was one, a folder
+ * in which kimi-cli or kimi-code keeps logins. Reads small files; never throws.
+ */
+export function seemsLoggedIn({ agentDir, kimiShare, kimiCodeHome }: Configuration): boolean {
+  const { auth, memory } = ownFiles(agentDir);
+  if (member(readJsonSync(auth), PROVIDER) !== undefined) return true;
+  return (
+    !existsSync(memory) && [kimiShare, kimiCodeHome].some((folder) => existsSync(join(folder, "credentials")))
+  );
+}
+
+/** Whether pi's models.json may say something of our provider. Reads one small file; never throws. */
+export function isInModelsJson(agentDir: string): boolean {
+  const file = readSmallFileSync(join(agentDir, "models.json"));
+  return file.state === "read" ? file.text.includes(PROVIDER) : file.state !== "absent";
+}
+
+export type Switch =
+  | "off"
+  /** Unless another tool does the same. */
+  | "on"
+  /** Also beside one that does the same. */
+  | "always";
+
+export interface ToolSwitch {
+  readonly is: Switch;
+  /** Who says so; nobody: the default. */
+  readonly by: "variable" | "project" | "global" | "nobody";
+}
+
+export type ToolSwitches = Readonly<Record<Tool, ToolSwitch>>;
+
+/**
+ * Which of Kimi's tools are switched on in the project `cwd`: the variable wins, then the project's entry in our
+ * settings, then that for all. Reads one small file; never throws.
+ */
+export function readToolSwitches({ tools, agentDir }: Configuration, cwd: string): ToolSwitches {
+  const settings = tools ? undefined : readJsonSync(ownFiles(agentDir).settings);
+  const find = (tool: Tool): ToolSwitch => {
+    if (tools) return { is: tools.includes(tool) ? "always" : "off", by: "variable" };
+    const project = readToolSwitch(member(settings, "projects", cwd, "tools", tool));
+    if (project) return { is: project, by: "project" };
+    const global = readToolSwitch(member(settings, "tools", tool));
+    return global ? { is: global, by: "global" } : { is: "off", by: "nobody" };
+  };
+  return { search: find("search"), fetch: find("fetch") };
+}
+
+function readToolSwitch(value: unknown): Switch | undefined {
+  return value === "off" || value === "on" || value === "always" ? value : undefined;
+}
+
 function member(value: unknown, ...path: string[]): unknown {
   return path.reduce<unknown>((at, key) => (isJsonObject(at) ? at[key] : undefined), value);
 }
@@ -210,4 +302,59 @@ function member(value: unknown, ...path: string[]): unknown {
 function usableKey(value: unknown): string | undefined {
   const key = typeof value === "string" ? value.trim() : "";
   return /^[\x21-\x7e]+$/.test(key) ? key : undefined;
+}
+
+export const NOBODY_THERE =
+  "Kimi Coder: start pi in a terminal and type /login kimi-coder there; a login needs a person.";
+const DRIVEN =
+  "Kimi Coder: a login needs a person, and this pi is driven through its status file; start pi in a terminal without KIMI_CODER_STATUS_FILE and CAO_TERMINAL_ID and type /login kimi-coder there.";
+
+/** Whether a program reads this process's state from a file; see worker/. */
+export function asksForStatus(env: Environment): boolean {
+  return Boolean(env.KIMI_CODER_STATUS_FILE?.trim() || env.CAO_TERMINAL_ID?.trim());
+}
+
+/** Whether pi was started with `--api-key`. */
+export function hasKeyArgument(arguments_: readonly string[]): boolean {
+  return arguments_.some((argument) => /^--api-key(=|$)/.test(argument));
+}
+
+/** Whether pi was started so that it chooses no model: it was told which to take, or only lists them. */
+export function choosesNoModel(arguments_: readonly string[]): boolean {
+  return arguments_.some((argument) => /^--(?:provider|model|list-models)(=|$)/.test(argument));
+}
+
+/** One sentence why nobody is asked to log in: a program reads the status file, or pi has no screen. */
+export function loginRefusal(env: Environment, arguments_: readonly string[]): string | undefined {
+  if (asksForStatus(env)) return DRIVEN;
+  const hasNoScreen = (word: string, index: number) =>
+    word === "-p" ||
+    word === "--print" ||
+    (word === "--mode" && /^(?:text|json|rpc)$/.test(arguments_[index + 1] ?? ""));
+  return arguments_.some(hasNoScreen) ? NOBODY_THERE : undefined;
+}
+
+/**
+ * The number of requests at once that the plan of the account with this id allows; undefined where it is not known. It is
+ * kept in `path` beside the last figures of the quota, so that a request loads nothing that reads those. Reads one small
+ * file; never throws.
+ */
+export function keptLimit(path: string, account: string): number | undefined {
+  const kept = readJsonSync(path, { limit: 256 * 1024 });
+  if (!isJsonObject(kept) || kept.account !== account) return undefined;
+  const { parallelLimit } = kept;
+  return typeof parallelLimit === "number" && Number.isInteger(parallelLimit) && parallelLimit > 0
+    ? parallelLimit
+    : undefined;
+}
+
+/** Compares the numbers of a version, `1.6.0` or `v24.1.0-rc.1` without its `v`; what cannot be read counts as old. */
+export function isAtLeast(version: string, wanted: readonly number[]): boolean {
+  const numbers = version.split(/[.\-+]/).map(Number);
+  for (const [index, want] of wanted.entries()) {
+    const have = numbers[index] ?? 0;
+    if (Number.isNaN(have) || have < want) return false;
+    if (have > want) return true;
+  }
+  return true;
 }

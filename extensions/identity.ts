@@ -3,11 +3,12 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { copyFile, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, link, open, readFile, rm } from "node:fs/promises";
 import { hostname, version as osVersion, release } from "node:os";
 import { dirname, join } from "node:path";
 import type { IdentityName } from "./configuration.ts";
-import { readSmallFile } from "./credentials/file.ts";
+import { readSmallFile } from "./lib/json.ts";
+import { giveToFolderOwner, makeFolder } from "./lib/owner.ts";
 
 /** The version of kimi-cli's protocol that we follow. */
 const KIMI_CLI_VERSION = "1.5";
@@ -164,12 +165,18 @@ function newId(): string {
   return randomBytes(16).toString("hex");
 }
 
-/** Puts `id` there unless something is there already: by a link, so that nobody ever finds the file half-written. */
+/** Puts `id` there unless something is there already: by a link, so that the file is never seen half-written. */
 async function keepDeviceId(path: string, id: string): Promise<void> {
   const temporary = `${path}.${id}.tmp`;
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(temporary, id, { flag: "wx", mode: 0o600 });
+    makeFolder(dirname(path), 0o777);
+    const file = await open(temporary, "wx", 0o600);
+    try {
+      giveToFolderOwner(file.fd, temporary);
+      await file.writeFile(id);
+    } finally {
+      await file.close();
+    }
     // Some file systems have no links.
     await link(temporary, path).catch(() => copyFile(temporary, path, constants.COPYFILE_EXCL));
   } catch {

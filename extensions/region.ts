@@ -17,7 +17,7 @@ export const REGIONS: RegionTable = {
   "kimi.ai": { oauthHost: "https://auth.kimi.ai", baseUrl: "https://api.kimi.ai/coding/v1" },
 };
 
-/** What is meant where nobody says anything: kimi-cli knows no other. */
+/** The default: kimi-cli knows no other. */
 export const USUAL_REGION: Region = "kimi.com";
 
 /** Where an account looks at its plan. */
@@ -44,12 +44,12 @@ export interface RegionInUse extends Hosts {
   readonly region: Region;
 }
 
-/** At least one; the first is meant where nobody says which. */
+/** At least one; the first is the default. */
 export type RegionsInUse = readonly [RegionInUse, ...RegionInUse[]];
 
 /**
  * The regions a process deals with: both; but where a host was overridden only the one it belongs to, so that no token
- * of the other ever gets there. `chosen` comes first, and says whose an overriding host is that nobody knows.
+ * of the other ever gets there. `chosen` comes first, and says whose an unknown overriding host is.
  */
 export function regionsInUse(
   table: RegionTable,

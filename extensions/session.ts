@@ -1,148 +1,161 @@
 /**
- * What happens while a session lives: pi's entry is seeded and kept in line, the login is kept alive, the user hears
- * of it once, and nothing that must not be cut off is cut off at the end.
+ * What happens while a session lives: the login is kept alive, the user hears of it once, the footer is told what goes on,
+ * and nothing that must not be cut off is cut off at the end.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
-import type { createBackgroundRefresh } from "./background-refresh.ts";
-import type { loadAdapter } from "./chat/adapter.ts";
 import { type Configuration, PROVIDER } from "./configuration.ts";
-import type { SharedCredential } from "./credentials/shared-credential.ts";
-import type { Lazy } from "./lazy.ts";
-import type { Catalogue } from "./models/catalogue.ts";
+import { inTurn, type Lazy, lazy } from "./lib/lazy.ts";
+import type { Moment } from "./quota/footer.ts";
+import type { Runtime } from "./runtime.ts";
+import type { Screen } from "./screen.ts";
 
 export interface SessionParts {
   readonly configuration: Configuration;
-  readonly service: Lazy<{
-    readonly credential: SharedCredential;
-    readonly catalogue: Catalogue;
-    readonly loadAdapter: typeof loadAdapter;
-  }>;
-  readonly refresh: ReturnType<typeof createBackgroundRefresh>;
+  readonly screen: Screen;
+  readonly runtime: Lazy<Runtime>;
   /** Whether a key was given by hand: then the login is none of our business, and nothing is written. */
   readonly hasKey: () => boolean;
-  readonly keyArgument: boolean;
 }
 
-/** How long a process that ends waits for a refresh it has sent, ms. */
-const FAREWELL = 15_000;
-/** … and for the list of models, which the next process can ask for as well, ms. */
+/** How long a process that ends waits for the list of models, which the next process can ask for as well, ms. */
 const MODELS_FAREWELL = 1_000;
+/** The longest wait of a process that ends for pi's reading of auth.json, ms; reached where another program holds pi's lock. */
+const READING_FAREWELL = 1_000;
 
-/** A token that is not there after so long is being renewed, and the question for it is on its way, ms. */
-const RENEWING = 100;
-
-/** How the two hosts are told that auth.json has changed: 0.73 holds it in memory, its successor asks its registry. */
-interface Registry {
-  readonly authStorage?: { reload(): void };
-  refresh(options?: { allowNetwork: boolean; providers: string[] }): unknown;
-}
-
-async function reloadEntry(registry: Registry): Promise<void> {
-  if (registry.authStorage) registry.authStorage.reload();
-  else await registry.refresh({ allowNetwork: false, providers: [PROVIDER] });
-}
-
-/**
- * pi 0.73 keeps each error of a failed refresh for ever, and until its stack has been read V8 keeps with it what the
- * functions on it can see: the provider, and so all of an extension that was built for a session long over (1 MB).
- */
-function lightenErrors({ authStorage }: Registry): void {
-  const errors: unknown = authStorage && Reflect.get(authStorage, "errors");
-  if (Array.isArray(errors)) for (const error of errors) void (error instanceof Error && error.stack);
-}
-
-export function followSessions(pi: ExtensionAPI, parts: SessionParts) {
-  const { configuration, service, refresh } = parts;
-  let context: ExtensionContext | undefined;
-  const said = new Set<string>();
-  /** Whether the process has just begun: the successor of pi 0.73 builds the extension anew for /new and /reload. */
+export function followSessions(
+  pi: ExtensionAPI,
+  { configuration, screen, runtime, hasKey }: SessionParts,
+): void {
+  /** Whether the process has just begun: pi builds the extension again for /new and /reload. */
   let isNew = false;
+  // Where it cannot be loaded, the request that needs it says so.
+  const check = () => void keepFresh().catch(() => {});
+  const timer = createTimer(check, () => runtime.loaded()?.login.expiresAt());
 
-  /** Asks the session that is there now; undefined when it was replaced meanwhile, where pi throws. */
-  function ask<T>(question: (ctx: ExtensionContext) => T): T | undefined {
-    try {
-      return context && question(context);
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Says a thing once per process: in a session with a screen there, else on stderr when it matters. */
-  function say(text: string, type: "info" | "warning"): void {
-    if (!context || said.has(text)) return;
-    said.add(text);
-    ask(({ hasUI, ui }) => {
-      if (hasUI) ui.notify(text, type);
-      else if (type === "warning") console.error(text);
-    });
-  }
-
-  const chosen = () => ask(({ model }) => model?.provider) === PROVIDER;
-  const ownKey = () => parts.hasKey() || (parts.keyArgument && chosen());
-  const active = () => configuration.refusal === undefined && !ownKey();
-
-  async function welcome(): Promise<void> {
-    const { credential, catalogue } = await service.load();
-    const access = await credential.renewal();
-    const { ownerName, sayUnavailable } = await import("./sentences.ts");
+  async function keepFresh(): Promise<void> {
+    const { login, catalogue, caller } = await runtime.load();
+    const access = await login.keepFresh();
+    const { ownerName, sayUnavailable } = await inTurn(() => import("./messages.ts"));
     if (access.state === "ready") {
-      catalogue.keepUp(access.token.accessToken, access.store);
-      if (isNew) say(`Kimi Coder: using ${ownerName(access.store.owner)} credentials`, "info");
+      const { token, store } = access;
+      catalogue.keepUp(token.accessToken, caller.accountOf(store));
+      if (isNew && screen.isOurs)
+        screen.say(`Kimi Coder: using ${ownerName(store.owner)} credentials`, "info");
       return;
     }
     const { reason } = access;
     // Nobody who does not use Kimi wants to hear that there is no login, and what failed in passing is tried again.
-    const worthSaying =
-      reason.kind === "problem" || (chosen() && reason.kind !== "failed" && reason.kind !== "own-key");
-    if (ask(({ hasUI }) => hasUI) && worthSaying) say(sayUnavailable(reason), "warning");
+    const isWorthSaying =
+      reason.kind === "problem" || (screen.isOurs && reason.kind !== "failed" && reason.kind !== "own-key");
+    if (isWorthSaying) screen.say(sayUnavailable(reason), "warning");
   }
 
-  pi.on("session_start", (event, ctx) => {
-    context = ctx;
+  pi.on("session_start", (event, context) => {
+    screen.open(context);
     isNew ||= event.reason === "startup";
-    if (configuration.refusal && ctx.hasUI) say(configuration.refusal, "warning");
-    if (!active() || !(ctx.hasUI || chosen())) return;
-    refresh.start();
+    if (!context.hasUI) return; // there only a request needs the login, and looks after it itself
+    if (configuration.refusal) screen.say(configuration.refusal, "warning");
+    else if (!hasKey()) timer.start();
   });
 
-  // Just before pi chooses the key for a request: pi's own refresh, which holds auth.json's lock over the network,
-  // must find nothing left to do.
-  const beforeRequest = async (_event: unknown, ctx: ExtensionContext) => {
-    context = ctx;
-    if (!chosen() || !active()) return;
-    // Where it cannot be loaded, the request says so.
-    const used = await service.load().catch(() => undefined);
-    if (!used) return;
-    const { credential, loadAdapter } = used;
-    const { model } = ctx;
-    // What the request needs next is loaded while the authorization server thinks.
-    const loading = setTimeout(() => model && loadAdapter(model), RENEWING);
-    await credential.current(true).finally(() => clearTimeout(loading));
-  };
-  pi.on("context", beforeRequest);
-  pi.on("session_before_compact", beforeRequest);
-  pi.on("session_before_tree", beforeRequest);
-
-  pi.on("session_shutdown", async () => {
-    refresh.stop();
-    ask(({ modelRegistry }) => lightenErrors(modelRegistry));
-    const used = await service.settled();
-    await Promise.all([used?.credential.settle(FAREWELL), used?.catalogue.settle(MODELS_FAREWELL)]);
+  pi.on("session_shutdown", async ({ reason }) => {
+    timer.stop();
+    screen.close();
+    // A renewal belongs to the process: /new and /reload leave it to the next instance of this extension.
+    if (!isEnd(reason)) return;
+    const used = await runtime.settled();
+    const read = Promise.race([screen.end(), sleep(READING_FAREWELL, undefined, { ref: false })]);
+    await Promise.all([used?.login.end(), used?.catalogue.settle(MODELS_FAREWELL), read]);
   });
+}
 
+/** Whether the process ends with the session; pi before 0.58 gives no reason. */
+function isEnd(reason: string | undefined): boolean {
+  return reason === undefined || reason === "quit";
+}
+
+/** How often the login is looked at, ms. */
+const CHECK_EVERY = 600_000;
+/** How often the clock is looked at, ms: a laptop that slept is noticed this soon after it woke. */
+const TICK = 30_000;
+/** A tick this late means that the machine slept, ms. */
+const LATE = 120_000;
+/** An access token that ends before this is not left to the next check, ms. */
+const ENDING = 90_000;
+/** … but looked at again only after this, ms, in case the network is away. */
+const ENDING_AGAIN = 120_000;
+
+export interface Ticks {
+  readonly now: number;
+  readonly lastTick: number;
+  readonly lastCheck: number;
+  /** When the access token in hand ends, ms since the epoch. */
+  readonly expiresAt: number | undefined;
+}
+
+/** Whether a tick has to look at the login. All in ms since the epoch. */
+export function isCheckDue({ now, lastTick, lastCheck, expiresAt }: Ticks): boolean {
+  // A clock that was set back would otherwise silence the timer.
+  if (now - lastCheck >= CHECK_EVERY || now - lastTick >= LATE || now < lastTick) return true;
+  return expiresAt !== undefined && expiresAt - now < ENDING && now - lastCheck >= ENDING_AGAIN;
+}
+
+/** The timer that keeps the login alive: one, however often it is started. `check` must not throw. */
+function createTimer(check: () => void, expiresAt: () => number | undefined) {
+  let timer: NodeJS.Timeout | undefined;
   return {
-    /** For print mode, where nobody sees a notice. */
-    warnUnwatched: (text: string) => ask(({ hasUI }) => !hasUI && say(text, "warning")),
-    /** Shows in pi's footer what a request waits for; undefined takes it away. */
-    waiting: (note: string | undefined) =>
-      void ask(({ hasUI, ui }) => hasUI && ui.setStatus(`${PROVIDER}-waiting`, note)),
-    /** Of the session that is open. */
-    id: () => ask(({ sessionManager }) => sessionManager.getSessionId()),
-    // Where it cannot be loaded, the request that needs it says so.
-    check: () => void welcome().catch(() => {}),
-    /** Says in any mode what must be known. */
-    warn: (text: string) => say(text, "warning"),
-    /** pi's entry has changed; pi says itself what it cannot read. */
-    mirrored: () => void ask(({ modelRegistry }) => reloadEntry(modelRegistry).catch(() => {})),
+    /** Checks at once, and from then on. */
+    start(): void {
+      clearInterval(timer);
+      let lastTick = Date.now();
+      let lastCheck = lastTick;
+      check();
+      timer = setInterval(() => {
+        const now = Date.now();
+        const due = isCheckDue({ now, lastTick, lastCheck, expiresAt: expiresAt() });
+        lastTick = now;
+        if (!due) return;
+        lastCheck = now;
+        check();
+      }, TICK).unref();
+    },
+    stop: () => clearInterval(timer),
   };
+}
+
+/**
+ * Tells the footer what happens. `on`: whether one is wanted. There is none without a screen (or an RPC client), and none
+ * while nobody uses Kimi.
+ */
+export function followQuota(
+  pi: ExtensionAPI,
+  runtime: Lazy<Pick<Runtime, "usage" | "clock">>,
+  on: boolean,
+): void {
+  if (!on) return;
+  const footer = lazy(async () => {
+    const [{ createFooter }, used] = await Promise.all([
+      inTurn(() => import("./quota/footer.ts")),
+      runtime.load(),
+    ]);
+    return createFooter({ pi, usage: await used.usage.load(), now: used.clock.now });
+  });
+  let begun = false;
+  const tell = (ctx: ExtensionContext, provider: string | undefined, moment: Moment) => {
+    const ours = provider === PROVIDER;
+    begun ||= ours && ctx.hasUI;
+    if (!begun || !ctx.hasUI) return;
+    // Where it cannot be loaded, the request that needs the service says so.
+    void footer
+      .load()
+      .then(({ update }) => update(ctx, ours, moment))
+      .catch(() => {});
+  };
+  pi.on("session_start", (_event, ctx) => tell(ctx, ctx.model?.provider, "session"));
+  pi.on("model_select", ({ model }, ctx) => tell(ctx, model.provider, "model"));
+  // After a pause what stands there may be old, and somebody may have logged in.
+  pi.on("agent_start", (_event, ctx) => tell(ctx, ctx.model?.provider, "prompt"));
+  pi.on("turn_end", (_event, ctx) => tell(ctx, ctx.model?.provider, "turn"));
+  pi.on("session_shutdown", () => footer.loaded()?.stop());
 }

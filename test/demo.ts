@@ -9,11 +9,11 @@ import { dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { CLIENT_ID } from "../extensions/configuration.ts";
-import { kimiCliStore } from "../extensions/credentials/kimi-cli.ts";
+import { kimiCliStore } from "../extensions/credentials/stores.ts";
 import { createIdentity } from "../extensions/identity.ts";
-import { login } from "../extensions/login.ts";
-import { systemClock } from "../extensions/oauth/clock.ts";
-import { isJsonObject } from "../extensions/oauth/json-object.ts";
+import { systemClock } from "../extensions/lib/clock.ts";
+import { isJsonObject } from "../extensions/lib/json.ts";
+import { logInAnew } from "../extensions/login/login.ts";
 import { type KimiService, startKimiService } from "./support/kimi-service/index.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -51,18 +51,11 @@ async function logIn(): Promise<void> {
   service.deviceResponse({ interval: 0.2 });
   service.scriptDevice(["pending", "pending", "approved"]);
   const share = join(home, ".kimi");
-  const store = kimiCliStore({ share });
+  const store = kimiCliStore(share);
   const identity = createIdentity(share, { extension: "demo", pi: "demo" });
   const server = { host: service.oauthHost, clientId: CLIENT_ID, fetch, identity: () => identity(true) };
-  await login(
-    {
-      server,
-      clock: systemClock,
-      save: store.save,
-      rehearseSave: store.rehearseSave,
-      savePath: store.path,
-      savedFor: "kimi-cli",
-    },
+  await logInAnew(
+    { server, clock: systemClock, store },
     {
       onAuth: ({ url, instructions }) =>
         say(`Log in at ${url} (${instructions}).\nNo need to: this service says yes by itself.`),

@@ -62,17 +62,12 @@ describe("the headers", () => {
   it.each<[Machine, string]>([
     [LINUX, "Linux 6.8.0-45-generic x86_64"],
     [{ ...LINUX, arch: "arm64" }, "Linux 6.8.0-45-generic aarch64"],
-    [{ ...LINUX, arch: "ia32" }, "Linux 6.8.0-45-generic i686"],
     [{ ...LINUX, arch: "arm" }, "Linux 6.8.0-45-generic armv7l"],
-    [{ ...LINUX, arch: "riscv64" }, "Linux 6.8.0-45-generic riscv64"],
     [MAC, "macOS 15.5 arm64"],
-    [{ ...MAC, arch: "x64" }, "macOS 15.5 x86_64"],
     [{ ...MAC, macVersion: undefined }, "macOS 24.5.0 arm64"],
-    [WINDOWS, "Windows 11 AMD64"],
     [{ ...WINDOWS, release: "10.0.22000" }, "Windows 11 AMD64"],
     [{ ...WINDOWS, release: "10.0.21999" }, "Windows 10 AMD64"],
     [{ ...WINDOWS, release: "10.0.19045", arch: "arm64" }, "Windows 10 ARM64"],
-    [{ ...WINDOWS, release: "10" }, "Windows 10 AMD64"],
   ])("name the machine as kimi-cli does: %#", (machine, model) => {
     expect(deviceModel(machine)).toBe(model);
   });
@@ -80,13 +75,9 @@ describe("the headers", () => {
   it.each([
     ["Jürgens-MacBook", "Jrgens-MacBook"],
     ["张三的电脑", "unknown"],
-    ["张三-pc", "-pc"],
     ["  spaced  ", "spaced"],
-    ["é x é", "x"],
     ["a\r\nX-Evil: 1", "aX-Evil: 1"],
-    ["\u001b[31mred", "[31mred"],
     ["a\0b\u007f", "ab"],
-    ["", "unknown"],
     [" \t\n", "unknown"],
   ])("carry the host name %j as %j (kimi-cli#773)", (hostname, name) => {
     expect(identityHeaders({ ...LINUX, hostname }, "id", VERSIONS)["X-Msh-Device-Name"]).toBe(name);
@@ -132,18 +123,6 @@ describe("the headers of pi's own identity", () => {
       "X-Msh-Version": "0.73.1",
     });
   });
-
-  it("imitate nobody, and fit into a request", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (version) => {
-        const headers = piHeaders({ extension: version, pi: version });
-        expect(headers["User-Agent"]).toMatch(/^pi\//);
-        expect([...new Headers(headers).keys()]).toHaveLength(3);
-        for (const value of Object.values(headers)) expect(value).toMatch(/^[\x20-\x7e]+$/);
-      }),
-    );
-    expect(JSON.stringify(piHeaders(VERSIONS))).not.toMatch(/kimi[-_]?cli|claude/i);
-  });
 });
 
 describe("the device id", () => {
@@ -185,24 +164,17 @@ describe("the device id", () => {
   });
 
   it.each([
-    ["empty", ""],
     ["blank", " \n"],
     ["huge", "a".repeat(3_000_000)],
     ["too long for a header", "a".repeat(1_000)],
     ["more than a line", "a\nb"],
     ["no text", Buffer.from([0xff, 0xfe, 0x00])],
-    ["full of escapes", "\u001b]0;evil\u0007"],
   ])("is made up, and the file left alone, where that is %s", async (_name, content) => {
     await mkdir(share);
     await writeFile(file, content);
     expect(await readDeviceId(share, true)).toMatch(HEX);
     expect(Buffer.compare(await readFile(file), Buffer.from(content))).toBe(0);
     expect(await readdir(share)).toEqual(["device_id"]);
-  });
-
-  it("is made up where a directory is in its place", async () => {
-    await mkdir(file, { recursive: true });
-    expect(await readDeviceId(share, true)).toMatch(HEX);
   });
 
   it("is made up where a file is in the folder's place", async () => {
@@ -236,15 +208,6 @@ describe("the device id", () => {
     const identity = createIdentity(share, VERSIONS);
     const ids = await Promise.all([identity(true), identity(false), identity(true)]);
     expect(new Set(ids.map((headers) => headers["X-Msh-Device-Id"])).size).toBe(1);
-  });
-
-  it("is one and the same for many that ask at once", async () => {
-    for (let round = 0; round < 20; round++) {
-      const folder = join(home, String(round));
-      const ids = await Promise.all(Array.from({ length: 12 }, () => readDeviceId(folder, true)));
-      expect(new Set(ids).size).toBe(1);
-      expect(await readdir(folder)).toEqual(["device_id"]);
-    }
   });
 
   it("is one and the same for many processes that ask at once", async () => {

@@ -1,11 +1,16 @@
 /** Which region is meant, where its logins are, and that nothing of one region gets to the other's hosts. */
-import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import { type Environment, readConfiguration } from "../extensions/configuration.ts";
-import { piAuth } from "../extensions/credentials/pi-auth.ts";
-import { createSharedCredential } from "../extensions/credentials/shared-credential.ts";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { type Environment, ownFiles, readConfiguration } from "../extensions/configuration.ts";
+import { InFlight } from "../extensions/credentials/in-flight.ts";
+import { createLogin } from "../extensions/credentials/login.ts";
+import { mirror } from "../extensions/credentials/mirror.ts";
+import { readPiEntry } from "../extensions/credentials/pi-entry.ts";
+import type { CredentialStore } from "../extensions/credentials/store.ts";
+import { createStores } from "../extensions/credentials/stores.ts";
+import { reserveLogin } from "../extensions/credentials/successor.ts";
+import { answerOf, askedForLogin, type LoginAnswer } from "../extensions/login/question.ts";
 import { refresh } from "../extensions/oauth/token-endpoint.ts";
 import {
   hostsOf,
@@ -16,12 +21,12 @@ import {
   type RegionTable,
   regionsInUse,
 } from "../extensions/region.ts";
-import { chooseRegion, regionQuestion } from "../extensions/region-choice.ts";
-import { createStores } from "../extensions/stores.ts";
-import { FIRST, modeOf, temporaryDirectory } from "./credentials/support/homes.ts";
+import { FIRST, modeOf, put, temporaryDirectory } from "./credentials/support/homes.ts";
 import { realKimiCode } from "./credentials/support/kimi-code-bundle.ts";
-import { asToken, putLogin, readObject, startWorld } from "./credentials/support/world.ts";
-import { CLIENT_ID } from "./support/kimi-service/index.ts";
+import { createFakeClock } from "./support/fake-clock.ts";
+import { readObject } from "./support/hosts.ts";
+import { CLIENT_ID, startKimiService } from "./support/kimi-service/index.ts";
+import { asToken } from "./support/world.ts";
 
 const HOME = "/home/someone";
 const LOOPBACK = "http://127.0.0.1:1";
@@ -135,7 +140,8 @@ describe("a login", () => {
   it("of kimi.ai is saved as kimi-code itself would have, for the owner's eyes alone", async () => {
     const home = temporaryDirectory();
     const store = createStores(readConfiguration({}, home)).forLogin("kimi.ai");
-    expect(await store.save(FIRST)).toEqual({ state: "written" });
+    const room = await reserveLogin(store);
+    expect(room.state === "reserved" && (await room.successor.save(FIRST))).toEqual({ state: "written" });
     expect(await store.read()).toEqual({ state: "present", token: FIRST });
     const folder = join(home, ".kimi-code", "credentials");
     const theirs = realKimiCode().openStorage(folder);
@@ -173,21 +179,53 @@ describe("a login", () => {
 });
 
 describe("the question", () => {
-  function ask(env: Environment, marker?: string) {
-    const path = join(temporaryDirectory(), "region");
-    if (marker !== undefined) writeFileSync(path, marker);
-    return regionQuestion(readConfiguration(env, HOME), path);
-  }
-  const ids = (env: Environment, marker?: string) =>
-    ask(env, marker)
-      .options()
-      .map(({ id }) => id);
+  const NOW = FIRST.expiresAt - 1;
 
-  it("offers both, first the one that kimi-code's installer noted", () => {
-    expect(ids({})).toEqual(["kimi.com", "kimi.ai"]);
-    expect(ids({}, "global\n")).toEqual(["kimi.ai", "kimi.com"]);
-    expect(ids({}, "mainland-cn")).toEqual(["kimi.com", "kimi.ai"]);
-    expect(ids({}, "elsewhere")).toEqual(["kimi.com", "kimi.ai"]);
+  function ask(env: Environment, given: { marker?: string; home?: string } = {}) {
+    const home = given.home ?? temporaryDirectory();
+    const markerPath = join(home, ".kimi-code", "region");
+    if (given.marker !== undefined) put(markerPath, given.marker);
+    const configuration = readConfiguration(env, home);
+    const { all } = createStores(configuration);
+    return () => askedForLogin({ configuration, stores: all, markerPath, now: () => NOW });
+  }
+  const labels = async (...asked: Parameters<typeof ask>) =>
+    (await ask(...asked)()).options.map(({ label }) => label);
+  const [COM, AI] = ["a new login for kimi.com", "a new login for kimi.ai (outside mainland China)"];
+  const anew = (region: Region): LoginAnswer => ({ kind: "new", region });
+
+  it("offers both regions, first the one that kimi-code's installer noted", async () => {
+    expect(await labels({})).toEqual([COM, AI]);
+    expect(await labels({}, { marker: "global\n" })).toEqual([AI, COM]);
+    expect(await labels({}, { marker: "mainland-cn" })).toEqual([COM, AI]);
+    expect(await labels({}, { marker: "elsewhere" })).toEqual([COM, AI]);
+  });
+
+  it("offers first the logins that are there, and says in what state they are", async () => {
+    const home = temporaryDirectory();
+    const login = (expiresAt: number) =>
+      JSON.stringify({ access_token: "a", refresh_token: "r", expires_at: expiresAt / 1000 });
+    const { forLogin } = createStores(readConfiguration({}, home));
+    put(forLogin("kimi.com").path, login(NOW - 1));
+    put(forLogin("kimi.ai").path, login(NOW + 60_000));
+    expect(await labels({}, { home })).toEqual([
+      "the login of kimi-cli, renewed when it is used",
+      "the login of kimi-code (kimi.ai), valid",
+      COM,
+      AI,
+    ]);
+    expect((await labels({ KIMI_CODER_REGION: "kimi.ai" }, { home })).at(-1)).toBe("a new login");
+    const found = "the login of kimi-code (kimi.ai), valid";
+    expect(await answerOf(ask({}, { home }), { onSelect: async () => found })).toMatchObject({
+      kind: "found",
+      store: { owner: "kimi-code" },
+      token: { accessToken: "a" },
+    });
+    // Where nobody can be asked, a login is a new one.
+    expect(await answerOf(ask({}, { home }), {})).toEqual(anew("kimi.com"));
+    put(forLogin("kimi.com").path, "{");
+    put(forLogin("kimi.ai").path, login(0).replace('"r"', '""'));
+    expect(await labels({}, { home })).toEqual([COM, AI]);
   });
 
   it.each<Environment>([
@@ -195,29 +233,33 @@ describe("the question", () => {
     { KIMI_CODE_OAUTH_HOST: LOOPBACK },
     { KIMI_OAUTH_HOST: LOOPBACK },
     { KIMI_CODE_BASE_URL: LOOPBACK },
-  ])("is not asked with %j", async (env) => {
+  ])("is not asked with %j where there is no login", async (env) => {
     const onSelect = () => Promise.reject(new Error("asked"));
-    const expected = env.KIMI_CODER_REGION ? "kimi.ai" : "kimi.com";
-    expect(await chooseRegion(ask(env, "global"), { onSelect })).toBe(expected);
+    const expected = anew(env.KIMI_CODER_REGION ? "kimi.ai" : "kimi.com");
+    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toEqual(expected);
   });
 
-  it("is settled by the answer, by what was typed, or by the usual region where nobody can be asked", async () => {
+  it("is settled by the answer, by what was answered before, or by the usual region where nobody can be asked", async () => {
     const answer = (id: string | undefined) => ({ onSelect: async () => id });
-    expect(await chooseRegion(ask({}), answer("kimi.ai"))).toBe("kimi.ai");
-    expect(await chooseRegion(ask({}), { ...answer("kimi.com"), region: "kimi.ai" })).toBe("kimi.ai");
-    expect(await chooseRegion(ask({ KIMI_CODER_REGION: "kimi.com" }), { region: "kimi.ai" })).toBe("kimi.ai");
-    expect(await chooseRegion(ask({}), {})).toBe("kimi.com");
+    expect(await answerOf(ask({}), answer(AI))).toEqual(anew("kimi.ai"));
+    expect(await answerOf(ask({}), { ...answer(COM), answer: anew("kimi.ai") })).toEqual(anew("kimi.ai"));
+    expect(await answerOf(ask({}), {})).toEqual(anew("kimi.com"));
     for (const id of [undefined, "kimi.org"]) {
-      await expect(chooseRegion(ask({}), answer(id))).rejects.toThrow(new Error("Login cancelled"));
+      await expect(answerOf(ask({}), answer(id))).rejects.toThrow(new Error("Login cancelled"));
     }
   });
 });
 
 describe("with both regions as servers", () => {
   async function bothRegions() {
-    const [com, ai] = [await startWorld(), await startWorld()];
-    const { home, clock } = com;
-    const table: RegionTable = { "kimi.com": com.service, "kimi.ai": ai.service };
+    const home = temporaryDirectory();
+    const clock = createFakeClock();
+    const [com, ai] = [
+      await startKimiService({ now: clock.now }),
+      await startKimiService({ now: clock.now }),
+    ];
+    onTestFinished(() => Promise.all([com.close(), ai.close()]).then(() => {}));
+    const table: RegionTable = { "kimi.com": com, "kimi.ai": ai };
     const configuration = readConfiguration({}, home, table);
     const stores = createStores(configuration);
     const server = (region: Region) => ({
@@ -226,70 +268,46 @@ describe("with both regions as servers", () => {
       fetch,
       identity: async () => ({}),
     });
+    const { auth: authPath, memory: memoryPath } = ownFiles(configuration.agentDir);
     const start = () =>
-      createSharedCredential({
+      createLogin({
         stores: stores.all,
-        loginStore: stores.forLogin("kimi.com"),
-        piAuth: piAuth({ path: com.authPath }),
-        memoryPath: com.memoryPath,
-        rotationsPath: com.rotationsPath,
+        authPath,
+        memoryPath,
         refresh: (token, { region }) => refresh(server(region), token, clock.now, 15_000),
         clock,
+        inFlight: new InFlight(),
         listener: () => {},
       });
-    const entry = () => readObject(com.authPath)["kimi-coder"];
-    return { com, ai, clock, stores, start, entry };
+    const entry = () => readObject(authPath)["kimi-coder"];
+    return { com, ai, clock, files: { authPath, memoryPath }, stores, start, entry };
   }
 
-  it.each(["kimi.com", "kimi.ai"] as const)("a login of %s is renewed there alone", async (region) => {
-    const { com, ai, stores, start, entry } = await bothRegions();
-    const [own, other] = region === "kimi.com" ? [com, ai] : [ai, com];
-    const store = stores.forLogin(region);
-    const old = own.service.issueLogin();
-    putLogin(store.path, { ...old, expires_at: com.clock.now() / 1000 - 60 });
-    const process = start();
-    const access = await com.drive(process.current(false));
-    await process.settle(1_000);
-
-    const current = own.service.currentTokens(old.refresh_token);
-    expect(access).toMatchObject({
-      state: "ready",
-      token: { accessToken: current?.access_token },
-      store: { region },
-    });
-    expect(own.service.refreshes()).toHaveLength(1);
-    expect(other.service.log).toEqual([]);
-    expect(entry()).toMatchObject({ refresh: current?.refresh_token, source: store.path });
-    if (region === "kimi.ai") expect(entry()).toMatchObject({ region });
-    else expect(entry()).not.toHaveProperty("region");
-  });
-
   it("pi's entry says the region, and forgets it with the next login of the other", async () => {
-    const { com, ai, entry } = await bothRegions();
-    const auth = piAuth({ path: com.authPath });
-    const theirs = { token: asToken(ai.service.issueLogin()), owner: "kimi-code", source: "/ai" } as const;
-    expect(await auth.update(() => ({ ...theirs, region: "kimi.ai" }))).toEqual({ state: "written" });
+    const { ai, files, stores, entry } = await bothRegions();
+    const token = asToken(ai.issueLogin());
+    const keep = async (store: CredentialStore) =>
+      mirror(files, store, token, await readPiEntry(files.authPath));
+    const theirs = stores.forLogin("kimi.ai");
+    expect(await keep(theirs)).toEqual({ state: "written" });
     expect(entry()).toMatchObject({ region: "kimi.ai" });
-    expect(await auth.read()).toMatchObject({ state: "oauth", region: "kimi.ai" });
-    expect(await auth.update(() => ({ ...theirs, region: "kimi.ai" }))).toEqual({ state: "left" });
-    expect(await auth.update(() => ({ ...theirs, region: "kimi.com" }))).toEqual({ state: "written" });
+    expect(await readPiEntry(files.authPath)).toMatchObject({ state: "oauth", region: "kimi.ai" });
+    expect(await keep(theirs)).toEqual({ state: "left" });
+    expect(await keep(stores.forLogin("kimi.com"))).toEqual({ state: "written" });
     expect(entry()).not.toHaveProperty("region");
   });
 
   it("the mirror's token is not sent to another region because another program's file is damaged", async () => {
-    const { com, ai, stores, start } = await bothRegions();
-    const { access_token: access, refresh_token: refreshToken } = ai.service.issueLogin();
-    const expires = com.clock.now() + 600_000;
+    const { ai, clock, files, stores, start } = await bothRegions();
+    const { access_token: access, refresh_token: refreshToken } = ai.issueLogin();
+    const expires = clock.now() + 600_000;
     const lost = { owner: "kimi-code", source: "/elsewhere/kimi-code-env.json", region: "kimi.ai" };
-    mkdirSync(join(com.home, ".pi/agent"), { recursive: true });
     const entry = { type: "oauth", access, refresh: refreshToken, expires, ...lost };
-    writeFileSync(com.authPath, JSON.stringify({ "kimi-coder": entry }));
-    const damaged = stores.forLogin("kimi.com").path;
-    mkdirSync(join(damaged, ".."), { recursive: true });
-    writeFileSync(damaged, "{");
-    expect(await start().current(true)).toMatchObject({ state: "unavailable", reason: { kind: "problem" } });
+    put(files.authPath, JSON.stringify({ "kimi-coder": entry }));
+    put(stores.forLogin("kimi.com").path, "{");
+    expect(await start().current()).toMatchObject({ state: "unavailable", reason: { kind: "problem" } });
 
-    writeFileSync(com.authPath, JSON.stringify({ "kimi-coder": { ...entry, region: undefined } }));
-    expect(await start().current(true)).toMatchObject({ state: "ready", store: { region: "kimi.com" } });
+    put(files.authPath, JSON.stringify({ "kimi-coder": { ...entry, region: undefined } }));
+    expect(await start().current()).toMatchObject({ state: "ready", store: { region: "kimi.com" } });
   });
 });

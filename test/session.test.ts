@@ -1,196 +1,258 @@
 /** What a session starts and ends, whatever its reason; pi is a list of the handlers it was given. */
-import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
-import { afterEach, describe, expect, test, vi } from "vitest";
-import { createBackgroundRefresh } from "../extensions/background-refresh.ts";
+import { afterEach, beforeEach, describe, expect, it, test, vi } from "vitest";
 import { readConfiguration } from "../extensions/configuration.ts";
-import { followSessions } from "../extensions/session.ts";
+import type { Access, Unavailable } from "../extensions/credentials/login.ts";
+import { kimiCliStore } from "../extensions/credentials/stores.ts";
+import { lazy } from "../extensions/lib/lazy.ts";
+import { Screen } from "../extensions/screen.ts";
+import { followSessions, isCheckDue, type Ticks } from "../extensions/session.ts";
+import { FIRST } from "./credentials/support/homes.ts";
 
+const NOW = Date.UTC(2026, 10, 20);
+const store = kimiCliStore("/home/someone/.kimi");
+
+describe("isCheckDue", () => {
+  /** Ages in ms; `left` of the access token. */
+  const ticks = (sinceTick: number, sinceCheck: number, left?: number): Ticks => ({
+    now: NOW,
+    lastTick: NOW - sinceTick,
+    lastCheck: NOW - sinceCheck,
+    expiresAt: left === undefined ? undefined : NOW + left,
+  });
+
+  it.each([
+    ["the last check is nearly ten minutes ago", ticks(30_000, 599_999), false],
+    ["the last check is ten minutes ago", ticks(30_000, 600_000), true],
+    ["the tick is nearly two minutes late", ticks(119_999, 119_999), false],
+    ["the tick is two minutes late: the machine has slept", ticks(120_000, 120_000), true],
+    ["the clock was set back", ticks(-1, 30_000), true],
+    ["the token lasts 90 s", ticks(30_000, 120_000, 90_000), false],
+    ["the token lasts less than 90 s", ticks(30_000, 120_000, 89_999), true],
+    ["the token is ending but was looked at", ticks(30_000, 119_999, 89_999), false],
+    ["the token lasts", ticks(30_000, 599_999, 900_000), false],
+  ])("when %s: %#", (_name, at, due) => {
+    expect(isCheckDue(at)).toBe(due);
+  });
+});
+
+interface Given {
+  readonly access?: Access;
+  readonly hasKey?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly expiresAt?: number;
+}
+
+const READY: Access = { state: "ready", token: FIRST, store };
+const without = (reason: Unavailable): Access => ({ state: "unavailable", reason });
+
+function createSession({ access = READY, hasKey = false, env = {}, expiresAt }: Given = {}) {
+  const handlers = new Map<string, (event: unknown, ctx: unknown) => unknown>();
+  const notified: string[] = [];
+  /** When the login was looked at, ms since the start. */
+  const checks: number[] = [];
+  const end = vi.fn(async () => {});
+  const settle = vi.fn(async () => {});
+  // Only what followSessions uses; the compiler cannot know that.
+  const [pi, used] = JSON.parse("[{},{}]");
+  pi.on = handlers.set.bind(handlers);
+  Object.assign(used, {
+    login: {
+      keepFresh: async () => {
+        checks.push(Date.now() - NOW);
+        return access;
+      },
+      expiresAt: () => expiresAt,
+      end,
+    },
+    catalogue: { keepUp: () => {}, settle },
+    caller: { accountOf: () => ({}) },
+  });
+  const runtime = lazy(async () => used);
+  const screen = new Screen();
+  followSessions(pi, {
+    configuration: readConfiguration(env, "/home"),
+    screen,
+    runtime,
+    hasKey: () => hasKey,
+  });
+  const ui = { notify: (text: string) => notified.push(text) };
+  const context = (provider?: string, hasUI = true) => ({
+    hasUI,
+    ui,
+    model: provider && { provider },
+    modelRegistry: {},
+  });
+  return {
+    checks,
+    notified,
+    end,
+    settle,
+    runtime,
+    screen,
+    ours: context("kimi-coder"),
+    others: context("anthropic"),
+    headless: context("kimi-coder", false),
+    async start(reason: string, ctx: unknown = context("kimi-coder")) {
+      handlers.get("session_start")?.({ reason }, ctx);
+      await turn();
+    },
+    shutDown: (reason?: string) => handlers.get("session_shutdown")?.({ reason }, context()),
+  };
+}
+
+/** What has begun goes on until it waits for something. */
+const turn = () => new Promise(setImmediate);
+
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+  await turn();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "Date"], now: NOW });
+});
 afterEach(() => {
   vi.useRealTimers();
 });
 
-type Handler = (event: unknown, ctx: unknown) => unknown;
-
-function createSession(options: { hasKey?: boolean } = {}) {
-  const handlers = new Map<string, Handler>();
-  const timers = new Set<() => void>();
-  const notified: string[] = [];
-  const store = { owner: "kimi-cli", path: "/kimi" };
-  const renewal = vi.fn(async () => ({ state: "ready", token: { accessToken: "a" }, store }));
-  const settle = vi.fn(async () => {});
-  const current = vi.fn(async () => {});
-  const loadAdapter = vi.fn();
-  let now = 0;
-  const refresh = createBackgroundRefresh(
-    () => session.check(),
-    () => undefined,
-    () => now,
-    {
-      every: (_ms, tick) => {
-        timers.add(tick);
-        return () => timers.delete(tick);
-      },
+describe("the timer", () => {
+  test.each(["startup", "new", "resume", "fork", "reload"])(
+    "looks at the login at once and every ten minutes (%s)",
+    async (reason) => {
+      const { start, checks } = createSession();
+      await start(reason);
+      await pass(30 * 60_000);
+      expect(checks).toEqual([0, 600_000, 1_200_000, 1_800_000]);
     },
   );
-  const service = {
-    credential: { renewal, settle, current },
-    catalogue: { keepUp: () => {}, settle: async () => {} },
-    loadAdapter,
-  };
-  const load = vi.fn(async () => service);
-  // Only what followSessions uses; the compiler cannot know that.
-  const parts = JSON.parse("{}");
-  Object.assign(parts, {
-    configuration: readConfiguration({}, "/home"),
-    service: {
-      load,
-      settled: async () => service,
-    },
-    refresh,
-    hasKey: () => options.hasKey === true,
-    keyArgument: false,
+
+  test("looks as soon as the machine wakes, and then at its pace again", async () => {
+    const { start, checks } = createSession();
+    await start("startup");
+    await pass(30_000);
+    vi.setSystemTime(NOW + 8 * 3_600_000);
+    await pass(60_000);
+    expect(checks).toEqual([0, 8 * 3_600_000 + 30_000]);
   });
-  const pi = JSON.parse("{}");
-  Object.assign(pi, { on: (name: string, handler: Handler) => handlers.set(name, handler) });
-  const session = followSessions(pi satisfies ExtensionAPI, parts);
-  const ctx = { hasUI: true, ui: { notify: (text: string) => notified.push(text) }, model: undefined };
-  return {
-    renewal,
-    settle,
-    current,
-    load,
-    loadAdapter,
-    timers,
-    notified,
-    async start(reason: string, context: unknown = ctx) {
-      handlers.get("session_start")?.({ reason }, context);
-      await new Promise(setImmediate);
-    },
-    /** What pi waits for before it chooses the key for a request. */
-    async beforeRequest(model: object) {
-      await handlers.get("context")?.({}, { ...ctx, model });
-    },
-    shutDown: () => handlers.get("session_shutdown")?.({}, ctx),
-    async tickAfter(ms: number) {
-      now += ms;
-      for (const tick of timers) tick();
-      await new Promise(setImmediate);
-    },
-    mirrored: session.mirrored,
-    warn: session.warn,
-  };
-}
 
-test.each(["startup", "new", "resume", "fork", "reload"])(
-  "a session (%s) looks at the login at once and every ten minutes",
-  async (reason) => {
-    const session = createSession();
-    await session.start(reason);
-    expect(session.renewal).toHaveBeenCalledTimes(1);
-    for (let tick = 0; tick < 19; tick++) await session.tickAfter(30_000);
-    expect(session.renewal).toHaveBeenCalledTimes(1);
-    await session.tickAfter(30_000);
-    expect(session.renewal).toHaveBeenCalledTimes(2);
-  },
-);
+  test("is not silenced by a clock that is set back", async () => {
+    const { start, checks } = createSession();
+    await start("startup");
+    vi.setSystemTime(NOW - 86_400_000);
+    await pass(60_000);
+    expect(checks).toEqual([0, 30_000 - 86_400_000]);
+  });
 
-test("there is one timer, however many sessions begin, and none after the last", async () => {
-  const session = createSession();
-  await session.start("startup");
-  await session.start("new");
-  await session.start("new"); // RPC mode reports a new session twice
-  expect(session.timers.size).toBe(1);
-  await session.shutDown();
-  expect(session.timers.size).toBe(0);
-  expect(session.settle).toHaveBeenCalledTimes(1);
-});
+  test("does not leave a token that ends to the next check, nor storm where the network is away", async () => {
+    const { start, checks } = createSession({ expiresAt: NOW + 300_000 });
+    await start("startup");
+    await pass(600_000);
+    expect(checks).toEqual([0, 240_000, 360_000, 480_000, 600_000]);
+  });
 
-test("a machine that slept is noticed at the first tick", async () => {
-  const session = createSession();
-  await session.start("startup");
-  await session.tickAfter(30_000);
-  await session.tickAfter(8 * 3_600_000);
-  expect(session.renewal).toHaveBeenCalledTimes(2);
-});
-
-test("whose login it is is said once, at the start of the process", async () => {
-  const session = createSession();
-  for (const reason of ["startup", "new", "reload"]) {
-    await session.start(reason);
-  }
-  await vi.waitFor(() => expect(session.notified).toEqual(["Kimi Coder: using kimi-cli credentials"]));
-});
-
-test("with a key nothing is looked at", async () => {
-  const session = createSession({ hasKey: true });
-  await session.start("startup");
-  expect(session.renewal).not.toHaveBeenCalled();
-  expect(session.timers.size).toBe(0);
-});
-
-test("a print run with somebody else's model looks at nothing, one with ours does", async () => {
-  const print = (provider: string) => ({ hasUI: false, model: { provider } });
-  const other = createSession();
-  await other.start("startup", print("anthropic"));
-  expect(other.renewal).not.toHaveBeenCalled();
-  const ours = createSession();
-  await ours.start("startup", print("kimi-coder"));
-  expect(ours.renewal).toHaveBeenCalledTimes(1);
-});
-
-describe("before a request", () => {
-  const ours = { provider: "kimi-coder", id: "kimi-for-coding" };
-
-  test("the login is renewed, with nothing loaded beside it while that is quick", async () => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-    const session = createSession();
-    await session.beforeRequest(ours);
-    expect(session.current).toHaveBeenCalledExactlyOnceWith(true);
+  test("is one, however many sessions begin, and none after the last", async () => {
+    const { start, checks, shutDown } = createSession();
+    for (const reason of ["startup", "new", "new"]) await start(reason); // RPC mode reports a new session twice
+    expect(vi.getTimerCount()).toBe(1);
+    expect(checks).toEqual([0, 0, 0]);
+    await shutDown("new");
     expect(vi.getTimerCount()).toBe(0);
-    expect(session.loadAdapter).not.toHaveBeenCalled();
   });
 
-  test("what it needs next is loaded while the authorization server thinks", async () => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-    const session = createSession();
-    let renewed = () => {};
-    session.current.mockReturnValue(
-      new Promise((resolve) => {
-        renewed = resolve;
-      }),
-    );
-    const waiting = session.beforeRequest(ours);
-    await vi.advanceTimersByTimeAsync(100);
-    expect(session.loadAdapter).toHaveBeenCalledExactlyOnceWith(ours);
-    renewed();
-    await waiting;
+  test("does not keep the process alive", async () => {
+    vi.useRealTimers();
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const { start, shutDown } = createSession();
+    const before = timers();
+    await start("startup");
+    expect(timers()).toBe(before);
+    await shutDown("quit");
   });
 
-  test("to another provider nothing is done", async () => {
-    const session = createSession();
-    await session.beforeRequest({ provider: "anthropic" });
-    expect(session.load).not.toHaveBeenCalled();
-  });
-
-  test("files that cannot be loaded are left to the request, which has words for it", async () => {
-    const session = createSession();
-    session.load.mockRejectedValue(new Error("Cannot find module"));
-    await expect(session.beforeRequest(ours)).resolves.toBeUndefined();
+  test.each([
+    ["a key", { hasKey: true }, "ours"],
+    ["no screen, where only a request needs the login", {}, "headless"],
+    ["a variable that is wrong", { env: { KIMI_CODER_REGION: "mars" } }, "ours"],
+  ] as const)("is not there with %s", async (_name, given, where) => {
+    const session = createSession(given);
+    await session.start("startup", session[where]);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(session.checks).toEqual([]);
+    const wrong = "env" in given ? [expect.stringContaining("KIMI_CODER_REGION")] : [];
+    expect(session.notified).toEqual(wrong);
   });
 });
 
-test("a session that was replaced is not spoken to", async () => {
-  const session = createSession();
-  const stale = new Proxy(
-    {},
-    {
-      get() {
-        throw new Error("stale");
-      },
+describe("what the user hears", () => {
+  test("is whose login it is, once, at the start of the process, where a model of ours is selected", async () => {
+    const { start, notified, others } = createSession();
+    await start("startup", others);
+    await pass(600_000);
+    expect(notified).toEqual([]);
+    for (const reason of ["startup", "new", "reload"]) await start(reason);
+    await vi.waitFor(() => expect(notified).toEqual(["Kimi Coder: using kimi-cli credentials"]));
+    const successor = createSession();
+    await successor.start("new");
+    await pass(600_000);
+    expect(successor.notified).toEqual([]);
+  });
+
+  const problem: Unavailable = { kind: "problem", problem: { store, found: { state: "signed-out" } } };
+  test.each<[string, Unavailable, number, number]>([
+    ["a login that cannot be used", problem, 1, 1],
+    ["no login", { kind: "no-login" }, 1, 0],
+    ["a logout", { kind: "logged-out" }, 1, 0],
+    ["a login that has ended", { kind: "refused", store }, 1, 0],
+    ["a renewal that failed in passing", { kind: "failed", store, cause: { kind: "busy" } }, 0, 0],
+    ["a key in auth.json", { kind: "own-key" }, 0, 0],
+  ])(
+    "of %s is said as often as it should, with a model of ours and another",
+    async (_name, reason, ...times) => {
+      for (const [index, which] of (["ours", "others"] as const).entries()) {
+        const session = createSession({ access: without(reason) });
+        await session.start("startup", session[which]);
+        await vi.waitFor(() => expect(session.notified).toHaveLength(times[index] ?? 0));
+        await session.start("new", session[which]);
+        await pass(600_000);
+        expect(session.notified).toHaveLength(times[index] ?? 0);
+      }
     },
   );
-  await session.start("startup");
-  await session.start("new", { hasUI: true, ui: stale, model: undefined });
-  expect(() => session.mirrored()).not.toThrow();
-  expect(() => session.warn("Kimi Coder: …")).not.toThrow();
+
+  test("is nothing where the session was replaced meanwhile", async () => {
+    const { start, screen, notified } = createSession();
+    await start("startup");
+    const stale = () => {
+      throw new Error("stale");
+    };
+    screen.open(Object.defineProperties(JSON.parse("{}"), { hasUI: { get: stale }, model: { get: stale } }));
+    expect(() => screen.say("Kimi Coder: …", "warning")).not.toThrow();
+    expect(screen.isOurs).toBe(false);
+    expect(notified).not.toContain("Kimi Coder: …");
+  });
+});
+
+describe("the end of a session", () => {
+  test("ends what is under way when the process ends", async () => {
+    for (const reason of ["quit", undefined]) {
+      const { start, shutDown, end, settle } = createSession();
+      await start("startup");
+      await shutDown(reason);
+      expect([end.mock.calls.length, settle.mock.calls]).toEqual([1, [[1_000]]]);
+    }
+  });
+
+  test.each(["new", "resume", "fork", "reload"])("leaves it to the next one (%s)", async (reason) => {
+    const { start, shutDown, end, settle } = createSession();
+    await start("startup");
+    await shutDown(reason);
+    expect([end.mock.calls, settle.mock.calls]).toEqual([[], []]);
+  });
+
+  test("loads nothing", async () => {
+    const { start, shutDown, runtime, headless } = createSession();
+    await start("startup", headless);
+    await shutDown("quit");
+    expect(runtime.loaded()).toBeUndefined();
+  });
 });

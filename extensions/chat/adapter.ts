@@ -1,18 +1,21 @@
 /** One request through pi's own `openai-completions` adapter, in Kimi's words on the way out and in pi's on the way back. */
 import {
   type Api,
+  type AssistantMessage,
   type AssistantMessageEvent,
   type Context,
+  type Message,
   type Model,
   type SimpleStreamOptions,
   streamSimpleOpenAICompletions,
   type Usage,
 } from "@mariozechner/pi-ai";
-import type { ShapedRequest } from "../request/shape.ts";
-import type { ToolNames } from "../request/tool-names.ts";
-import type { Usable } from "./bearer.ts";
-import { chatFetch, type Fetch, lend } from "./chat-fetch.ts";
-import { withOwnTurns } from "./own-turns.ts";
+import type { Usable } from "../caller.ts";
+import { isJsonObject, type JsonObject } from "../lib/json.ts";
+import type { Asked } from "./event-stream.ts";
+import { type Connection, chatFetch, type Fetch, lend } from "./fetch.ts";
+import type { ShapedRequest } from "./payload/shape.ts";
+import type { ToolNames } from "./payload/tools.ts";
 
 export interface AdapterParts {
   readonly identity: (bearer: Usable) => Promise<Record<string, string>>;
@@ -28,25 +31,32 @@ export type Shape = (
   payload: unknown,
   model: Model<Api>,
   options: SimpleStreamOptions | undefined,
-) => ShapedRequest;
+) => ShapedRequest | Promise<ShapedRequest>;
 
 /** pi 0.87 has a `fetch` among them, which 0.73 does not know. */
 export type RequestOptions = SimpleStreamOptions & { readonly fetch?: Fetch };
 
-/** Sends the request; `aim` hears beforehand to which API. The events call the tools as pi does. */
+/** What is known of a request that is on its way. */
+export interface Exchange {
+  readonly address: string;
+  /** The events, which call the tools as pi does. */
+  readonly events: AsyncIterable<AssistantMessageEvent>;
+  /** What was sent; undefined before. */
+  readonly body: () => unknown;
+}
+
+/** Sends the request; `connection` hears how that goes. */
 export async function askAdapter(
-  parts: AdapterParts & { readonly aim: (baseUrl: string) => void },
+  parts: AdapterParts & { readonly connection: Connection },
   bearer: Usable,
   model: Model<Api>,
   context: Context,
   options: RequestOptions | undefined,
-): Promise<AsyncIterable<AssistantMessageEvent>> {
-  const { identity, shape, note } = parts;
+): Promise<Exchange> {
   const address = parts.baseUrl(bearer, model);
-  parts.aim(address);
-  const guarded = chatFetch(address, options?.fetch ?? fetch);
+  let sent: Sent | undefined;
+  const guarded = chatFetch(address, options?.fetch ?? fetch, () => askedIn(sent?.body), parts.connection);
   const loan = lend(guarded);
-  const exchange: Exchange = {};
   const adapted = {
     ...model,
     // Messages are recorded under the adapter's api, so that their reasoning is replayed to it.
@@ -62,21 +72,18 @@ export async function askAdapter(
     // The SDK in pi 0.73 repeats every 429 by itself, a used-up quota too.
     maxRetries: options?.maxRetries ?? 0,
     apiKey: bearer.state === "key" ? bearer.key : bearer.accessToken,
-    headers: { ...options?.headers, ...(await identity(bearer)) },
+    headers: { ...options?.headers, ...(await parts.identity(bearer)) },
     onPayload: async (payload) => {
       loan.end();
-      const shaped = shape(payload, model, options);
-      exchange.toolNames = shaped.toolNames;
+      const { body: shaped, toolNames } = await parts.shape(payload, model, options);
       // Other extensions see, and may change, what is really sent.
-      const body = (await options?.onPayload?.(shaped.body, model)) ?? shaped.body;
-      exchange.answered = note(body);
+      const body = (await options?.onPayload?.(shaped, model)) ?? shaped;
+      sent = { body, toolNames, answered: parts.note(body) };
       return body;
     },
   };
-  return inPiWords(
-    streamSimpleOpenAICompletions(adapted, withOwnTurns(context, model), adaptedOptions),
-    exchange,
-  );
+  const events = streamSimpleOpenAICompletions(adapted, withOwnTurns(context, model), adaptedOptions);
+  return { address, events: inPiWords(events, () => sent), body: () => sent?.body };
 }
 
 /**
@@ -88,16 +95,31 @@ export function loadAdapter(model: Model<Api>): void {
   streamSimpleOpenAICompletions(adapted, { messages: [] }, { apiKey: "none", signal: AbortSignal.abort() });
 }
 
-/** What is known of a request once its payload was made. */
-interface Exchange {
-  toolNames?: ToolNames;
-  answered?: (usage: Usage) => void;
+interface Sent {
+  readonly body: unknown;
+  readonly toolNames: ToolNames;
+  readonly answered: (usage: Usage) => void;
 }
 
-async function* inPiWords(events: AsyncIterable<AssistantMessageEvent>, exchange: Exchange) {
+/**
+ * Signs the answers of the provider's other models with this one. To pi's adapters another model's thinking is text of
+ * its answer; Kimi's own goes back as `reasoning_content`. A context that needs nothing is the same object.
+ */
+export function withOwnTurns(context: Context, { provider, id }: Model<Api>): Context {
+  const isOthers = (message: Message): message is AssistantMessage =>
+    message.role === "assistant" && message.provider === provider && message.model !== id;
+  if (!context.messages.some(isOthers)) return context;
+  return {
+    ...context,
+    messages: context.messages.map((message) => (isOthers(message) ? { ...message, model: id } : message)),
+  };
+}
+
+async function* inPiWords(events: AsyncIterable<AssistantMessageEvent>, sent: () => Sent | undefined) {
   for await (const event of events) {
-    if (event.type === "done") exchange.answered?.(event.message.usage);
-    if (exchange.toolNames) restoreToolNames(event, exchange.toolNames);
+    if (event.type === "done") sent()?.answered(event.message.usage);
+    const names = sent()?.toolNames;
+    if (names) restoreToolNames(event, names);
     yield event;
   }
 }
@@ -108,4 +130,59 @@ function restoreToolNames(event: AssistantMessageEvent, toolNames: ToolNames): v
   for (const block of message.content) {
     if (block.type === "toolCall") block.name = toolNames.toPi(block.name);
   }
+}
+
+/** What the answer to `body` refers to; a tool that was added in mid-session stands at its place among the messages. */
+function askedIn(body: unknown): Asked {
+  const request = isJsonObject(body) ? body : {};
+  const messages = objectsIn(request.messages);
+  const tools = [...objectsIn(request.tools), ...messages.flatMap(({ tools }) => objectsIn(tools))];
+  const names = tools.map((tool) => (isJsonObject(tool.function) ? tool.function.name : undefined));
+  return {
+    tools: new Set(names.filter((name) => typeof name === "string")),
+    calls: messages.reduce((sum, { tool_calls }) => sum + objectsIn(tool_calls).length, 0),
+  };
+}
+
+function objectsIn(value: unknown): readonly JsonObject[] {
+  return Array.isArray(value) ? value.filter(isJsonObject) : [];
+}
+
+/** A request as it was sent last, for the status: what decides about thinking, and how much of it was cached. */
+export interface SentRequest {
+  /** As the server calls it. */
+  readonly model: string;
+  /** The field `thinking` as it was sent; undefined = it was not. */
+  readonly thinking: unknown;
+  /** In tokens. */
+  readonly maxTokens: number | undefined;
+  /** Of its answer; undefined while there is none. */
+  readonly usage: Pick<Usage, "input" | "cacheRead" | "cacheWrite"> | undefined;
+}
+
+export interface LastRequest {
+  /** Notes a body on its way; gives what notes its answer. */
+  readonly note: (body: unknown) => (usage: Usage) => void;
+  readonly look: () => SentRequest | undefined;
+}
+
+export function createLastRequest(): LastRequest {
+  let last: SentRequest | undefined;
+  return {
+    note(body) {
+      const fields = isJsonObject(body) ? body : {};
+      const sent: SentRequest = {
+        model: String(fields.model),
+        thinking: fields.thinking,
+        maxTokens: typeof fields.max_tokens === "number" ? fields.max_tokens : undefined,
+        usage: undefined,
+      };
+      last = sent;
+      return (usage) => {
+        // pi 0.73 compacts with two requests at once.
+        if (last === sent) last = { ...sent, usage };
+      };
+    },
+    look: () => last,
+  };
 }

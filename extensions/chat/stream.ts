@@ -1,38 +1,69 @@
 /**
- * The way of every request: pick the token, let pi's own `openai-completions` adapter ask, and where the API rejects
- * the token, renew it once and ask again before anything was shown.
+ * The way of every request: pick the token, let pi's own `openai-completions` adapter ask, and ask again before pi
+ * hears of it where that cures what went wrong: a rejected token, a busy service, an answer without an answer.
  */
 import type {
   Api,
+  AssistantMessage,
   AssistantMessageEvent,
   AssistantMessageEventStream,
   Context,
   Model,
   SimpleStreamOptions,
 } from "@mariozechner/pi-ai";
-import { LONGEST_SHARED_WAIT, type Refusal } from "../concurrency/notes.ts";
-import type { Place } from "../concurrency/place.ts";
-import type { Seen } from "../errors/classify.ts";
-import { cacheSession } from "../request/cache-session.ts";
-import { unlessAborted } from "./abort.ts";
-import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts";
-import type { Bearer, Usable } from "./bearer.ts";
-import { watchConnection } from "./connection-watch.ts";
-import { failureEvent } from "./failure-event.ts";
-import type { Judge } from "./judge.ts";
-import type { Verdict } from "./judge-error.ts";
+import type { Caller, Usable } from "../caller.ts";
+import { inTurn, lazy, NOT_LOADED } from "../lib/lazy.ts";
+import type { Place, Queue } from "../queue/queue.ts";
+import { LONGEST_SHARED_WAIT, type Refusal } from "../queue/tickets.ts";
+import type { Screen } from "../screen.ts";
+import { type AdapterParts, askAdapter, type Exchange, type RequestOptions } from "./adapter.ts";
+import { cutShort, failureEvent, faultOf } from "./answer.ts";
+import type { Seen, SpentWindow } from "./errors/classify.ts";
+import type { Verdict } from "./errors/explain.ts";
+import { Connection } from "./fetch.ts";
+import { cacheSession } from "./payload/shape.ts";
 
-export interface StreamParts extends AdapterParts, Judge {
-  /** `key` is what pi would send; undefined or a placeholder where pi has nothing. */
-  readonly bearer: (key: string | undefined) => Promise<Bearer>;
-  /** The token to use instead of `accessToken`, which the API rejected. */
-  readonly renewed: (accessToken: string) => Promise<Bearer>;
+export interface StreamParts extends AdapterParts {
+  readonly caller: Pick<Caller, "current" | "afterRejection">;
+  readonly queue: Queue;
+  readonly screen: Pick<Screen, "sessionId" | "sayAtEnd" | "isWatched">;
+  readonly judge: Judge;
   /** Told what the user is about to read. */
   readonly failed: (verdict: Verdict) => void;
-  /** The request's place among those of its account. */
-  readonly place: (bearer: Usable) => Place;
-  /** The id of the session that is open. */
-  readonly openSession: () => string | undefined;
+  /** Told that an answer came; `goesOn`: another request may follow. */
+  readonly answered: (bearer: Usable, goesOn: boolean) => void;
+  /** What was last known of the windows of the account's plan. */
+  readonly windows: (account: string) => Promise<readonly SpentWindow[]>;
+}
+
+export interface Judge {
+  /** Loads what it needs, unless that is there: after the first answer, so that an update of our files finds it loaded. */
+  readonly prepare: () => void;
+  /** What the adapter's error text means; `windows` gives what was last known of the account's plan. Never rejects. */
+  readonly judge: (
+    text: string,
+    seen: Seen,
+    windows?: () => Promise<readonly SpentWindow[]>,
+  ) => Promise<Verdict>;
+}
+
+/** `now` in ms since the epoch. */
+export function createJudge(
+  now: () => number,
+  load = () => inTurn(() => import("./errors/explain.ts")),
+): Judge {
+  const judging = lazy(load);
+  return {
+    prepare: () => void judging.load().catch(() => {}),
+    async judge(text, seen, windows) {
+      try {
+        const [{ judgeError }, spent] = await Promise.all([judging.load(), windows?.()]);
+        return judgeError(text, new Date(now()), { ...seen, windows: spent });
+      } catch {
+        return { kind: "unknown", sentence: NOT_LOADED, refusal: undefined };
+      }
+    },
+  };
 }
 
 /** Sends a request and pushes what comes back, an error at the latest, into `out`. Never throws. */
@@ -45,32 +76,29 @@ export type Stream = (
 
 export function createStream(parts: StreamParts): Stream {
   return (out, model, context, given) => {
-    const sessionId = cacheSession(given, parts.openSession);
+    const sessionId = cacheSession(given, () => parts.screen.sessionId);
     const options = sessionId === undefined ? given : { ...given, sessionId };
-    const connection = watchConnection();
-    const watched = { ...parts, seen: connection.seen, aim: connection.aim };
-    run(watched, out, model, context, options)
+    const question = { model, context, options };
+    const connection = new Connection();
+    run({ ...parts, connection }, out, question)
       .catch(async (error: unknown) => {
         const text = error instanceof Error ? error.message : String(error);
-        if (options?.signal?.aborted) return fail(out, model, options, text);
-        fail(out, model, options, await sentenceFor(watched, text, watched.seen()));
+        if (options?.signal?.aborted) return fail(out, question, text);
+        const verdict = await parts.judge.judge(text, connection.seen());
+        report(parts, verdict);
+        fail(out, question, verdict.sentence);
       })
-      .catch((error: unknown) => fail(out, model, options, String(error)))
-      .finally(connection.stop);
+      .catch((error: unknown) => fail(out, question, String(error)));
   };
 }
 
-async function sentenceFor({ judge, failed }: StreamParts, text: string, seen: Seen): Promise<string> {
-  const verdict = await judge(text, seen);
-  failed(verdict);
-  return verdict.sentence;
-}
-
-/** An error that was not passed on, because asking again may help. */
+/** What was not passed on, because asking again may help. */
 type Withheld =
-  | { readonly because: "rejected" }
+  | "rejected"
   /** The service is busy, or the account is; its place knows how long to wait. */
-  | { readonly because: "busy" };
+  | "busy"
+  /** An answer without an answer. */
+  | "empty";
 
 /** How often a request waits as long as `retry-after` asks; after that pi's own retry takes over, which ignores it. */
 const MOST_WAITS = 2;
@@ -78,10 +106,8 @@ const MOST_WAITS = 2;
 const MOST_TURNS = 8;
 
 interface WatchedParts extends StreamParts {
-  /** What is known of the connection so far. */
-  readonly seen: () => Seen;
-  /** Says to which API the next request goes. */
-  readonly aim: (baseUrl: string) => void;
+  /** What is known of it so far. */
+  readonly connection: Connection;
 }
 
 /** What pi wants to be asked. */
@@ -91,54 +117,50 @@ interface Question {
   readonly options: RequestOptions | undefined;
 }
 
-async function run(
-  parts: WatchedParts,
-  out: AssistantMessageEventStream,
-  model: Model<Api>,
-  context: Context,
-  options: RequestOptions | undefined,
-): Promise<void> {
-  const bearer = await unlessAborted(parts.bearer(options?.apiKey), options?.signal);
-  if (bearer.state === "none") return fail(out, model, options, bearer.message);
+async function run(parts: WatchedParts, out: AssistantMessageEventStream, question: Question): Promise<void> {
+  const { model, context, options } = question;
+  const signal = options?.signal;
+  const first = await unlessAborted(parts.caller.current(options?.apiKey), signal);
+  if (first.state === "none") return fail(out, question, first.message);
 
-  const place = parts.place(bearer);
+  const place = parts.queue.place(first.account.id);
+  const tried: Tried = { begun: false, renewed: first.state !== "token", waits: 0, empty: false };
   try {
-    await converse(parts, place, bearer, out, { model, context, options });
+    for (let bearer = first; ; ) {
+      const waited = await unlessAborted(place.enter(signal), signal);
+      if (waited && bearer.state === "token") {
+        // The token may have ended meanwhile.
+        const newest = await unlessAborted(parts.caller.current(options?.apiKey), signal);
+        if (newest.state === "none") return fail(out, question, newest.message);
+        bearer = newest;
+      }
+      const exchange = await askAdapter(parts, bearer, model, context, options);
+      const withheld = await relay(exchange, out, { parts, question, bearer, place, tried });
+      if (withheld === undefined) return;
+      if (withheld === "busy") tried.waits += 1;
+      if (withheld === "empty") tried.empty = true;
+      if (withheld === "rejected" && bearer.state === "token") {
+        tried.renewed = true;
+        const renewed = await unlessAborted(parts.caller.afterRejection(bearer), signal);
+        if (renewed.state === "none") return fail(out, question, renewed.message);
+        bearer = renewed;
+      }
+    }
   } finally {
     place.release();
   }
 }
 
-async function converse(
-  parts: WatchedParts,
-  place: Place,
-  bearer: Usable,
-  out: AssistantMessageEventStream,
-  { model, context, options }: Question,
-): Promise<void> {
-  const signal = options?.signal;
-  let current = bearer;
-  let renewable = current.state === "token";
-  for (let waits = 0; ; ) {
-    const waited = await unlessAborted(place.enter(signal), signal);
-    if (waited && current.state === "token") {
-      // The token may have ended meanwhile.
-      const newest = await unlessAborted(parts.bearer(options?.apiKey), signal);
-      if (newest.state === "none") return fail(out, model, options, newest.message);
-      current = newest;
-    }
-    const events = await askAdapter(parts, current, model, context, options);
-    const withheld = await relay(events, out, { parts, bearer: current, place, renewable, waits });
-    if (withheld === undefined) return;
-    if (withheld.because === "busy") {
-      waits += 1;
-    } else if (current.state === "token") {
-      renewable = false;
-      const renewed = await unlessAborted(parts.renewed(current.accessToken), signal);
-      if (renewed.state === "none") return fail(out, model, options, renewed.message);
-      current = renewed;
-    }
-  }
+/** What a request has been through. */
+interface Tried {
+  /** Whether pi was told that an answer begins. */
+  begun: boolean;
+  /** Whether no other token may be tried. */
+  renewed: boolean;
+  /** How often it has waited. */
+  waits: number;
+  /** Whether an answer without an answer was asked for again. */
+  empty: boolean;
 }
 
 /** Whether waiting is better than to let pi hear of it. */
@@ -148,65 +170,110 @@ function mayWait({ concurrency, retryAfter = 0 }: Refusal, waits: number): boole
 
 interface Circumstances {
   readonly parts: WatchedParts;
+  readonly question: Question;
   readonly bearer: Usable;
   readonly place: Place;
-  /** Whether another token may be tried. */
-  readonly renewable: boolean;
-  /** How often the request has waited. */
-  readonly waits: number;
+  readonly tried: Tried;
 }
 
 /**
- * Passes the events on. A stream that begins with an error that asking again may cure is withheld, and its cure
- * returned: until then nothing was shown. pi 0.73 words the API's 401 `401 …`, its successor `401: …`.
+ * Passes the events on, and returns why it did not where asking again may help: a stream that begins with an error, of
+ * which nothing was shown; or an answer that holds thinking alone, whose place on the screen the next one takes, for pi
+ * is not told that another begins. pi 0.73 words the API's 401 `401 …`, its successor `401: …`.
  */
 async function relay(
-  events: AsyncIterable<AssistantMessageEvent>,
+  exchange: Exchange,
   out: AssistantMessageEventStream,
-  { parts, bearer, place, renewable, waits }: Circumstances,
+  { parts, question, bearer, place, tried }: Circumstances,
 ): Promise<Withheld | undefined> {
-  const seen = () => ({ ...parts.seen(), key: bearer.state === "key", region: bearer.region });
+  const { model, options } = question;
+  const windows = () => parts.windows(bearer.account.id);
+  const seen = (): Seen => ({
+    ...parts.connection.seen(),
+    key: bearer.state === "key",
+    region: bearer.account.region,
+    address: exchange.address,
+    sent: exchange.body(),
+    patience: options?.timeoutMs,
+  });
+  const endWith = (message: AssistantMessage, verdict: Verdict) => {
+    report(parts, verdict);
+    const error = { ...message, stopReason: "error" as const, errorMessage: verdict.sentence };
+    out.push({ type: "error", reason: "error", error });
+  };
   let first = true;
-  for await (const event of events) {
+  for await (const event of exchange.events) {
     if (event.type === "error" && event.reason === "error") {
       const text = event.error.errorMessage ?? "";
-      if (first && renewable && /^401\b/.test(text)) return { because: "rejected" };
-      const verdict = await parts.judge(text, seen());
+      if (first && !tried.renewed && /^401\b/.test(text)) return "rejected";
+      const verdict = await parts.judge.judge(text, seen(), windows);
       const { refusal } = verdict;
       if (first && refusal) {
         place.refused(refusal);
         const cured = refusal.concurrency || refusal.retryAfter !== undefined;
-        if (cured && mayWait(refusal, waits)) return { because: "busy" };
+        if (cured && mayWait(refusal, tried.waits)) return "busy";
       }
-      parts.failed(verdict);
-      event.error.errorMessage = verdict.sentence;
+      endWith(event.error, verdict);
+    } else if (event.type === "done") {
+      const { message } = event;
+      // pi 0.73 takes a page, or an error that came with 200, for an answer that says nothing.
+      const isPage = parts.connection.seen().page === true;
+      if (message.content.length === 0 && (isPage || message.usage.totalTokens === 0)) {
+        endWith(message, await parts.judge.judge(isPage ? "" : NO_STREAM, seen(), windows));
+        continue;
+      }
+      place.served();
+      // The last answer of `pi -p` is followed by the end of the process, which is not to wait for modules.
+      const goesOn = message.stopReason === "toolUse" || parts.screen.isWatched;
+      if (goesOn) parts.judge.prepare();
+      const fault = faultOf(message);
+      if ((fault === "noAnswer" || fault === "allThinking") && !tried.empty) return "empty";
+      if (fault) {
+        endWith(
+          message,
+          await parts.judge.judge("", { ...seen(), fault, output: message.usage.output }, windows),
+        );
+        continue;
+      }
+      parts.screen.sayAtEnd(undefined);
+      parts.answered(bearer, goesOn);
+      const ends: AssistantMessageEvent[] = options?.maxTokens === undefined ? cutShort(message, model) : [];
+      for (const one of ends.length > 0 ? ends : [event]) out.push(one);
+    } else if (event.type !== "start" || !tried.begun) {
+      tried.begun ||= event.type === "start";
+      out.push(event);
     }
     first = false;
-    // pi 0.73 takes a page, or anything else that came with 200 and is no stream, for an answer that says nothing.
-    const silent = event.type === "done" && event.message.content.length === 0;
-    const isPage = parts.seen().page === true;
-    if (silent && (isPage || event.message.usage.totalTokens === 0)) {
-      const text = isPage ? "" : "Stream ended without finish_reason";
-      const errorMessage = await sentenceFor(parts, text, seen());
-      const error = { ...event.message, stopReason: "error" as const, errorMessage };
-      out.push({ type: "error", reason: "error", error });
-      continue;
-    }
-    if (event.type === "done") {
-      place.served();
-      parts.prepare();
-    }
-    out.push(event);
   }
   return undefined;
 }
 
-function fail(
-  out: AssistantMessageEventStream,
-  model: Model<Api>,
-  options: SimpleStreamOptions | undefined,
-  text: string,
-): void {
+/** Tells of a failure; of what pi swallows where there is no screen, at the end of the session. */
+function report({ screen, failed }: StreamParts, verdict: Verdict): void {
+  failed(verdict);
+  screen.sayAtEnd(verdict.kind === "overflow" ? verdict.sentence : undefined);
+}
+
+/** As pi 1.6.0's adapter says it. */
+const NO_STREAM = "Stream ended without finish_reason";
+
+/** Waiting can be given up, what is waited for goes on: a refresh that was sent is never cancelled. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(new Error("Request was aborted"));
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+function fail(out: AssistantMessageEventStream, { model, options }: Question, text: string): void {
   out.push(failureEvent(model, options?.signal?.aborted === true, text));
   out.end();
 }

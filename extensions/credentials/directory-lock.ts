@@ -1,41 +1,46 @@
 /**
  * A lock by the existence of a directory that its holder keeps fresh: the protocol of proper-lockfile, with which pi
- * and kimi-code exclude one another.
+ * and kimi-code exclude one another. Taken as they take it.
  */
 import * as fs from "node:fs";
-import { createRequire } from "node:module";
-import type ProperLockfile from "proper-lockfile";
-import { systemCode } from "./file.ts";
-import { waitForLock } from "./lock-wait.ts";
-import type { LockOutcome, Release } from "./store.ts";
+import { lock, lockSync } from "proper-lockfile";
+import { systemClock } from "../lib/clock.ts";
+import { systemCode } from "../lib/json.ts";
+import type { LockOutcome, Patience, Release } from "./store.ts";
 
-export interface DirectoryLockOptions {
-  /** After how many ms without a sign of life a holder counts as dead. All users of one lock must agree. */
-  readonly stale: number;
-  /** How often the holder gives a sign of life, in ms. */
-  readonly update: number;
+/** Between two looks at a lock that somebody holds, ms; doubles from the one to the other. */
+const SHORTEST_PAUSE = 10;
+const LONGEST_PAUSE = 150;
+
+/** Makes `attempt` until it is not told "busy" or the patience is over; at least once. Throws what `attempt` throws. */
+export async function waitForLock(
+  { timeout, signal }: Patience,
+  attempt: () => LockOutcome | Promise<LockOutcome>,
+): Promise<LockOutcome> {
+  let left = timeout;
+  for (let pause = SHORTEST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+    const outcome = await attempt();
+    if (outcome.state !== "busy" || left <= 0 || signal?.aborted) return outcome;
+    const next = Math.min(left, pause * (0.5 + Math.random() / 2));
+    left -= next;
+    await systemClock.sleep(next, signal);
+  }
 }
-
-/** Of the locks that only pi processes take. */
-export const PI_LOCK: DirectoryLockOptions = { stale: 10_000, update: 2_000 };
 
 /**
- * Takes the lock directory `<file>.lock`, waiting up to `timeout` ms; `file` itself need not exist and is not followed
- * when it is a link. The holder's death frees it after `stale` ms. Never throws.
+ * Takes the lock directory `<file>.lock`; `file` itself need not exist and is not followed when it is a link. The
+ * holder's death frees it after `stale` ms, a figure on which all users of one lock must agree. Never throws.
  */
-export function lockDirectory(
-  file: string,
-  options: DirectoryLockOptions,
-  timeout: number,
-): Promise<LockOutcome> {
-  return waitForLock(timeout, () => tryOnce(file, options));
+export function lockDirectory(file: string, stale: number, patience: Patience): Promise<LockOutcome> {
+  return waitForLock(patience, () => tryOnce(file, stale));
 }
 
-async function tryOnce(file: string, { stale, update }: DirectoryLockOptions): Promise<LockOutcome> {
+async function tryOnce(file: string, stale: number): Promise<LockOutcome> {
   try {
-    const release = await properLockfile().lock(file, {
+    const release = await lock(file, {
       stale,
-      update,
+      // A heartbeat that is much shorter than kimi-code's, because its file system may be slow.
+      update: 1_000,
       realpath: false,
       retries: 0,
       fs: guardedFs(stale),
@@ -52,6 +57,18 @@ async function tryOnce(file: string, { stale, update }: DirectoryLockOptions): P
 
 function quietly(release: Release): Release {
   return () => release().catch(() => {});
+}
+
+/** Takes the lock in one synchronous step, without waiting; returns what lets go of it. Throws ELOCKED where it is held. */
+export function lockDirectorySync(file: string, stale: number): () => void {
+  const release = lockSync(file, { stale, realpath: false, onCompromised: () => {} });
+  return () => {
+    try {
+      release();
+    } catch {
+      // Somebody has removed it already.
+    }
+  };
 }
 
 /** Longer than any rounding of file times, shorter than any time after which a lock may be taken over. */
@@ -95,9 +112,4 @@ export function guardedFs(stale: number) {
     /** Called when the process ends while it holds the lock. */
     rmdirSync: remove,
   };
-}
-
-/** The library, loaded when it is first used; a native ESM import would cost seven times as much. */
-export function properLockfile(): typeof ProperLockfile {
-  return createRequire(import.meta.url)("proper-lockfile");
 }

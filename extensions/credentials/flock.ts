@@ -5,16 +5,15 @@
 import { spawn } from "node:child_process";
 import { close, constants, fstat, open, stat } from "node:fs";
 import { promisify } from "node:util";
-import { systemCode } from "./file.ts";
-import { waitForLock } from "./lock-wait.ts";
-import type { LockOutcome } from "./store.ts";
+import { afterAwake, systemClock } from "../lib/clock.ts";
+import { systemCode } from "../lib/json.ts";
+import { giveToFolderOwner } from "../lib/owner.ts";
+import type { LockOutcome, Patience } from "./store.ts";
 
 export interface FlockOptions {
   /** Where `flock` and `perl` are looked for. */
   readonly searchPath?: string;
   readonly platform?: NodeJS.Platform;
-  /** A child that has not answered after this many ms hangs in the file system, and is killed. */
-  readonly childLimit?: number;
 }
 
 type Attempt = "held" | "busy" | { readonly failed: string };
@@ -27,52 +26,94 @@ const closeFile = promisify(close);
 const statFile = promisify(stat);
 const statOpenFile = promisify(fstat);
 
+/** A child that was not to wait, and has not answered after this, hangs in the file system, ms. */
 const CHILD_LIMIT = 5_000;
+/** Between two looks at a lock that macOS takes by open(2), ms. */
+const PAUSE = 50;
 
-/** LOCK_EX | LOCK_NB on descriptor 3; exit code 1 = another holds it (EAGAIN is 11 on Linux, 35 on macOS and BSD). */
-const PERL =
-  'open(my $f, "+<&=", 3) or exit 2; flock($f, 6) and exit 0; exit(($! + 0 == 11 || $! + 0 == 35) ? 1 : 2);';
+/** LOCK_EX (2), with LOCK_NB (4) added, on descriptor 3; 1 = another holds it (EAGAIN is 11 on Linux, 35 on macOS and BSD). */
+const perl = (operation: 2 | 6) =>
+  `open(my $f, "+<&=", 3) or exit 2; flock($f, ${operation}) and exit 0; exit(($! + 0 == 11 || $! + 0 == 35) ? 1 : 2);`;
 const COMMANDS = [
-  { command: "flock", args: ["-x", "-n", "3"] },
-  { command: "perl", args: ["-e", PERL] },
+  { command: "flock", atOnce: ["-x", "-n", "3"], waiting: ["-x", "3"] },
+  { command: "perl", atOnce: ["-e", perl(6)], waiting: ["-e", perl(2)] },
 ] as const;
 
 /** O_EXLOCK of macOS and BSD: open(2) takes the lock itself. */
 const O_EXLOCK = 0x20;
 
 /**
- * Takes an exclusive flock on the file `path` (created 0600, never removed or changed), waiting up to `timeout` ms.
- * Never throws. "failed" with ENOTSUP: this machine has no means to take it, ever; any other code may pass.
+ * Takes an exclusive flock on the file `path` (created 0600, never removed or changed). Never throws. "failed" with
+ * ENOTSUP: this machine has no means to take it, ever; any other code may pass.
  */
-export function lockFile(path: string, timeout: number, options: FlockOptions = {}): Promise<LockOutcome> {
-  return waitForLock(timeout, () => tryOnce(path, options));
-}
-
-async function tryOnce(path: string, options: FlockOptions): Promise<LockOutcome> {
+export async function lockFile(
+  path: string,
+  { timeout, signal }: Patience,
+  options: FlockOptions = {},
+): Promise<LockOutcome> {
   const platform = options.platform ?? process.platform;
   if (platform === "win32") return { state: "failed", code: "ENOTSUP" };
+  const end = new AbortController();
+  const giveUp = () => end.abort();
+  const stop = afterAwake(timeout, giveUp);
+  signal?.addEventListener("abort", giveUp);
+  if (timeout <= 0 || signal?.aborted) giveUp();
+  try {
+    for (;;) {
+      const attempt = await tryOnce(path, end.signal, platform, options.searchPath);
+      if (attempt !== "replaced" && (attempt.state !== "busy" || end.signal.aborted)) return attempt;
+      if (end.signal.aborted) return { state: "busy" };
+      if (attempt !== "replaced") await systemClock.sleep(PAUSE, end.signal);
+    }
+  } finally {
+    stop();
+    signal?.removeEventListener("abort", giveUp);
+  }
+}
+
+async function tryOnce(
+  path: string,
+  limit: AbortSignal,
+  platform: NodeJS.Platform,
+  searchPath: string | undefined,
+): Promise<LockOutcome | "replaced"> {
   const opensLocked = platform === "darwin";
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NONBLOCK | (opensLocked ? O_EXLOCK : 0);
   let file: number | undefined;
   try {
-    file = await openFile(path, flags, 0o600);
-    const attempt = opensLocked ? "held" : await lockDescriptor(file, options);
-    if (attempt === "held" && (await isStillThere(path, file))) {
-      const held = file;
-      let released: Promise<void> | undefined;
-      file = undefined;
-      const release = () => {
-        released ??= closeFile(held).catch(() => {});
-        return released;
-      };
-      return { state: "held", release };
-    }
-    return typeof attempt === "object" ? { state: "failed", code: attempt.failed } : { state: "busy" };
+    file = await openLock(path, flags);
+    const attempt = opensLocked ? "held" : await lockDescriptor(file, limit, searchPath);
+    if (typeof attempt === "object") return { state: "failed", code: attempt.failed };
+    if (attempt === "busy") return { state: "busy" };
+    if (!(await isStillThere(path, file))) return "replaced";
+    const held = file;
+    let released: Promise<void> | undefined;
+    file = undefined;
+    const release = () => {
+      released ??= closeFile(held).catch(() => {});
+      return released;
+    };
+    return { state: "held", release };
   } catch (error) {
     const code = systemCode(error);
     return code === "EAGAIN" || code === "EWOULDBLOCK" ? { state: "busy" } : { state: "failed", code };
   } finally {
     if (file !== undefined) await closeFile(file).catch(() => {});
+  }
+}
+
+/**
+ * Opens the lock's file. A new one belongs to the folder's owner; what was there is not given away, because a link that
+ * was planted there may lead to any file of root's.
+ */
+async function openLock(path: string, flags: number): Promise<number> {
+  try {
+    const made = await openFile(path, flags | constants.O_EXCL, 0o600);
+    giveToFolderOwner(made, path);
+    return made;
+  } catch (error) {
+    if (systemCode(error) !== "EEXIST") throw error;
+    return openFile(path, flags, 0o600);
   }
 }
 
@@ -82,20 +123,27 @@ async function isStillThere(path: string, file: number): Promise<boolean> {
   return named?.ino === held.ino && named.dev === held.dev;
 }
 
-async function lockDescriptor(file: number, options: FlockOptions): Promise<Attempt> {
-  for (const { command, args } of COMMANDS) {
-    const attempt = await run(command, args, file, options);
+async function lockDescriptor(
+  file: number,
+  limit: AbortSignal,
+  searchPath = usualSearchPath(process.env.PATH),
+): Promise<Attempt> {
+  for (const { command, atOnce, waiting } of COMMANDS) {
+    const attempt = limit.aborted
+      ? await run(command, atOnce, file, searchPath, undefined)
+      : await run(command, waiting, file, searchPath, limit);
     if (attempt !== "no means") return attempt;
   }
   return { failed: "ENOTSUP" };
 }
 
-/** Runs `command` with `file` as its descriptor 3. */
+/** Runs `command` with `file` as its descriptor 3, until `limit` fires; without a limit it answers at once. */
 function run(
   command: string,
   args: readonly string[],
   file: number,
-  { searchPath = usualSearchPath(process.env.PATH), childLimit = CHILD_LIMIT }: FlockOptions,
+  searchPath: string,
+  limit: AbortSignal | undefined,
 ): Promise<Attempt | NoMeans> {
   return new Promise((resolve) => {
     // Processes or files may have run out, for us and not for the others: they may hold the lock.
@@ -107,13 +155,16 @@ function run(
       const child = spawn(command, args, {
         stdio: ["ignore", "ignore", "ignore", file],
         env: { PATH: searchPath },
-        timeout: childLimit,
-        killSignal: "SIGKILL",
+        ...(limit ? {} : { timeout: CHILD_LIMIT, killSignal: "SIGKILL" }),
       });
+      const end = () => void child.kill("SIGKILL");
+      limit?.addEventListener("abort", end);
       child.once("error", notStarted);
       child.once("exit", (code) => {
-        if (code === null) resolve({ failed: child.killed ? "ETIMEDOUT" : "EINTR" });
-        else resolve(readExitCode(code));
+        limit?.removeEventListener("abort", end);
+        if (code !== null) resolve(readExitCode(code));
+        else if (limit) resolve(limit.aborted ? "busy" : { failed: "EINTR" });
+        else resolve({ failed: child.killed ? "ETIMEDOUT" : "EINTR" });
       });
     } catch (error) {
       notStarted(error);

@@ -1,13 +1,14 @@
 /**
  * What a credential store is: the one file in which a login's current token is kept by the program that owns it.
- * A chain of rotating refresh tokens belongs to exactly one store; pi's auth.json is only a mirror of it.
+ * A chain of rotating refresh tokens belongs to exactly one store; pi's auth.json is a mirror of it, or itself the store
+ * of a login that nobody else has.
  */
+import type { Members } from "../lib/json.ts";
 import type { Token } from "../oauth/token.ts";
 import type { Region } from "../region.ts";
-import type { Rehearsal } from "./file.ts";
 
 /** The programs whose logins we share. */
-export type Owner = "kimi-cli" | "kimi-code" | "opencode-kimi-auth" | "opencode-kimi-full";
+export type Owner = "kimi-cli" | "kimi-code" | "opencode-kimi-auth" | "opencode-kimi-full" | "pi";
 
 /** What a look at the file found; each needs another sentence for the user. */
 export type StoredLogin =
@@ -20,12 +21,40 @@ export type StoredLogin =
   /** `reason` completes the sentence "the file …", without anything that stands in the file. */
   | { readonly state: "malformed"; readonly reason: string };
 
-export type WriteOutcome =
-  | { readonly state: "written" }
-  /** The file no longer holds `replaces`: its owner rotated, logged out or logged in meanwhile. Nothing was written. */
-  | { readonly state: "superseded"; readonly found: StoredLogin }
-  /** The old file is whole. */
-  | { readonly state: "failed"; readonly code: string };
+/** How a program keeps its login in the members of a JSON object. */
+export interface TokenFormat {
+  readonly parse: (members: Members) => StoredLogin;
+  /** The members with the token in them; everything else stays as it was. */
+  readonly update: (members: Members, token: Token) => Members;
+  /** The file's text, as the program itself writes it. */
+  readonly render: (members: Members) => string;
+  /** Whether the program overwrites its file in place, so that a reader may find half of it for a moment. */
+  readonly writtenInPlace?: boolean;
+}
+
+/** A lock that is taken to renew the login. */
+export type StoreLock =
+  /** flock(2) on the file, which is made where it is missing, and never removed. */
+  | { readonly kind: "flock"; readonly path: string; readonly whose: "ours" | "owner's" }
+  /** proper-lockfile on the empty file `sentinel`, which is made where it is missing. `stale` in ms. */
+  | { readonly kind: "folder"; readonly path: string; readonly sentinel: string; readonly stale: number }
+  /** A folder with an `owner.json` that its holder rewrites as a sign of life. `stale` in ms. */
+  | { readonly kind: "owner-file"; readonly path: string; readonly stale: number };
+
+export interface CredentialStore {
+  readonly owner: Owner;
+  /** Whose tokens are in it: they go to the hosts of this region and to no others. */
+  readonly region: Region;
+  /** The file, for sentences shown to the user and for `auth.json`'s memory of where the login came from. */
+  readonly path: string;
+  readonly format: TokenFormat;
+  /** The mode of the folder, where it has to be made for a login. */
+  readonly folderMode: number;
+  /** In the order in which they are taken: first the one among pi processes, then the owner's as the owner takes it. */
+  readonly locks: readonly StoreLock[];
+  /** Reads and parses the file. Bounded in size and time; never throws. */
+  read(): Promise<StoredLogin>;
+}
 
 /** Lets go of a lock; never throws, and may be called twice. */
 export type Release = () => Promise<void>;
@@ -34,61 +63,19 @@ export type LockOutcome =
   | { readonly state: "held"; readonly release: Release }
   /** Somebody else holds it and did not let go within the time given. */
   | { readonly state: "busy" }
-  /** The lock cannot be taken here at all (read-only directory, say); `code` is the system's. */
+  /** The lock cannot be taken here (read-only directory, say). ENOTSUP: never, on this machine. */
   | { readonly state: "failed"; readonly code: string };
 
-/** A lock that is taken to renew the login, for those who look at it. */
-export type StoreLock =
-  /** flock(2) on the file, which is made where it is missing. */
-  | { readonly kind: "flock"; readonly path: string }
-  | {
-      /** A folder that is there while it is held. */
-      readonly kind: "folder";
-      readonly path: string;
-      /** After how many ms without a sign of life its holder counts as dead. */
-      readonly stale: number;
-      /** The file it locks, where that is one of its own; it is made where it is missing. */
-      readonly sentinel?: string;
-    };
-
-export interface CredentialStore {
-  readonly owner: Owner;
-  /** Whose tokens are in it: they go to the hosts of this region and to no others. */
-  readonly region: Region;
-  /** The file, for sentences shown to the user and for `auth.json`'s memory of where the login came from. */
-  readonly path: string;
-  /** Reads and parses the file. Bounded in size and time; never throws. */
-  read(): Promise<StoredLogin>;
-  /**
-   * Puts `token` in the place of the login whose refresh token is `replaces`, keeping unknown fields.
-   * Atomic: temporary file in the same directory, 0600, fsync, a last look whether it still is that login, rename,
-   * through symlinks; in place where the file is mounted by itself (EBUSY). Never throws.
-   */
-  replace(replaces: string, token: Token): Promise<WriteOutcome>;
-  /**
-   * Whether `replace` could write its file now: does all of it but the fsync and the rename, with as much as a login
-   * can need. For the moment before a refresh token is presented. Never throws, leaves nothing behind.
-   */
-  rehearse(): Promise<Rehearsal>;
-  /**
-   * Excludes every other pi process for as long as a refresh takes (tens of seconds at worst; a heartbeat keeps it
-   * fresh and a crashed holder frees it). Waits up to `timeout` ms.
-   */
-  lockAmongPi(timeout: number): Promise<LockOutcome>;
-  /**
-   * Takes the owner's own lock as the owner takes it, waiting up to `timeout` ms. Taken inside `lockAmongPi`.
-   * `limit` is how long, in ms, the owner tolerates it being held; undefined = as long as needed.
-   */
-  lockOfOwner(timeout: number): Promise<LockOutcome>;
-  readonly ownerLockLimit: number | undefined;
-  /** All that `lockAmongPi` and `lockOfOwner` take. */
-  readonly locks: readonly StoreLock[];
+/** How long a lock is waited for. */
+export interface Patience {
+  /** ms awake. */
+  readonly timeout: number;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** A store into which a login made in pi may be written (kimi-cli's, kimi-code's). */
-export interface LoginStore extends CredentialStore {
-  /** Saves a new login over whatever is there, creating file (0600) and directory (as the owner does) when absent. */
-  save(token: Token): Promise<WriteOutcome>;
-  /** Whether `save` could do so now. Never throws, leaves nothing behind. */
-  rehearseSave(): Promise<Rehearsal>;
-}
+export type LockFailure =
+  /** Another program held a lock all the time we were ready to wait. */
+  | { readonly kind: "busy" }
+  /** The lock at `path` cannot be taken; `code` is the system's. */
+  | { readonly kind: "lock"; readonly code: string; readonly path: string };

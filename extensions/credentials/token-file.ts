@@ -1,57 +1,16 @@
 /**
- * A login in a JSON file of another program: read, judged, and replaced only while it still is the one that was read.
+ * A login in a JSON file of another program: read and judged. What is a token, what a time, what a tombstone.
  */
-import { accessSync, constants } from "node:fs";
-import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Token } from "../oauth/token.ts";
-import {
-  type Rehearsal,
-  readSmallFileSync,
-  rehearseWrite,
-  stageFile,
-  systemCode,
-  writeFileAtomically,
-} from "./file.ts";
-import { type Members, parseMembers } from "./json.ts";
-import type { StoredLogin, WriteOutcome } from "./store.ts";
-import { malformed } from "./stored-token.ts";
+import { type Members, memberValue, parseMembers, readSmallFileSync } from "../lib/json.ts";
+import { type Token, USUAL_LIFETIME } from "../oauth/token.ts";
+import type { StoredLogin, TokenFormat } from "./store.ts";
 
-/** How a program keeps its login in the members of a JSON object. */
-export interface TokenFormat {
-  readonly parse: (members: Members) => StoredLogin;
-  /** The members with the token in them; everything else stays as it was. */
-  readonly update: (members: Members, token: Token) => Members;
-  /** The file's text, as the program itself writes it. */
-  readonly render: (members: Members) => string;
-  /** Whether the program overwrites its file in place, so that a reader may find half of it for a moment. */
-  readonly writtenInPlace?: boolean;
-}
-
-export interface TokenFile {
-  read(): Promise<StoredLogin>;
-  replace(replaces: string, token: Token): Promise<WriteOutcome>;
-  rehearse(): Promise<Rehearsal>;
-  /** Writes `token` over whatever is there, creating the directory with `directoryMode`. */
-  overwrite(token: Token, directoryMode: number): Promise<WriteOutcome>;
-  rehearseOverwrite(): Promise<Rehearsal>;
-}
-
-const FILE_MODE = 0o600;
 /** How often, and after how many ms, a file that may just be being written is looked at again. */
 const MORE_LOOKS = 3;
 const LOOK_AGAIN = 30;
-/** Stands for a file that should hold the login, but is damaged: not the system's code, but one that it has. */
-const DAMAGED = "EBADMSG";
 
-/** By how many bytes a token can make a file longer: two tokens of up to 16 KB, and what is small. */
-const LONGEST = 34 * 1024;
-/** How often a file that changed while its successor was written is taken up anew. */
-const MORE_ATTEMPTS = 3;
-/** Stands for a file that never stopped changing. */
-const RESTLESS = "EAGAIN";
-
-interface Look {
+export interface Look {
   readonly found: StoredLogin;
   readonly members: Members;
   /** All that stands there, of a file that can be replaced. */
@@ -60,85 +19,96 @@ interface Look {
   readonly torn?: boolean;
 }
 
-export function tokenFile(path: string, format: TokenFormat): TokenFile {
-  async function look(): Promise<Look> {
-    let seen = lookOnce();
-    for (let i = 0; i < MORE_LOOKS && format.writtenInPlace && seen.torn; i++) {
-      await sleep(LOOK_AGAIN);
-      seen = lookOnce();
-    }
-    return seen;
-  }
+const NOTHING: Members = new Map();
 
-  function lookOnce(): Look {
-    const nothing: Members = new Map();
-    const file = readSmallFileSync(path);
-    switch (file.state) {
-      case "absent":
-      case "unreadable":
-        return { found: file, members: nothing };
-      case "too-large":
-        return { found: malformed("is far too large"), members: nothing };
-      case "not-text":
-        return { found: malformed("is not text"), members: nothing };
-    }
-    if (file.text.trim() === "") return { found: malformed("is empty"), members: nothing, torn: true };
-    const members = parseMembers(file.text);
-    return members
-      ? { found: format.parse(members), members, text: file.text }
-      : { found: malformed("is not a JSON object"), members: nothing, torn: true };
+/** Looks at the file, again where it may be half of one. Never throws. */
+export async function lookAt(path: string, format: TokenFormat): Promise<Look> {
+  let seen = lookAtSync(path, format);
+  for (let i = 0; i < MORE_LOOKS && format.writtenInPlace && seen.torn; i++) {
+    await sleep(LOOK_AGAIN);
+    seen = lookAtSync(path, format);
   }
-
-  function render(members: Members, token: Token): string {
-    return format.render(format.update(members, token));
-  }
-
-  /** Why the login is not to be replaced by what `replaces` was refreshed to; undefined when it is. */
-  function objection({ found }: Look, replaces: string): WriteOutcome | undefined {
-    // Damage and refusal say nothing about the login: the caller keeps the token, and may try again.
-    if (found.state === "unreadable") return { state: "failed", code: found.code };
-    if (found.state === "malformed") return { state: "failed", code: DAMAGED };
-    if (found.state === "present" && found.token.refreshToken === replaces) return undefined;
-    return { state: "superseded", found };
-  }
-
-  return {
-    read: async () => (await look()).found,
-    async replace(replaces, token) {
-      for (let attempts = 0; ; attempts++) {
-        const seen = await look();
-        const refused = objection(seen, replaces);
-        if (refused) return refused;
-        const staged = await stageFile(path, render(seen.members, token), { mode: FILE_MODE });
-        if (staged.state === "failed") return staged;
-        // Owners log in and out without a lock, and the disk took its time. From here on nothing else runs.
-        if (lookOnce().text === seen.text) return staged.commit();
-        staged.discard();
-        if (attempts === MORE_ATTEMPTS) return { state: "failed", code: RESTLESS };
-      }
-    },
-    rehearse: async () => rehearseWrite(path, LONGEST, { mode: FILE_MODE }),
-    async overwrite(token, directoryMode) {
-      const { members } = await look();
-      return writeFileAtomically(path, render(members, token), { mode: FILE_MODE, directoryMode });
-    },
-    async rehearseOverwrite() {
-      const rehearsed = rehearseWrite(path, LONGEST, { mode: FILE_MODE });
-      return rehearsed.state === "failed" && rehearsed.code === "ENOENT"
-        ? mayCreate(dirname(path))
-        : rehearsed;
-    },
-  };
+  return seen;
 }
 
-/** Whether a folder that is not there could be made, as far as the one above it says. */
-function mayCreate(folder: string): Rehearsal {
-  const above = dirname(folder);
-  try {
-    accessSync(above, constants.W_OK | constants.X_OK);
-    return { state: "possible" };
-  } catch (error) {
-    const code = systemCode(error);
-    return code === "ENOENT" && above !== folder ? mayCreate(above) : { state: "failed", code };
+/** One look, during which nothing else in this process runs. Never throws. */
+export function lookAtSync(path: string, format: TokenFormat): Look {
+  const file = readSmallFileSync(path);
+  switch (file.state) {
+    case "absent":
+    case "unreadable":
+      return { found: file, members: NOTHING };
+    case "too-large":
+      return { found: malformed("is far too large"), members: NOTHING };
+    case "not-text":
+      return { found: malformed("is not text"), members: NOTHING };
   }
+  if (file.text.trim() === "") return { found: malformed("is empty"), members: NOTHING, torn: true };
+  const members = parseMembers(file.text);
+  return members
+    ? { found: format.parse(members), members, text: file.text }
+    : { found: malformed("is not a JSON object"), members: NOTHING, torn: true };
+}
+
+/** The parts as they stood in the file, unparsed; `expiresAt` and `lifetime` in units of `unit` ms. */
+export interface StoredParts {
+  readonly access: unknown;
+  readonly refresh: unknown;
+  readonly expiresAt: unknown;
+  readonly lifetime?: unknown;
+  readonly scope?: unknown;
+  readonly tokenType?: unknown;
+  readonly unit: 1 | 1000;
+}
+
+/** The year 2100: a later end is no time, but milliseconds taken for seconds, or damage. */
+const LATEST = Date.UTC(2100, 0);
+const LONGEST = 366 * 86_400_000;
+
+/**
+ * What the parts amount to. An end that is missing or 0 counts as past, so that the refresh token decides; kimi-code
+ * and kimi-cli read it so as well. An empty access token is how kimi-code and kimi-cli write "logged out".
+ */
+export function parseStored(parts: StoredParts): StoredLogin {
+  const { access, refresh, unit } = parts;
+  if (access === "") return { state: "signed-out" };
+  if (!isTokenText(access)) return malformed("holds no access token");
+  if (!isTokenText(refresh)) return malformed("holds no refresh token");
+  const end = parts.expiresAt ?? 0;
+  if (typeof end !== "number" || !(end >= 0 && end * unit <= LATEST)) {
+    return malformed("does not say when its token expires");
+  }
+  const { lifetime } = parts;
+  const known = typeof lifetime === "number" && lifetime > 0 && lifetime * unit <= LONGEST;
+  const token: Token = {
+    accessToken: access,
+    refreshToken: refresh,
+    expiresAt: Math.floor(end * unit),
+    lifetime: known ? lifetime * unit : USUAL_LIFETIME,
+    scope: typeof parts.scope === "string" ? parts.scope : undefined,
+    tokenType: typeof parts.tokenType === "string" ? parts.tokenType : undefined,
+  };
+  return { state: "present", token };
+}
+
+/** The login in a file that keeps it under the names of a token response, with times in s. */
+export function parseWire(members: Members): StoredLogin {
+  return parseStored({
+    access: memberValue(members, "access_token"),
+    refresh: memberValue(members, "refresh_token"),
+    expiresAt: memberValue(members, "expires_at"),
+    lifetime: memberValue(members, "expires_in"),
+    scope: memberValue(members, "scope"),
+    tokenType: memberValue(members, "token_type"),
+    unit: 1000,
+  });
+}
+
+export function malformed(reason: string): Extract<StoredLogin, { state: "malformed" }> {
+  return { state: "malformed", reason };
+}
+
+/** Printable ASCII without spaces (RFC 6749 appendix A.12): anything else would break, or forge, a header. */
+export function isTokenText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= 16_384 && /^[\x21-\x7e]+$/.test(value);
 }

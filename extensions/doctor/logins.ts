@@ -1,100 +1,169 @@
-/** The state of every login, the one that requests are sent with, and pi's copy of it. Nothing is renewed. */
+/**
+ * The state of every login, the one that requests are sent with, and pi's copy of it. What the doctor knows of accounts
+ * is found out here and nowhere else. Nothing is renewed.
+ */
+import type { Account, Caller, SessionNow, Sight } from "../caller.ts";
+import { API_KEY_VARIABLE, type Configuration } from "../configuration.ts";
+import type { Look } from "../credentials/choose.ts";
+import { keyringOwner, sayKeyring } from "../credentials/keyring.ts";
+import type { PiEntry } from "../credentials/pi-entry.ts";
+import type { Owner, StoredLogin } from "../credentials/store.ts";
+import { isValid, needsRefresh } from "../oauth/token.ts";
+import { sayDuration } from "../quota/words.ts";
+import { hostsOf, type Region } from "../region.ts";
+import { type DisplayPath, displayCode, storeName } from "./names.ts";
+import { bad, type Check, type Finding, none, ok } from "./report.ts";
 
-import { API_KEY_VARIABLE } from "../configuration.ts";
-import type { PiEntry } from "../credentials/pi-auth.ts";
-import type { Look } from "../credentials/selection.ts";
-import type { StoredLogin } from "../credentials/store.ts";
-import { needsRefresh } from "../oauth/token.ts";
-import type { RequestCredential } from "../request-credential.ts";
-import { sayDuration } from "../usage/words.ts";
-import { bad, type Check, knownCode, none, ok } from "./check.ts";
-import { type NamePath, storeName } from "./places.ts";
+export interface LoginParts {
+  readonly configuration: Configuration;
+  readonly caller: Pick<Caller, "search">;
+  /** What the doctor was called in. */
+  readonly session: SessionNow;
+}
 
 export interface LoginsSeen {
+  /** Of the stores in which there is something, or should be. */
   readonly looks: readonly Look[];
   readonly entry: PiEntry;
-  readonly credential: RequestCredential;
+  readonly sight: Sight;
+  /** Whose login is in the system's keyring; looked for where no other is found. */
+  readonly keyring: Owner | undefined;
+  readonly account: AccountInUse;
   /** ms since the epoch. */
   readonly now: number;
 }
 
-const LOG_IN = "type /login kimi-coder in pi, or log in with kimi-cli";
-/** Refresh tokens that nobody uses live about 30 days. */
-const LONGEST_REST = 30 * 86_400_000;
-
-/** One check for each store that is there, one for pi's entry, one for what a request would be sent with. */
-export function checkLogins(seen: LoginsSeen, called: NamePath): readonly Check[] {
-  const { looks, now } = seen;
-  const stores = looks
-    .filter(({ found }) => found.state !== "absent")
-    .map(({ store, found }) => checkStore(`Login of ${storeName(store)}`, found, now));
-  return [checkChoice(seen, called), ...stores, checkEntry(seen, called)];
+/** Whom requests are sent for. */
+export interface AccountInUse {
+  readonly region: Region;
+  readonly baseUrl: string;
+  /** Undefined where nothing would be sent, or pi keeps the key to itself. */
+  readonly account: Account | undefined;
+  /** What the API may be asked with now. */
+  readonly bearer: { readonly kind: "login" | "key"; readonly token: string } | undefined;
+  /** Where a login is: the regions whose hosts matter. */
+  readonly regions: readonly Region[];
 }
 
-function checkStore(name: string, found: StoredLogin, now: number): Check {
+/** `now` in ms since the epoch. Never throws. */
+export async function lookAtLogins(
+  { configuration, caller, session }: LoginParts,
+  now: number,
+): Promise<LoginsSeen> {
+  const { entry, sight, looks: all } = await caller.search(session);
+  const looks = all.filter(({ found }) => found.state !== "absent");
+  const keyring = sight.kind === "none" && looks.length === 0 ? await keyringOwner(configuration) : undefined;
+  return { looks, entry, sight, keyring, account: accountInUse(configuration, sight, looks, now), now };
+}
+
+function accountInUse(
+  { regions }: Configuration,
+  sight: Sight,
+  looks: readonly Look[],
+  now: number,
+): AccountInUse {
+  const account = sight.kind === "none" ? undefined : sight.account;
+  const { region, baseUrl } = account ?? hostsOf(regions, regions[0].region);
+  const there = [...new Set(looks.map(({ store }) => store.region))];
+  return {
+    region,
+    baseUrl,
+    account,
+    bearer: bearerIn(sight, now),
+    regions: sight.kind === "key" || there.length === 0 ? [region] : there,
+  };
+}
+
+function bearerIn(sight: Sight, now: number): AccountInUse["bearer"] {
+  if (sight.kind === "key") return sight.key === undefined ? undefined : { kind: "key", token: sight.key };
+  if (sight.kind === "none" || sight.choice.state !== "use" || !isValid(sight.choice.token, now))
+    return undefined;
+  return { kind: "login", token: sight.choice.token.accessToken };
+}
+
+const LOG_IN = "type /login kimi-coder in pi, or log in with kimi-cli";
+
+/** One check for what a request would be sent with, one for each store that is there, one for pi's entry. */
+export function loginChecks(seen: LoginsSeen, displayPath: DisplayPath): readonly Check[] {
+  const { looks, now } = seen;
+  return [
+    { name: "Login in use", check: () => checkCredential(seen, displayPath) },
+    ...looks.map(({ store, found }) => ({
+      name: `Login of ${storeName(store)}`,
+      check: () => checkStore(found, now),
+    })),
+    { name: "pi's copy of the login", check: () => checkEntry(seen, displayPath) },
+  ];
+}
+
+/** Lifetime of an unused refresh token, about 30 days, in ms. */
+const LONGEST_REST = 30 * 86_400_000;
+
+function checkStore(found: StoredLogin, now: number): Finding {
   switch (found.state) {
     case "present": {
       const { token } = found;
       const left = token.expiresAt - now;
       if (-left > LONGEST_REST) {
-        const fix = `${LOG_IN} to log in again`;
-        return bad(name, `not renewed for ${sayDuration(-left)}: it has ended`, fix);
+        return bad(`not renewed for ${sayDuration(-left)}: it has ended`, `${LOG_IN} to log in again`);
       }
       if (left <= 0)
-        return ok(name, `its access token ended ${sayDuration(-left)} ago; the next request renews it`);
+        return ok(`its access token ended ${sayDuration(-left)} ago; the next request renews it`);
       const renewal = needsRefresh(token, now) ? "; it is time to renew it, which happens by itself" : "";
-      return ok(name, `valid for ${sayDuration(left)}${renewal}`);
+      return ok(`valid for ${sayDuration(left)}${renewal}`);
     }
-    case "signed-out":
-      return none(name, "logged out there");
     case "unreadable":
-      return bad(name, `cannot be read (${knownCode(found.code)})`, "make its file readable for you");
+      return bad(`cannot be read (${displayCode(found.code)})`, "make its file readable for you");
     case "malformed":
-      return bad(name, `its file ${knownReason(found.reason)}`, `${LOG_IN} to write it anew`);
+      return bad(`its file ${found.reason}`, `${LOG_IN} to write it anew`);
+    case "signed-out":
     case "absent":
-      return none(name, "none");
+      return none("logged out there");
   }
 }
 
-const REASONS: ReadonlySet<string> = new Set([
-  ...["holds no access token", "holds no refresh token", "does not say when its token expires", "is empty"],
-  ...["is far too large", "is not text", "is not a JSON object", "is encrypted by opencode-kimi-auth"],
-  ...["holds a Kimi entry that is no OAuth login", "holds a damaged entry"],
-]);
-
-/** The reasons are ours, but who adds one elsewhere may not know that it is shown here. */
-function knownReason(reason: string): string {
-  return REASONS.has(reason) ? reason : "is damaged";
+function checkCredential({ sight, keyring }: LoginsSeen, displayPath: DisplayPath): Finding {
+  switch (sight.kind) {
+    case "key":
+      return ok(`an API key ${sayPlace(sight)}, no login`);
+    case "login": {
+      const { choice, store } = sight;
+      if (choice.state === "use") return ok(`that of ${storeName(store)}`);
+      const path = displayPath(store.path);
+      const says = `pi's copy of that of ${storeName(store)}, until it ends: ${path} cannot be used`;
+      return bad(says, "repair that file, or log in again");
+    }
+    case "none":
+      return checkReason(sight.reason, keyring);
+  }
 }
 
-function checkChoice({ credential }: LoginsSeen, called: NamePath): Check {
-  const name = "Login in use";
-  if (credential.kind === "key") return ok(name, `an API key ${sayPlace(credential)}, no login`);
-  const { choice } = credential;
-  if (choice.state === "use") return ok(name, `that of ${storeName(choice.store)}`);
-  if (choice.state === "mirror") {
-    const { store } = choice.problem;
-    const says = `pi's copy of that of ${storeName(store)}, until it ends: ${called(store.path)} cannot be used`;
-    return bad(name, says, "repair that file, or log in again");
-  }
-  switch (choice.reason.kind) {
+function checkReason(
+  reason: Extract<Sight, { kind: "none" }>["reason"],
+  keyring: Owner | undefined,
+): Finding {
+  if (reason === "configuration") return none("not looked for: a variable is wrong");
+  switch (reason.kind) {
     case "own-key":
-      return ok(name, "an API key in pi's auth.json, no login");
-    case "no-login":
-      return bad(name, "no login found", `${LOG_IN}, or set KIMI_CODER_API_KEY`);
+      return ok("an API key in pi's auth.json, no login");
+    case "no-login": {
+      if (keyring === undefined) return bad("no login found", `${LOG_IN}, or set ${API_KEY_VARIABLE}`);
+      const { says, fix } = sayKeyring(keyring);
+      return bad(`no login found: ${says}`, fix);
+    }
     case "logged-out":
-      return bad(name, "logged out in pi, and no new login since", `${LOG_IN} again`);
+      return bad("logged out in pi", "type /login kimi-coder in pi");
     case "problem": {
-      const { store, found } = choice.reason.problem;
+      const { store, found } = reason.problem;
       const out = found.state === "absent" || found.state === "signed-out";
       const says = out ? `${storeName(store)} has logged out` : `that of ${storeName(store)} cannot be used`;
-      return bad(name, says, LOG_IN);
+      return bad(says, LOG_IN);
     }
   }
 }
 
 /** A variable, or a kind of place: a path may be anything. */
-function sayPlace({ given, source }: Extract<RequestCredential, { kind: "key" }>): string {
+function sayPlace({ given, source }: Extract<Sight, { kind: "key" }>): string {
   switch (given) {
     case "argument":
       return "from --api-key";
@@ -105,34 +174,35 @@ function sayPlace({ given, source }: Extract<RequestCredential, { kind: "key" }>
   }
 }
 
-function checkEntry({ looks, entry, credential, now }: LoginsSeen, called: NamePath): Check {
-  const name = "pi's copy of the login";
+function checkEntry({ looks, entry, sight, now }: LoginsSeen, displayPath: DisplayPath): Finding {
   switch (entry.state) {
     case "absent":
-      return none(name, "there is none; a session makes it when it finds a login");
+      return none("there is none; a session makes it when it finds a login");
     case "api-key":
-      return none(name, "auth.json holds an API key for kimi-coder instead");
+      return none("auth.json holds an API key for kimi-coder instead");
     case "unreadable":
-      return bad(name, `auth.json cannot be read (${knownCode(entry.code)})`, "make it readable for you");
+      return bad(`auth.json cannot be read (${displayCode(entry.code)})`, "make it readable for you");
     case "malformed":
       return bad(
-        name,
-        `auth.json ${knownReason(entry.reason)}`,
+        `auth.json ${entry.reason}`,
         "correct it by hand, or move it away and log in again to all providers",
       );
     case "oauth": {
-      if (credential.kind === "key") return none(name, "not used: a key was given by hand");
-      const own = looks.find(({ store }) => store.owner === entry.owner && store.path === entry.source);
+      if (sight.kind === "key") return none("not used: a key was given by hand");
+      const { mirrored } = entry;
+      if (!mirrored) return ok("nobody else has this login: it is renewed here");
+      const own = looks.find(({ store }) => store.owner === mirrored.owner && store.path === mirrored.source);
       if (!own) {
-        const fix = "type /logout kimi-coder and /login kimi-coder in pi";
-        return bad(name, "says of no program that is looked at that the login is its own", fix);
+        return bad(
+          "belongs to a login that is not there any more",
+          "type /logout kimi-coder and /login kimi-coder in pi",
+        );
       }
-      const from = `${storeName(own.store)} (${called(own.store.path)})`;
-      if (own.found.state !== "present") return none(name, `of ${from}, which holds no login now`);
-      const same = own.found.token.refreshToken === entry.token.refreshToken;
-      if (same) return ok(name, `the same as that of ${from}`);
+      const from = `${storeName(own.store)} (${displayPath(own.store.path)})`;
+      if (own.found.state !== "present") return none(`of ${from}, which holds no login now`);
+      if (own.found.token.refreshToken === entry.token.refreshToken) return ok(`the same as that of ${from}`);
       const old = entry.token.expiresAt <= now ? ", ended" : "";
-      return ok(name, `older than that of ${from}${old}; the next session brings it in line`);
+      return ok(`older than that of ${from}${old}; the next session brings it in line`);
     }
   }
 }

@@ -1,50 +1,111 @@
-/** The doctor's checks as lines for a person, and as one JSON object for a program. */
-import type { Check } from "./check.ts";
+/** What a check of the doctor is, and its findings as lines for a person and as one JSON object for a program. */
+import type { Line } from "../reply.ts";
 
-export interface Group {
-  /** "files", "locks", … */
+/** One thing that is looked at. */
+export interface Check {
   readonly name: string;
-  readonly checks: readonly Check[];
+  readonly check: () => Finding | Promise<Finding>;
 }
+
+/**
+ * It may be pasted into an issue, so it is made of words that stand in this folder, of numbers, and of what names.ts
+ * gives names to: nothing that stands in a file, in a variable or in a server's answer gets in here.
+ */
+export interface Finding {
+  /** "none": there is nothing to check, or no way to. */
+  readonly state: "ok" | "bad" | "none";
+  readonly says: string;
+  /** What to do; of everything that is bad. */
+  readonly fix?: string;
+}
+
+export function ok(says: string): Finding {
+  return { state: "ok", says };
+}
+
+export function bad(says: string, fix: string): Finding {
+  return { state: "bad", says, fix };
+}
+
+export function none(says: string): Finding {
+  return { state: "none", says };
+}
+
+/** A check that was made. */
+export type Checked = Finding & { readonly name: string };
 
 export interface Report {
   /** Versions of the parts, and the system. */
   readonly about: {
     readonly extension: string;
     readonly pi: string;
-    readonly node: string;
+    /** "Node 20.17.0" or "Bun 1.4.5". */
+    readonly runtime: string;
+    /** "linux x64" */
     readonly system: string;
   };
-  readonly groups: readonly Group[];
+  readonly groups: readonly { readonly name: string; readonly checks: readonly Checked[] }[];
 }
 
-const MARK: Readonly<Record<Check["state"], string>> = { ok: "✓", bad: "✗", none: "–" };
-
-export function badChecks({ groups }: Pick<Report, "groups">): readonly Check[] {
-  return groups.flatMap(({ checks }) => checks).filter(({ state }) => state === "bad");
+/** Makes the checks of all groups beside one another. */
+export async function makeChecks(
+  groups: Readonly<Record<string, readonly Check[]>>,
+): Promise<Report["groups"]> {
+  return Promise.all(
+    Object.entries(groups).map(async ([name, checks]) => ({
+      name,
+      checks: await Promise.all(checks.map(async ({ name, check }) => ({ name, ...(await check()) }))),
+    })),
+  );
 }
 
-export function reportLines(report: Report): readonly string[] {
-  const { extension, pi, node, system } = report.about;
-  const count = badChecks(report).length;
+export function badChecks({ groups }: Pick<Report, "groups">): readonly Checked[] {
+  return groups.flatMap(({ checks }) => checks).filter(isBad);
+}
+
+function isBad({ state }: Checked): boolean {
+  return state === "bad";
+}
+
+/** The verdict, what is wrong, and what is fine: of each group only the first, unless `all` are asked for. */
+export function reportLines(report: Report, all: boolean): readonly Line[] {
+  const wrong = badChecks(report);
+  const { extension, pi, runtime, system } = report.about;
+  const verdict = wrong.length === 1 ? "1 thing is wrong:" : `${wrong.length} things are wrong:`;
   return [
-    `pi-kimi-coder ${extension} on pi ${pi}, Node ${node}, ${system}`,
-    ...report.groups.flatMap(({ checks }) => checks.flatMap(checkLines)),
-    count === 0 ? "Nothing is wrong." : `${count} ${count === 1 ? "thing is" : "things are"} wrong, see ✗.`,
+    { text: wrong.length === 0 ? "Nothing is wrong." : verdict, tone: "title" },
+    ...wrong.flatMap(({ name, says, fix }): Line[] => [
+      { text: `✗ ${name}: ${says}`, tone: "bad" },
+      { text: `  → ${fix}`, tone: "fix" },
+    ]),
+    ...report.groups.flatMap(({ checks }) => restLines(checks, all)),
+    { text: `pi-kimi-coder ${extension} on pi ${pi}, ${runtime}, ${system}`, tone: "quiet" },
+    ...(all ? [] : [{ text: "/kimi doctor --all lists every check.", tone: "quiet" } as const]),
   ];
 }
 
-function checkLines({ name, state, says, fix }: Check): readonly string[] {
-  const line = `${MARK[state]} ${name}: ${says}`;
-  return fix === undefined ? [line] : [line, `  → ${fix}`];
+const MARK = { ok: "✓", none: "–" };
+
+function restLines(checks: readonly Checked[], all: boolean): readonly Line[] {
+  const rest = checks.flatMap(({ name, state, says }) =>
+    state === "bad" ? [] : [{ state, text: `${MARK[state]} ${name}: ${says}`, tone: "quiet" as const }],
+  );
+  if (all) return rest;
+  const fine = rest.filter(({ state }) => state === "ok");
+  const [first] = fine;
+  if (!first) return [];
+  const more = fine.length - 1;
+  return [{ ...first, text: more === 0 ? first.text : `${first.text} (${more} more fine)` }];
 }
 
-/** Documented in README.md; members are only ever added. */
+/** Documented in docs/json.md; members are only ever added. */
 export function reportJson(report: Report) {
+  const { extension, pi, runtime, system } = report.about;
+  const node = /^Node (.+)$/.exec(runtime)?.[1] ?? null;
   return {
     version: 1,
     ok: badChecks(report).length === 0,
-    about: report.about,
+    about: { extension, pi, node, runtime, system },
     checks: report.groups.flatMap(({ name: group, checks }) =>
       checks.map(({ name, state, says, fix }) => ({ group, name, state, says, fix: fix ?? null })),
     ),

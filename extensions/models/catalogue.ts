@@ -1,18 +1,19 @@
 /** The models of this process: the list that was kept, and the asking for a newer one beside everything else. */
-import type { Clock } from "../oauth/clock.ts";
-import { type Account, type KeptList, keepList, readKeptList } from "./cache.ts";
-import type { ModelsAnswer } from "./fetch.ts";
-import type { ServerModel } from "./server-list.ts";
+import type { Account } from "../caller.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Api, GetFailure } from "../lib/http.ts";
+import { inTurn } from "../lib/lazy.ts";
+import { type KeptList, keepList, parseServerList, readKeptList, type ServerModel } from "./list.ts";
 
 export interface CatalogueParts {
   /** The file with the last good list. */
   readonly path: string;
-  /** The API that an account belongs to. */
-  readonly baseUrl: (account: Account) => string;
   /** The list that pi was given when the process started; empty when there was none. */
   readonly registered: readonly ServerModel[];
   /** Asks the server; never throws. */
-  readonly ask: (baseUrl: string, accessToken: string, signal: AbortSignal) => Promise<ModelsAnswer>;
+  readonly ask: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<ModelsAnswer>;
+  /** Offers the provider to pi with these models, in mid-session too. */
+  readonly offer: (models: readonly ServerModel[]) => void;
   readonly clock: Clock;
 }
 
@@ -22,26 +23,34 @@ const DAY = 86_400_000;
 export type Catalogue = ReturnType<typeof createCatalogue>;
 
 /** Asks for nothing by itself. */
-export function createCatalogue({ path, baseUrl, ask, clock, ...given }: CatalogueParts) {
+export function createCatalogue({ path, ask, offer, clock, ...given }: CatalogueParts) {
   let registered = given.registered;
-  /** The access token with which the last attempt of this process failed: tried again only with another one. */
+  /** With what the last attempt of this process failed: tried again only with another token or key. */
   let failedWith: string | undefined;
-  let asking: Promise<readonly ServerModel[] | undefined> | undefined;
+  let asking: Promise<void> | undefined;
   const leaving = new AbortController();
+  /** Then the list is for the next process: an offer makes pi read its files under its lock. */
+  let isEnding = false;
 
-  async function run(accessToken: string, owner: Account): Promise<readonly ServerModel[] | undefined> {
-    const answer = await ask(baseUrl(owner), accessToken, leaving.signal);
+  async function run(bearer: string, account: Account): Promise<void> {
+    const answer = await ask(account.baseUrl, bearer, leaving.signal);
     if (answer.state !== "listed") {
-      failedWith = accessToken;
-      return undefined;
+      failedWith = bearer;
+      return;
     }
     failedWith = undefined;
-    await keepList(path, baseUrl(owner), owner, { models: answer.models, fetchedAt: clock.now() });
-    return answer.models;
+    await keepList(path, account, { models: answer.models, fetchedAt: clock.now() });
+    use(answer.models);
   }
 
-  function start(accessToken: string, owner: Account): Promise<readonly ServerModel[] | undefined> {
-    const started = run(accessToken, owner).finally(() => {
+  function use(models: readonly ServerModel[]): void {
+    if (JSON.stringify(models) === JSON.stringify(registered)) return;
+    registered = models;
+    if (!isEnding) offer(models);
+  }
+
+  function start(bearer: string, account: Account): Promise<void> {
+    const started = run(bearer, account).finally(() => {
       if (asking === started) asking = undefined;
     });
     asking = started;
@@ -54,30 +63,30 @@ export function createCatalogue({ path, baseUrl, ask, clock, ...given }: Catalog
 
     /**
      * Asks in the background when the kept list is older than a day, another account's, or not there; after a failure
-     * only with another access token. What comes is for the next start. Returns at once, never throws.
+     * only with another token or key. What comes, or another process has kept, is offered at once. Returns at once,
+     * never throws.
      */
-    keepUp(accessToken: string, owner: Account): void {
-      if (leaving.signal.aborted || asking || failedWith === accessToken) return;
+    keepUp(bearer: string, account: Account): void {
+      if (leaving.signal.aborted || asking || failedWith === bearer) return;
       // Read again: another process may have asked meanwhile.
-      if (isFresh(readKeptList(path, baseUrl(owner), owner), clock.now())) return;
-      void start(accessToken, owner);
+      const kept = readKeptList(path, account.baseUrl, account);
+      if (kept && isFresh(kept, clock.now())) use(kept.models);
+      else void start(bearer, account);
     },
 
-    /** Asks because somebody has just logged in, perhaps to another account, and hands the list to `register`. */
-    async afterLogin(accessToken: string, owner: Account, register: () => void): Promise<void> {
+    /** Asks because somebody has just logged in, perhaps to another account. */
+    async afterLogin(accessToken: string, account: Account): Promise<void> {
       // A list that was asked for with the login of before must not be the one that stays.
       await asking;
-      const models = await start(accessToken, owner);
-      if (models === undefined) return;
-      registered = models;
-      register();
+      await start(accessToken, account);
     },
 
     /**
-     * For the end of the session: waits for what is under way, at most `timeout` ms, then gives it up, for nothing is
-     * lost but the answer. From then on nothing is asked any more.
+     * For the end of the process: waits for what is under way, at most `timeout` ms, then gives it up, for nothing is
+     * lost but the answer. From then on nothing is offered or asked any more.
      */
     async settle(timeout: number): Promise<void> {
+      isEnding = true;
       const done = new AbortController();
       if (asking) await Promise.race([asking, clock.sleep(timeout, done.signal)]);
       done.abort();
@@ -86,7 +95,22 @@ export function createCatalogue({ path, baseUrl, ask, clock, ...given }: Catalog
   };
 }
 
-/** A list from the future means that the clock was set back: nobody knows how old it is. */
-function isFresh(kept: KeptList | undefined, now: number): boolean {
-  return kept !== undefined && kept.fetchedAt <= now && now - kept.fetchedAt < DAY;
+/** A list from the future means that the clock was set back: its age is not known. */
+function isFresh({ fetchedAt }: KeptList, now: number): boolean {
+  return fetchedAt <= now && now - fetchedAt < DAY;
+}
+
+export type ModelsAnswer =
+  /** At least one model. */
+  { readonly state: "listed"; readonly models: readonly ServerModel[] } | GetFailure;
+
+const LARGEST_ANSWER = 1024 * 1024;
+
+/** An empty list is unusable. Never throws. `signal` may end it at any time: nothing is lost but the answer. */
+export async function fetchModels(api: Api, accessToken: string, signal: AbortSignal): Promise<ModelsAnswer> {
+  const { getJson } = await inTurn(() => import("../lib/http.ts"));
+  const answer = await getJson(api, "/models", accessToken, LARGEST_ANSWER, signal);
+  if (answer.state !== "answered") return answer;
+  const models = parseServerList(answer.value);
+  return models.length > 0 ? { state: "listed", models } : { state: "unusable" };
 }

@@ -2,11 +2,18 @@
  * The device authorization grant (RFC 8628): asking for a user code, and polling until the user has decided.
  * No terminal and no files; time is a parameter.
  */
-import type { Clock } from "./clock.ts";
-import { type AuthorizationServer, type FormAnswer, postForm } from "./http.ts";
-import type { JsonObject } from "./json-object.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { FormAnswer } from "../lib/http.ts";
+import type { JsonObject } from "../lib/json.ts";
 import type { Token } from "./token.ts";
-import { type FailureCause, parseToken, readSeconds, TOKEN_PATH } from "./token-endpoint.ts";
+import {
+  type AuthorizationServer,
+  askServer,
+  askTokenEndpoint,
+  type FailureCause,
+  parseToken,
+  readSeconds,
+} from "./token-endpoint.ts";
 
 const REQUEST_TIMEOUT = 15_000;
 /** RFC 8628 §3.2: the polling interval where the server names none. */
@@ -46,8 +53,7 @@ export async function requestDeviceAuthorization(
   now: () => number,
   signal?: AbortSignal,
 ): Promise<DeviceAuthorizationOutcome> {
-  const form = { client_id: server.clientId };
-  const answer = await postForm(server, "/api/oauth/device_authorization", form, REQUEST_TIMEOUT, signal);
+  const answer = await askServer(server, "/api/oauth/device_authorization", {}, REQUEST_TIMEOUT, signal);
   if (answer.state === "lost") return failed({ kind: "network", code: answer.code });
   if (answer.status !== 200) return failed({ kind: "status", status: answer.status });
   const authorization =
@@ -102,11 +108,10 @@ export async function poll(
   signal?: AbortSignal,
 ): Promise<PollOutcome> {
   const form = {
-    client_id: server.clientId,
     device_code: deviceCode,
     grant_type: "urn:ietf:params:oauth:grant-type:device_code",
   };
-  return readPollAnswer(await postForm(server, TOKEN_PATH, form, REQUEST_TIMEOUT, signal), now());
+  return readPollAnswer(await askTokenEndpoint(server, form, REQUEST_TIMEOUT, signal), now());
 }
 
 /** What an answer to a poll means (RFC 8628 §3.5). */

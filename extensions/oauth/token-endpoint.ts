@@ -2,11 +2,51 @@
  * The token endpoint: the refresh grant (RFC 6749 §6) and the parsing of a token response (§5.1, §5.2).
  * Asking and parsing are separate, so that parsing is tested without a server.
  */
-import { type AuthorizationServer, type FormAnswer, postForm } from "./http.ts";
-import type { JsonObject } from "./json-object.ts";
+
+import { type FormAnswer, postForm } from "../lib/http.ts";
+import type { JsonObject } from "../lib/json.ts";
 import { type Token, USUAL_LIFETIME } from "./token.ts";
 
-export const TOKEN_PATH = "/api/oauth/token";
+const TOKEN_PATH = "/api/oauth/token";
+
+/** What talking to an authorization server needs; everything real is passed in by the composition root. */
+export interface AuthorizationServer {
+  /** `https://auth.kimi.com`, without a trailing slash. */
+  readonly host: string;
+  readonly clientId: string;
+  readonly fetch: typeof fetch;
+  /** Headers that say who is asking; printable ASCII. */
+  readonly identity: () => Promise<Record<string, string>>;
+}
+
+/** Posts one form to the server; `timeout` in ms. Never throws. */
+export async function askServer(
+  { host, clientId, fetch, identity }: AuthorizationServer,
+  path: string,
+  form: Readonly<Record<string, string>>,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<FormAnswer> {
+  const headers = await identity();
+  return postForm({
+    url: `${host}${path}`,
+    fetch,
+    headers,
+    form: { client_id: clientId, ...form },
+    timeout,
+    signal,
+  });
+}
+
+/** Posts one form to the token endpoint, as `askServer`. */
+export function askTokenEndpoint(
+  server: AuthorizationServer,
+  form: Readonly<Record<string, string>>,
+  timeout: number,
+  signal?: AbortSignal,
+): Promise<FormAnswer> {
+  return askServer(server, TOKEN_PATH, form, timeout, signal);
+}
 
 export type RefreshOutcome =
   | { readonly state: "refreshed"; readonly token: Token }
@@ -29,29 +69,26 @@ export type FailureCause =
   | { readonly kind: "unreadable"; readonly status: number };
 
 /**
- * Presents `refreshToken` once. `timeout` (ms) bounds the wait for the answer; there is no way to cancel, because
- * an answer that nobody reads is a lost login.
+ * Presents `refreshToken` once. `timeout` (ms awake) bounds the wait for the answer; `signal` is for the end of the
+ * process alone, because an unread answer is a lost login.
  */
 export async function refresh(
   server: AuthorizationServer,
   refreshToken: string,
   now: () => number,
   timeout: number,
+  signal?: AbortSignal,
 ): Promise<RefreshOutcome> {
-  const answer = await postForm(
-    server,
-    TOKEN_PATH,
-    { client_id: server.clientId, grant_type: "refresh_token", refresh_token: refreshToken },
-    timeout,
-  );
-  return readRefreshAnswer(answer, now());
+  const form = { grant_type: "refresh_token", refresh_token: refreshToken };
+  return readRefreshAnswer(await askTokenEndpoint(server, form, timeout, signal), refreshToken, now());
 }
 
 /**
- * What an answer to the refresh grant means. Only an OAuth error body can mean "refused": a page, a 5xx or a bare
- * 403 come from something in between. 401 and 403 are accepted beside RFC 6749's 400, as the official clients do.
+ * What an answer to the refresh grant means, for which `presented` was the refresh token; `now` in ms. Only an OAuth
+ * error body can mean "refused": a page, a 5xx or a bare 403 come from something in between. 401 and 403 are accepted
+ * beside RFC 6749's 400, as the official clients do.
  */
-export function readRefreshAnswer(answer: FormAnswer, now: number): RefreshOutcome {
+export function readRefreshAnswer(answer: FormAnswer, presented: string, now: number): RefreshOutcome {
   if (answer.state === "lost") {
     return {
       state: "failed",
@@ -62,7 +99,7 @@ export function readRefreshAnswer(answer: FormAnswer, now: number): RefreshOutco
   const { status } = answer;
   const wait = answer.retryAfter === undefined ? {} : { retryAfter: answer.retryAfter };
   if (status === 200) {
-    const token = answer.state === "answered" ? parseToken(answer.body, now) : undefined;
+    const token = answer.state === "answered" ? parseToken(answer.body, now, presented) : undefined;
     return token
       ? { state: "refreshed", token }
       : { state: "failed", cause: { kind: "unreadable", status }, committed: "unknown" };
@@ -82,18 +119,19 @@ export function readRefreshAnswer(answer: FormAnswer, now: number): RefreshOutco
   };
 }
 
-/** A 2xx that is not the answer we know, a 5xx, and a gateway's 408 may all come after the server has rotated. */
+/** A 2xx that is not the answer we know, and a gateway that waited in vain: the server may have rotated all the same. */
 function mayHaveCommitted(status: number): boolean {
-  return (status >= 200 && status < 300) || status === 408 || status >= 500;
+  return (status >= 200 && status < 300) || status === 408 || status === 504;
 }
 
 /**
  * A token response (RFC 6749 §5.1) as a token, or undefined where a required part is missing or absurd.
  * `now` in ms; `expires_in` (a number or a decimal string of seconds) is only recommended: where it is absent or
  * absurd it stands for 15 minutes, because the refresh token beside it is the login and must not be thrown away.
+ * An answer to a refresh may leave `refresh_token` out: then the one that was `presented` stays (RFC 6749 §6).
  */
-export function parseToken(body: JsonObject, now: number): Token | undefined {
-  const { access_token, refresh_token, scope, token_type } = body;
+export function parseToken(body: JsonObject, now: number, presented?: string): Token | undefined {
+  const { access_token, refresh_token = presented, scope, token_type } = body;
   if (!isTokenText(access_token) || !isTokenText(refresh_token)) return undefined;
   const lifetime = readSeconds(body.expires_in) ?? USUAL_LIFETIME;
   return {

@@ -1,5 +1,5 @@
 /** (g) What Kimi's prompt cache saves over a session with tools, of what the growing prefix would allow. */
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
 import { hosts, type PiHost } from "../support/hosts.ts";
 import { assistantMessages, ourModel } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";

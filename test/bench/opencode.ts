@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "../support/home.ts";
 import { root } from "../support/hosts.ts";
 import { startLoopback } from "../support/loopback.ts";

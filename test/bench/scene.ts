@@ -5,7 +5,7 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
 import { createHome, type Home } from "../support/home.ts";
 import type { PiHost } from "../support/hosts.ts";
 import { type KimiService, type LogEntry, startKimiService } from "../support/kimi-service/index.ts";
@@ -32,7 +32,7 @@ export async function createScene(): Promise<Scene> {
   const home = createHome();
   service.apiKeys.add(STATIC_KEY);
   home.writeKimiCli(service.issueLogin());
-  home.write(".pi/agent/models.json", staticProvider(service));
+  home.write(".pi/agent/models.json", providers(service));
   const manifest = { name: EMPTY_EXTENSION, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
   home.write(`${EMPTY_EXTENSION}/package.json`, JSON.stringify(manifest));
   home.write(`${EMPTY_EXTENSION}/extensions/index.ts`, "export default function () {}\n");
@@ -53,8 +53,8 @@ function exactTime(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** pi's models.json for the same model with a key in it: what pi does alone. */
-function staticProvider({ baseUrl }: KimiService): string {
+/** pi's models.json: for the same model with a key in it, which is what pi does alone; and where the newer pi's own provider asks. */
+function providers({ baseUrl }: KimiService): string {
   const model = {
     id: "kimi-for-coding",
     name: "Kimi",
@@ -65,10 +65,20 @@ function staticProvider({ baseUrl }: KimiService): string {
   };
   const headers = { "User-Agent": "pi/bench" };
   const provider = { baseUrl, api: "openai-completions", apiKey: STATIC_KEY, headers, models: [model] };
-  return JSON.stringify({ providers: { static: provider } });
+  return JSON.stringify({ providers: { static: provider, "kimi-coding": { baseUrl } } });
 }
 
 export const staticModel: readonly string[] = ["--provider", "static", "--model", "kimi-for-coding"];
+
+/** Of the newer pi's own provider. */
+export const builtInModel: readonly string[] = ["--provider", "kimi-coding", "--model", "kimi-for-coding"];
+
+/** pi's own provider gets a new login, for it renews none that was rejected. */
+export function logInToBuiltIn({ service, home }: Scene): void {
+  const { refresh_token: refresh, access_token: access, expires_at } = service.issueLogin();
+  const entry = { type: "oauth", refresh, access, expires: expires_at * 1000 };
+  home.writeAuth({ ...home.readAuth(), "kimi-coding": entry });
+}
 
 /** The login's access token has ended: in kimi-cli's file, in pi's copy of it, and for the service. */
 export function expireLogin({ service, home }: Scene): void {
@@ -96,7 +106,7 @@ export function piProgram(
   env: Readonly<Record<string, string>> = {},
 ): Program {
   const flags = extension === undefined ? ["--no-extensions", ...args] : args;
-  return { command: host.node, args: piArguments(host, flags, extension ?? false), env };
+  return { command: host.program, args: piArguments(host, flags, extension ?? false), env };
 }
 
 /** Starts it in the home, with the variables that lead to the service. */

@@ -1,12 +1,15 @@
-import type { Api, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
+import type { Api, AssistantMessage, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
 import { afterEach, expect, onTestFinished, test } from "vitest";
+import type { Account } from "../../extensions/caller.ts";
 import {
   type AdapterParts,
   askAdapter,
   loadAdapter,
   type RequestOptions,
+  withOwnTurns,
 } from "../../extensions/chat/adapter.ts";
-import { toolNames } from "../../extensions/request/tool-names.ts";
+import { Connection } from "../../extensions/chat/fetch.ts";
+import { toolNames } from "../../extensions/chat/payload/tools.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const real = globalThis.fetch;
@@ -42,6 +45,8 @@ const model: Model<Api> = {
   maxTokens: 10,
 };
 
+const account: Account = { owner: "key", path: "f", baseUrl: "", region: "kimi.com", id: "one" };
+
 /** Asks `baseUrl`, and gives the last event. */
 async function ask(
   baseUrl: string,
@@ -50,14 +55,14 @@ async function ask(
   context = hello,
 ) {
   const all = {
-    aim: () => {},
+    connection: new Connection(),
     identity: async () => ({}),
     baseUrl: () => baseUrl,
     shape: (payload: unknown) => ({ body: payload, toolNames: toolNames([]) }),
     note: () => () => {},
     ...parts,
   };
-  const events = await askAdapter(all, { state: "key", key: "k" }, model, context, options);
+  const { events } = await askAdapter(all, { state: "key", key: "k", account }, model, context, options);
   const seen = [];
   for await (const event of events) seen.push(event);
   return seen.at(-1);
@@ -117,4 +122,35 @@ test("is loaded ahead without asking anybody", async () => {
   loadAdapter({ ...model, baseUrl: server.url });
   await ask(server.url);
   expect(asked).toEqual(["Bearer k"]);
+});
+
+const k3: Model<Api> = { ...model, id: "k3" };
+const answer = (provider: string, id: string): AssistantMessage => ({
+  role: "assistant",
+  content: [{ type: "text", text: "a" }],
+  api: "openai-completions",
+  provider,
+  model: id,
+  usage: { ...model.cost, totalTokens: 0, cost: { ...model.cost, total: 0 } },
+  stopReason: "stop",
+  timestamp: 1,
+});
+const asked = { role: "user", content: "q", timestamp: 1 } as const;
+
+test("the answers of our other models are signed with the one that is asked, those of other providers are not", () => {
+  const others = answer("openai", "kimi-for-coding");
+  const before: Context = { systemPrompt: "s", messages: [asked, answer("kimi-coder", "kimi-k2.6"), others] };
+  const copy = structuredClone(before);
+
+  const after = withOwnTurns(before, k3);
+
+  expect(after).toEqual({ systemPrompt: "s", messages: [asked, answer("kimi-coder", "k3"), others] });
+  expect(after.messages[0]).toBe(asked);
+  expect(after.messages[2]).toBe(others);
+  expect(before).toEqual(copy);
+});
+
+test("a context in which nothing is another model's is the same object", () => {
+  const context: Context = { messages: [asked, answer("kimi-coder", "k3"), answer("openai", "gpt")] };
+  expect(withOwnTurns(context, k3)).toBe(context);
 });

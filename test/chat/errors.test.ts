@@ -1,25 +1,26 @@
 import { createServer } from "node:http";
 import { type Api, createAssistantMessageEventStream, type Model } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { Bearer } from "../../extensions/chat/bearer.ts";
-import { createJudge } from "../../extensions/chat/judge.ts";
-import { createStream } from "../../extensions/chat/stream.ts";
-import { createFreePlace } from "../../extensions/concurrency/place.ts";
-import { NOT_LOADED } from "../../extensions/lazy.ts";
-import { toolNames } from "../../extensions/request/tool-names.ts";
+import type { Account, Usable } from "../../extensions/caller.ts";
+import { toolNames } from "../../extensions/chat/payload/tools.ts";
+import { createJudge, createStream } from "../../extensions/chat/stream.ts";
+import { kimiCliStore } from "../../extensions/credentials/stores.ts";
+import { NOT_LOADED } from "../../extensions/lib/lazy.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const now = new Date(2026, 10, 21, 13, 45, 20);
-const key: Bearer = { state: "key", key: "k" };
-const token: Bearer = { state: "token", accessToken: "a" };
+const account: Account = { owner: "key", path: "f", baseUrl: "", region: "kimi.com", id: "one" };
+const key: Usable = { state: "key", key: "k", account };
+const token: Usable = { state: "token", accessToken: "a", store: kimiCliStore("/kimi"), account };
 
 /** What the user reads after a prompt to `baseUrl`, and how the turn ended. */
 async function ask(
   baseUrl: string,
-  bearer: Bearer,
+  bearer: Usable,
   signal?: AbortSignal,
   slept: number[] = [],
-  load = () => import("../../extensions/chat/judge-error.ts"),
+  load = () => import("../../extensions/chat/errors/explain.ts"),
+  isWatched = true,
 ) {
   const model: Model<Api> = {
     id: "m",
@@ -34,22 +35,32 @@ async function ask(
     maxTokens: 10,
   };
   const stream = createStream({
-    bearer: async () => bearer,
-    renewed: async () => bearer,
+    caller: { current: async () => bearer, afterRejection: async () => bearer },
     identity: async () => ({}),
     baseUrl: () => baseUrl,
     note: () => () => {},
-    openSession: () => undefined,
+    screen: { sessionId: undefined, sayAtEnd: () => {}, isWatched },
     shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
-    ...createJudge(() => now.getTime(), load),
+    judge: createJudge(() => now.getTime(), load),
     failed: () => {},
-    place: () =>
-      createFreePlace({
-        now: () => 0,
-        sleep: async (ms) => {
-          slept.push(ms);
-        },
-      }),
+    answered: () => {},
+    windows: async () => [],
+    queue: {
+      place: () => {
+        let asked: number | undefined;
+        return {
+          enter: async () => {
+            if (asked !== undefined) slept.push(asked);
+            return asked !== undefined;
+          },
+          refused: ({ retryAfter }) => {
+            asked = retryAfter;
+          },
+          served() {},
+          release() {},
+        };
+      },
+    },
   });
   const options = signal ? { signal } : {};
   const out = createAssistantMessageEventStream();
@@ -64,10 +75,40 @@ async function answering(...args: Parameters<typeof startLoopback>): Promise<str
   return server.url;
 }
 
+const call = { index: 0, id: "c", type: "function", function: { name: "read", arguments: "{}" } };
+
+test.each([
+  ["in a session that goes on", true, { content: "hey" }, "stop", 1],
+  ["in print mode before a tool runs", false, { tool_calls: [call] }, "tool_calls", 1],
+  ["in print mode at the end", false, { content: "hey" }, "stop", 0],
+] as const)(
+  "what a failure needs is loaded after an answer %s: %s",
+  async (_where, watched, delta, end, times) => {
+    const url = await answering((_request, response) => {
+      const chunks = [
+        { choices: [{ index: 0, delta }] },
+        {
+          choices: [{ index: 0, delta: {}, finish_reason: end }],
+          usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 },
+        },
+      ];
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(`${chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join("")}data: [DONE]\n\n`);
+    });
+    let loaded = 0;
+    const load = () => {
+      loaded += 1;
+      return import("../../extensions/chat/errors/explain.ts");
+    };
+    const { errorMessage } = await ask(url, token, undefined, [], load, watched);
+    expect([errorMessage, loaded]).toEqual(["", times]);
+  },
+);
+
 describe("a turn that fails", () => {
   test("says so where what it needs for that is no longer there", async () => {
     const url = await answering((_request, response) => response.writeHead(500).end("{}"));
-    const gone = () => Promise.reject(new Error("Cannot find module './judge-error.ts'"));
+    const gone = () => Promise.reject(new Error("Cannot find module './explain.ts'"));
     expect(await ask(url, token, undefined, [], gone)).toEqual({
       stopReason: "error",
       errorMessage: NOT_LOADED,
@@ -108,7 +149,9 @@ describe("a turn that fails", () => {
         '{"error":{"type":"exceeded_current_quota_error","message":"You exceeded your current quota"}}',
       );
     });
-    expect((await ask(url, token, undefined, slept)).errorMessage).toContain("wait until 13:46");
+    expect((await ask(url, token, undefined, slept)).errorMessage).toContain(
+      "wait until it resets 13:46, in 1 m",
+    );
     expect({ asked, slept }).toEqual({ asked: 1, slept: [] });
   });
 

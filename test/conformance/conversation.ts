@@ -1,5 +1,5 @@
 /** Conversations in one running pi: each in its own session, with the requests it has made. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import type { PiHost } from "../support/hosts.ts";
 import type { KimiService, LogEntry } from "../support/kimi-service/index.ts";
 import { assistantMessages } from "../support/pi.ts";

@@ -1,5 +1,5 @@
 /** A request without what varies between machines, runs and hosts: each such piece gives way to a name for it. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 
 export interface Varying {
   /** Where pi was started. */

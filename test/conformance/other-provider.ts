@@ -4,6 +4,9 @@ import { type Loopback, startLoopback } from "../support/loopback.ts";
 /** An id in the form of OpenAI's. */
 export const OTHER_CALL_ID = "call_A1b2C3d4E5f6A1b2C3d4E5f6";
 
+/** What it thinks. */
+export const FOREIGN_THOUGHT = /(?:A|Another) foreign thought\./g;
+
 /** The first request is answered with thinking and a call of bash, all others with a text. */
 export function startOtherProvider(): Promise<Loopback> {
   let requests = 0;

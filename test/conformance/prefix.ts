@@ -1,6 +1,6 @@
 /** The part of a request that Kimi caches, and whether a conversation keeps it from turn to turn. */
 import { expect } from "vitest";
-import type { JsonObject } from "../../extensions/oauth/json-object.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
 import type { LogEntry } from "../support/kimi-service/index.ts";
 import { bodyOf } from "./conversation.ts";
 

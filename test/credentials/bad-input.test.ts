@@ -3,18 +3,20 @@ import { lstatSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { kimiCliStore } from "../../extensions/credentials/kimi-cli.ts";
-import { kimiCodeStore } from "../../extensions/credentials/kimi-code.ts";
-import { opencodeKimiAuthStore } from "../../extensions/credentials/opencode-kimi-auth.ts";
-import { opencodeKimiFullStore } from "../../extensions/credentials/opencode-kimi-full.ts";
-import { listing, put, SECOND, temporaryDirectory } from "./support/homes.ts";
+import {
+  kimiCliStore,
+  kimiCodeStore,
+  opencodeKimiAuthStore,
+  opencodeKimiFullStore,
+} from "../../extensions/credentials/stores.ts";
+import { listing, put, SECOND, temporaryDirectory, USUAL_HOSTS } from "./support/homes.ts";
+import { replace } from "./support/replace.ts";
 
 const STORES = {
-  "kimi-cli": (home: string) => kimiCliStore({ share: home }),
-  "kimi-code": (home: string) =>
-    kimiCodeStore({ home, oauthHost: "https://auth.kimi.com", baseUrl: "https://api.kimi.com/coding/v1" }),
-  "opencode-kimi-auth": (folder: string) => opencodeKimiAuthStore({ folder }),
-  "opencode-kimi-full": (data: string) => opencodeKimiFullStore({ data }),
+  "kimi-cli": (share: string) => kimiCliStore(share),
+  "kimi-code": (home: string) => kimiCodeStore(home, USUAL_HOSTS),
+  "opencode-kimi-auth": opencodeKimiAuthStore,
+  "opencode-kimi-full": opencodeKimiFullStore,
 };
 
 const FILES: Record<string, [text: string | Uint8Array, reason: string]> = {
@@ -37,7 +39,7 @@ describe.each(Object.entries(STORES))("in place of %s's login", (_, open) => {
     const before = readFileSync(store.path);
     const files = listing(home);
     expect(await store.read()).toEqual({ state: "malformed", reason });
-    expect(await store.replace("refresh-1", SECOND)).toEqual({ state: "failed", code: "EBADMSG" });
+    expect(await replace(store, "refresh-1", SECOND)).toEqual({ state: "failed", code: "EBADMSG" });
     expect(readFileSync(store.path).equals(before)).toBe(true);
     expect(listing(home)).toEqual(files);
   });
@@ -53,7 +55,7 @@ describe.each(Object.entries(STORES))("in place of %s's login", (_, open) => {
       make(store.path);
       const before = lstatSync(store.path).ino;
       expect(await store.read()).toEqual({ state: "unreadable", code });
-      expect(await store.replace("refresh-1", SECOND)).toEqual({ state: "failed", code });
+      expect(await replace(store, "refresh-1", SECOND)).toEqual({ state: "failed", code });
       expect(lstatSync(store.path).ino).toBe(before);
     }
   });

@@ -2,14 +2,21 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, 
 import { join } from "node:path";
 import { lock } from "proper-lockfile";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { guardedFs, lockDirectory } from "../../extensions/credentials/directory-lock.ts";
+import {
+  guardedFs,
+  lockDirectory,
+  lockDirectorySync,
+  waitForLock,
+} from "../../extensions/credentials/directory-lock.ts";
+import type { LockOutcome } from "../../extensions/credentials/store.ts";
 import { put, temporaryDirectory } from "./support/homes.ts";
 import { startNode } from "./support/processes.ts";
 
-const OPTIONS = { stale: 5_000, update: 1_000 };
+const STALE = 5_000;
+const UPDATE = 1_000;
 
 async function hold(file: string, timeout = 10_000) {
-  const outcome = await lockDirectory(file, OPTIONS, timeout);
+  const outcome = await lockDirectory(file, STALE, { timeout });
   if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
   return outcome.release;
 }
@@ -23,11 +30,64 @@ function leaveDead(file: string, ago: number): void {
 
 afterEach(() => void vi.useRealTimers());
 
+describe("waiting for a lock", () => {
+  const BUSY: LockOutcome = { state: "busy" };
+
+  /** Tries that give these outcomes in turn, the last one from then on; how many there were. */
+  function outcomes(...list: LockOutcome[]) {
+    let made = 0;
+    return { made: () => made, attempt: () => list[Math.min(made++, list.length - 1)] ?? BUSY };
+  }
+
+  it.each<LockOutcome>([
+    { state: "failed", code: "EACCES" },
+    { state: "held", release: async () => {} },
+  ])("ends where the lock is $state", async (outcome) => {
+    const tries = outcomes(BUSY, BUSY, outcome, BUSY);
+    expect(await waitForLock({ timeout: 10_000 }, tries.attempt)).toBe(outcome);
+    expect(tries.made()).toBe(3);
+  });
+
+  it("is one try where there is no time, or the signal has fired", async () => {
+    for (const patience of [{ timeout: 0 }, { timeout: 600_000, signal: AbortSignal.abort() }]) {
+      const tries = outcomes(BUSY);
+      expect(await waitForLock(patience, tries.attempt)).toEqual(BUSY);
+      expect(tries.made()).toBe(1);
+    }
+  });
+
+  it("ends when the signal fires", async () => {
+    const stop = new AbortController();
+    const tries = outcomes(BUSY);
+    const attempt = () => {
+      if (tries.made() === 3) stop.abort();
+      return tries.attempt();
+    };
+    expect(await waitForLock({ timeout: 600_000, signal: stop.signal }, attempt)).toEqual(BUSY);
+    expect(tries.made()).toBe(4);
+  });
+
+  it("lasts until the time is over, at first with a look soon, later at most every 75 ms", async () => {
+    const tries = outcomes(BUSY);
+    const started = performance.now();
+    expect(await waitForLock({ timeout: 600 }, tries.attempt)).toEqual(BUSY);
+    expect(performance.now() - started).toBeGreaterThanOrEqual(590);
+    // 10, 20, 40, 80 and 150 ms apart, each by half at the least.
+    expect(tries.made()).toBeGreaterThanOrEqual(5);
+    expect(tries.made()).toBeLessThanOrEqual(14);
+  });
+
+  it("throws what a try throws", async () => {
+    const broken = () => Promise.reject(new Error("broken"));
+    await expect(waitForLock({ timeout: 10_000 }, broken)).rejects.toThrow("broken");
+  });
+});
+
 describe("a directory lock", () => {
   it("excludes until it is released, which may be done twice", async () => {
     const file = join(temporaryDirectory(), "file");
     const release = await hold(file);
-    expect(await lockDirectory(file, OPTIONS, 50)).toEqual({ state: "busy" });
+    expect(await lockDirectory(file, STALE, { timeout: 50 })).toEqual({ state: "busy" });
     const waiting = hold(file);
     await release();
     const second = await waiting;
@@ -39,12 +99,12 @@ describe("a directory lock", () => {
 
   it("names what stands in its way", async () => {
     const home = temporaryDirectory();
-    expect(await lockDirectory(join(home, "none", "file"), OPTIONS, 50)).toEqual({
+    expect(await lockDirectory(join(home, "none", "file"), STALE, { timeout: 50 })).toEqual({
       state: "failed",
       code: "ENOENT",
     });
     put(join(home, "plain"), "");
-    expect(await lockDirectory(join(home, "plain", "file"), OPTIONS, 50)).toEqual({
+    expect(await lockDirectory(join(home, "plain", "file"), STALE, { timeout: 50 })).toEqual({
       state: "failed",
       code: "ENOTDIR",
     });
@@ -54,16 +114,16 @@ describe("a directory lock", () => {
     const home = temporaryDirectory();
     leaveDead(join(home, "sooner"), 3_000);
     leaveDead(join(home, "later"), 6_000);
-    expect(await lockDirectory(join(home, "sooner"), OPTIONS, 0)).toEqual({ state: "busy" });
-    expect(await lockDirectory(join(home, "later"), OPTIONS, 0)).toMatchObject({ state: "held" });
+    expect(await lockDirectory(join(home, "sooner"), STALE, { timeout: 0 })).toEqual({ state: "busy" });
+    expect(await lockDirectory(join(home, "later"), STALE, { timeout: 0 })).toMatchObject({ state: "held" });
   });
 
-  it("gives a sign of life every `update` ms", async () => {
+  it("gives a sign of life every second", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const file = join(temporaryDirectory(), "file");
     const release = await hold(file);
     const past = statSync(`${file}.lock`).mtime;
-    vi.advanceTimersByTime(OPTIONS.update);
+    vi.advanceTimersByTime(UPDATE);
     await vi.waitFor(() => expect(statSync(`${file}.lock`).mtime).not.toEqual(past), { interval: 5 });
     await release();
     expect(existsSync(`${file}.lock`)).toBe(false);
@@ -74,7 +134,7 @@ describe("a directory lock", () => {
     const file = join(temporaryDirectory(), "file");
     const noticed = await hold(file);
     rmdirSync(`${file}.lock`);
-    vi.advanceTimersByTime(OPTIONS.update); // proper-lockfile finds out, and by default would throw from its timer
+    vi.advanceTimersByTime(UPDATE); // proper-lockfile finds out, and by default would throw from its timer
     await new Promise(setImmediate);
     leaveDead(file, -4_000);
     await noticed();
@@ -95,9 +155,21 @@ describe("a directory lock", () => {
     await expect(lock(file, theirs)).rejects.toMatchObject({ code: "ELOCKED" });
     await release();
     const releaseTheirs = await lock(file, theirs);
-    expect(await lockDirectory(file, OPTIONS, 50)).toEqual({ state: "busy" });
+    expect(await lockDirectory(file, STALE, { timeout: 50 })).toEqual({ state: "busy" });
     await releaseTheirs();
     await (await hold(file, 0))();
+  });
+});
+
+describe("a directory lock taken in one step", () => {
+  it("excludes as the other does, and throws where it is held", async () => {
+    const file = join(temporaryDirectory(), "file");
+    const release = lockDirectorySync(file, STALE);
+    expect(await lockDirectory(file, STALE, { timeout: 0 })).toEqual({ state: "busy" });
+    expect(() => lockDirectorySync(file, STALE)).toThrow(expect.objectContaining({ code: "ELOCKED" }));
+    release();
+    expect(existsSync(`${file}.lock`)).toBe(false);
+    expect(release).not.toThrow();
   });
 });
 
@@ -120,10 +192,10 @@ describe("a directory lock among processes", () => {
     const peer = startNode("peer.ts", ["hold", "directory", file]);
     expect(await peer.says()).toBe("held");
     await peer.kill();
-    expect(await lockDirectory(file, OPTIONS, 0)).toEqual({ state: "busy" });
-    const then = new Date(Date.now() - OPTIONS.stale - 1);
+    expect(await lockDirectory(file, STALE, { timeout: 0 })).toEqual({ state: "busy" });
+    const then = new Date(Date.now() - STALE - 1);
     utimesSync(`${file}.lock`, then, then);
-    expect(await lockDirectory(file, OPTIONS, 0)).toMatchObject({ state: "held" });
+    expect(await lockDirectory(file, STALE, { timeout: 0 })).toMatchObject({ state: "held" });
   });
 });
 

@@ -1,11 +1,10 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { getEventListeners } from "node:events";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type FlockOptions, lockFile, usualSearchPath } from "../../extensions/credentials/flock.ts";
-import { renew } from "../../extensions/credentials/renewal.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
 import { hasPython, startNode, startPeer, startPython } from "./support/processes.ts";
-import { startWorld } from "./support/world.ts";
 
 const RUN = join(import.meta.dirname, "support/run.mjs");
 
@@ -42,7 +41,7 @@ else:
 const pythonTries = (path: string) => startPython(PYTHON, [path, "try"]).says();
 
 async function hold(path: string, searchPath?: string) {
-  const outcome = await lockFile(path, 10_000, searchPath === undefined ? {} : { searchPath });
+  const outcome = await lockFile(path, { timeout: 10_000 }, searchPath === undefined ? {} : { searchPath });
   if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
   return outcome.release;
 }
@@ -63,7 +62,7 @@ describe("flock(2)", () => {
     const countOpen = () => readdirSync("/dev/fd").length;
     const before = countOpen();
     const release = await hold(path);
-    expect(await lockFile(path, 60)).toEqual({ state: "busy" });
+    expect(await lockFile(path, { timeout: 60 })).toEqual({ state: "busy" });
     expect(countOpen()).toBe(before + 1);
     const waiting = hold(path);
     await Promise.all([release(), release()]);
@@ -76,22 +75,25 @@ describe("flock(2)", () => {
     const path = join(temporaryDirectory(), "lock");
     const peer = startNode("peer.ts", ["hold", "flock", path]);
     expect(await peer.says()).toBe("held");
-    expect(await lockFile(path, 0)).toEqual({ state: "busy" });
+    expect(await lockFile(path, { timeout: 0 })).toEqual({ state: "busy" });
     await peer.kill();
-    expect(await lockFile(path, 0)).toMatchObject({ state: "held" });
+    expect(await lockFile(path, { timeout: 0 })).toMatchObject({ state: "held" });
   });
 
   it("names what stands in its way", async () => {
     const home = temporaryDirectory();
-    expect(await lockFile(join(home, "none", "lock"), 10)).toEqual({ state: "failed", code: "ENOENT" });
-    expect(await lockFile(home, 10)).toEqual({ state: "failed", code: "EISDIR" });
+    expect(await lockFile(join(home, "none", "lock"), { timeout: 10 })).toEqual({
+      state: "failed",
+      code: "ENOENT",
+    });
+    expect(await lockFile(home, { timeout: 10 })).toEqual({ state: "failed", code: "EISDIR" });
   });
 
   it("says so where there is no means to take it", async () => {
     const path = join(temporaryDirectory(), "lock");
     const unsupported = { state: "failed", code: "ENOTSUP" };
-    expect(await lockFile(path, 10, { searchPath: "/nonexistent" })).toEqual(unsupported);
-    expect(await lockFile(path, 10, { platform: "win32" })).toEqual(unsupported);
+    expect(await lockFile(path, { timeout: 10 }, { searchPath: "/nonexistent" })).toEqual(unsupported);
+    expect(await lockFile(path, { timeout: 10 }, { platform: "win32" })).toEqual(unsupported);
   });
 
   /** Where these programs are found, and no others. */
@@ -106,43 +108,90 @@ describe("flock(2)", () => {
   it("tries the next program where one is not to be run, or says that it cannot", async () => {
     const path = join(temporaryDirectory(), "lock");
     const searchPath = programs({ flock: "exit 65", perl: "exit 0" });
-    expect(await lockFile(path, 0, { searchPath })).toMatchObject({ state: "held" });
+    expect(await lockFile(path, { timeout: 0 }, { searchPath })).toMatchObject({ state: "held" });
     for (const bin of [programs({ flock: "exit 65", perl: "exit 2" }), programs({ flock: "" }, 0o600)]) {
-      expect(await lockFile(path, 0, { searchPath: bin })).toEqual({ state: "failed", code: "ENOTSUP" });
+      expect(await lockFile(path, { timeout: 0 }, { searchPath: bin })).toEqual({
+        state: "failed",
+        code: "ENOTSUP",
+      });
     }
   });
 
   it.each<[string, () => FlockOptions, string]>([
     // Longer than one variable of the environment may be.
     ["cannot be started", () => ({ searchPath: `/usr/bin:/bin:${"/x".repeat(100_000)}` }), "E2BIG"],
-    [
-      "hangs",
-      () => ({ searchPath: programs({ flock: "exec /bin/sleep 60", perl: "exit 2" }), childLimit: 50 }),
-      "ETIMEDOUT",
-    ],
     ["is killed", () => ({ searchPath: programs({ flock: "kill -9 $$", perl: "exit 2" }) }), "EINTR"],
     ["may not be loaded", () => ({ searchPath: programs({ flock: "exit 126", perl: "exit 2" }) }), "ENOEXEC"],
     ["cannot be loaded", () => ({ searchPath: programs({ flock: "exit 127", perl: "exit 2" }) }), "ENOEXEC"],
-  ])(
-    "is not given up as impossible, and nothing is presented, when the program %s",
-    async (_, options, code) => {
-      const world = await startWorld();
-      world.login(world.kimiCli);
-      world.clock.advance(16 * 60_000);
-      const path = join(world.home, ".kimi/credentials/kimi-code.lock");
-      const store = {
-        ...world.kimiCli,
-        lockOfOwner: (timeout: number) => lockFile(path, timeout, options()),
-      };
-      const { refresh, clock } = world;
-      const leaving = new AbortController().signal;
-      expect(await renew({ store, refresh, clock, refused: new Set(), leaving })).toEqual({
-        state: "failed",
-        cause: { kind: "lock", code },
+  ])("is not given up as impossible when the program %s", async (_, options, code) => {
+    const path = join(temporaryDirectory(), "lock");
+    for (const timeout of [0, 10_000]) {
+      expect(await lockFile(path, { timeout }, options())).toEqual({ state: "failed", code });
+    }
+  });
+
+  it("does not hang on a program that does, in a file system that does not answer", async () => {
+    const path = join(temporaryDirectory(), "lock");
+    const searchPath = programs({ flock: "exec /bin/sleep 60", perl: "exit 2" });
+    expect(await lockFile(path, { timeout: 0 }, { searchPath })).toEqual({
+      state: "failed",
+      code: "ETIMEDOUT",
+    });
+  });
+
+  describe("while it waits", () => {
+    async function held() {
+      const path = join(temporaryDirectory(), "lock");
+      return { path, release: await hold(path) };
+    }
+    const children = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
+
+    it("is told by the system, not by looking: one child, until the holder lets go", async () => {
+      const { path, release } = await held();
+      const calls = join(path, "..", "calls");
+      const searchPath = programs({ flock: `echo "$@" >> "${calls}"; exec /usr/bin/flock "$@"` });
+      const waiting = lockFile(path, { timeout: 20_000 }, { searchPath });
+      await vi.waitFor(() => expect(readFileSync(calls, "utf8")).toBe("-x 3\n"));
+      await release();
+      expect(await waiting).toMatchObject({ state: "held" });
+      expect(readFileSync(calls, "utf8")).toBe("-x 3\n");
+    });
+
+    it("gives up when its time is over, and leaves no child behind", async () => {
+      const { path } = await held();
+      const before = children();
+      expect(await lockFile(path, { timeout: 60 })).toEqual({ state: "busy" });
+      expect(children()).toBe(before);
+    });
+
+    it("gives up at once when the signal fires, or has fired", async () => {
+      const { path, release } = await held();
+      const stop = new AbortController();
+      const before = children();
+      const waiting = lockFile(path, { timeout: 600_000, signal: stop.signal });
+      await vi.waitFor(() => expect(children()).toBe(before + 1), { interval: 5 });
+      stop.abort();
+      expect(await waiting).toEqual({ state: "busy" });
+      expect(getEventListeners(stop.signal, "abort")).toEqual([]);
+      expect(await lockFile(path, { timeout: 600_000, signal: stop.signal })).toEqual({ state: "busy" });
+      await release();
+      // One look is made all the same.
+      expect(await lockFile(path, { timeout: 600_000, signal: stop.signal })).toMatchObject({
+        state: "held",
       });
-      expect(world.service.refreshes()).toEqual([]);
-    },
-  );
+    });
+
+    it("takes the lock of the file that is there by then, when the one it waited for was replaced", async () => {
+      const { path, release } = await held();
+      const before = children();
+      const waiting = hold(path);
+      await vi.waitFor(() => expect(children()).toBe(before + 1), { interval: 5 });
+      rmSync(path);
+      await release();
+      await waiting;
+      expect(await lockFile(path, { timeout: 0 })).toEqual({ state: "busy" });
+    });
+  });
 
   it("says so when the process has no files left to open", async () => {
     const path = put(join(temporaryDirectory(), "lock"), "");
@@ -154,7 +203,7 @@ describe("flock(2)", () => {
 
   it("needs no child on macOS, where open(2) takes the lock itself", async () => {
     const path = join(temporaryDirectory(), "lock");
-    const outcome = await lockFile(path, 10, { searchPath: "/nonexistent", platform: "darwin" });
+    const outcome = await lockFile(path, { timeout: 10 }, { searchPath: "/nonexistent", platform: "darwin" });
     expect(outcome).toMatchObject({ state: "held" });
     if (outcome.state === "held") await outcome.release();
   });
@@ -189,7 +238,9 @@ describe("flock(2)", () => {
     const bin = join(home, "bin");
     put(join(bin, "flock"), `#!/bin/sh\nrm "${path}"\n`);
     chmodSync(join(bin, "flock"), 0o700);
-    expect(await lockFile(path, 0, { searchPath: `${bin}:/usr/bin:/bin` })).toEqual({ state: "busy" });
+    expect(await lockFile(path, { timeout: 0 }, { searchPath: `${bin}:/usr/bin:/bin` })).toEqual({
+      state: "busy",
+    });
   });
 
   it("tells the child nothing but where to find programs", async () => {
@@ -232,7 +283,7 @@ describe.skipIf(!hasPython).each(PROGRAMS.filter((path) => path !== undefined))(
       const searchPath = onlyThat(home);
       const patient = startPython(PYTHON, [path, "hold"]);
       expect(await patient.says()).toBe("held");
-      expect(await lockFile(path, 100, { searchPath })).toEqual({ state: "busy" });
+      expect(await lockFile(path, { timeout: 100 }, { searchPath })).toEqual({ state: "busy" });
       const waiting = hold(path, searchPath);
       patient.tell("let go");
       await (await waiting)();
@@ -240,7 +291,7 @@ describe.skipIf(!hasPython).each(PROGRAMS.filter((path) => path !== undefined))(
       const dying = startPython(PYTHON, [path, "hold"]);
       expect(await dying.says()).toBe("held");
       await dying.kill();
-      expect(await lockFile(path, 0, { searchPath })).toMatchObject({ state: "held" });
+      expect(await lockFile(path, { timeout: 0 }, { searchPath })).toMatchObject({ state: "held" });
     });
   },
 );

@@ -3,10 +3,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ownFiles } from "../../extensions/configuration.ts";
-import { fingerprint } from "../../extensions/credentials/fingerprint.ts";
-import type { DoctorParts } from "../../extensions/doctor/doctor.ts";
+import { fingerprint } from "../../extensions/lib/safe-text.ts";
+import { keepAnswer } from "../../extensions/quota/kept.ts";
 import { hostsOf, type Region } from "../../extensions/region.ts";
-import { keepFigures } from "../../extensions/usage/kept.ts";
 import { complaints, createPatient, find, KIMI_CLI, login, NOW, type Patient } from "./support.ts";
 
 const DAY = 86_400_000;
@@ -15,30 +14,21 @@ const KEY = "sk-secret";
 /** One who is logged in to kimi.ai alone. */
 function createGlobalPatient(): Patient {
   const patient = createPatient();
-  const global = patient.parts.stores.find(({ region }) => region === "kimi.ai");
+  const global = patient.stores.find(({ region }) => region === "kimi.ai");
   if (!global) throw new Error("no store of kimi.ai");
   patient.write(global.path.slice(patient.home.length + 1), login());
   return patient;
 }
 
-const inEntry = (patient: Patient) =>
-  patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { type: "api_key", key: KEY } }));
-
-const baseUrlOf = ({ parts }: Patient, region: Region) =>
-  hostsOf(parts.configuration.regions, region).baseUrl;
+const baseUrlOf = ({ configuration }: Patient, region: Region) =>
+  hostsOf(configuration.regions, region).baseUrl;
 
 function keepUsage(patient: Patient, owner: string, path: string, region: Region): Promise<void> {
-  const file = ownFiles(patient.parts.configuration.agentDir).usage;
-  const week = {
-    kind: "week",
-    label: "week",
-    usedPercent: 12,
-    resetsAt: NOW + DAY,
-    length: 7 * DAY,
-  } as const;
-  const figures = { plan: "Moderato", windows: [week], parallelLimit: undefined, wallet: undefined };
-  const account = { owner, path, baseUrl: baseUrlOf(patient, region) };
-  return keepFigures(file, account, { figures, fetchedAt: NOW });
+  const file = ownFiles(patient.configuration.agentDir).usage;
+  const usage = { limit: 100, used: 12, resetTime: new Date(NOW + DAY).toISOString() };
+  const text = `${owner}\n${path}\n${baseUrlOf(patient, region)}`;
+  const account = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  return keepAnswer(file, account, { user_level_name: "Moderato", usage }, NOW);
 }
 
 /** Keeps a list of models asked for 20 days ago. */
@@ -49,29 +39,12 @@ function keepModels(patient: Patient, owner: string, path: string, region: Regio
   patient.write(".pi/agent/kimi-coder-models.json", JSON.stringify(kept));
 }
 
-const variable = () => ({ key: KEY, source: "KIMI_CODER_API_KEY" });
-const givenBy: [string, string, (patient: Patient) => Partial<DoctorParts>][] = [
-  ["the variable", "from KIMI_CODER_API_KEY", () => ({ configuredKey: variable })],
-  ["--api-key", "from --api-key", () => ({ keyArgument: true, handKey: KEY })],
-  [
-    "auth.json",
-    "in pi's auth.json",
-    (patient) => {
-      inEntry(patient);
-      return { handKey: KEY };
-    },
-  ],
-  [
-    "auth.json, which wins over the variable",
-    "in pi's auth.json",
-    (patient) => {
-      inEntry(patient);
-      return { handKey: KEY, configuredKey: () => ({ key: "sk-other", source: "KIMI_CODER_API_KEY" }) };
-    },
-  ],
-];
+describe("a key in auth.json, which wins over the variable, beside a login of kimi.ai", () => {
+  const give = (patient: Patient) => {
+    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { type: "api_key", key: KEY } }));
+    return { handKey: KEY, configuredKey: () => ({ key: "sk-other", source: "KIMI_CODER_API_KEY" }) };
+  };
 
-describe.each(givenBy)("a key in %s, beside a login of kimi.ai", (_name, says, give) => {
   it("is named, and asked about at kimi.com alone", async () => {
     const patient = createGlobalPatient();
     const asked: string[] = [];
@@ -84,14 +57,14 @@ describe.each(givenBy)("a key in %s, beside a login of kimi.ai", (_name, says, g
       },
       give(patient),
     );
-    expect(find(report, "Login in use")?.says).toBe(`an API key ${says}, no login`);
+    expect(find(report, "Login in use")?.says).toBe("an API key in pi's auth.json, no login");
     expect(asked.sort()).toEqual([
       `https://api.kimi.com/coding/v1/models {"Authorization":"Bearer ${KEY}"}`,
       "https://auth.kimi.com/ {}",
     ]);
   });
 
-  it("has its own figures, and needs no list of models", async () => {
+  it("has its own figures, and its own list of models", async () => {
     const patient = createGlobalPatient();
     await keepUsage(patient, "key", fingerprint(KEY), "kimi.com");
     keepModels(patient, "kimi-cli", join(patient.home, KIMI_CLI), "kimi.com");
@@ -99,23 +72,18 @@ describe.each(givenBy)("a key in %s, beside a login of kimi.ai", (_name, says, g
     expect(find(report, "Quota")?.says).toBe("12 % of the week used, asked just now");
     expect(find(report, "List of models")).toMatchObject({
       state: "none",
-      says: "1 model, asked for 20 d ago; only a login asks for it",
+      says: "none kept yet; the next request asks for it",
     });
     expect(complaints(report)).toEqual([]);
+    keepModels(patient, "key", fingerprint(KEY), "kimi.com");
+    const old = await patient.examine({}, give(patient));
+    expect(complaints(old)).toEqual(["List of models: 1 model, asked for 20 d ago"]);
   });
-});
-
-it("an old list is no fault of who is not logged in, and one of who is", async () => {
-  const patient = createPatient();
-  keepModels(patient, "kimi-cli", join(patient.home, KIMI_CLI), "kimi.com");
-  expect(complaints(await patient.examine())).toEqual(["Login in use: no login found"]);
-  patient.write(KIMI_CLI, login());
-  expect(complaints(await patient.examine())).toEqual(["List of models: 1 model, asked for 20 d ago"]);
 });
 
 it("a login of kimi.ai has the figures and the list of kimi.ai", async () => {
   const patient = createGlobalPatient();
-  const path = patient.parts.stores.find(({ region }) => region === "kimi.ai")?.path;
+  const path = patient.stores.find(({ region }) => region === "kimi.ai")?.path;
   await keepUsage(patient, "kimi-code", `${path}`, "kimi.ai");
   keepModels(patient, "kimi-code", `${path}`, "kimi.ai");
   const report = await patient.examine();

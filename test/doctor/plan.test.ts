@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { checkModels, checkQuota } from "../../extensions/doctor/plan.ts";
-import type { QuotaWindow } from "../../extensions/usage/windows.ts";
+import type { QuotaWindow } from "../../extensions/quota/figures.ts";
 import { NOW } from "./support.ts";
 
 const DAY = 86_400_000;
@@ -10,20 +10,12 @@ const list = (age: number) => ({
 });
 
 it.each([
-  [undefined, "none", "none kept yet; a session with a login asks for it"],
+  [undefined, "none", "none kept yet; the next request asks for it"],
   [list(3 * DAY), "ok", "0 models, asked for 3 d ago"],
   [list(15 * DAY), "bad", "0 models, asked for 15 d ago"],
   [list(-DAY), "ok", "0 models, from a time yet to come; the next session asks anew"],
 ])("the list of models %#", (kept, state, says) => {
-  expect(checkModels(kept, NOW, true)).toMatchObject({ state, says });
-});
-
-it.each([
-  [undefined, "none kept yet; a session with a login asks for it"],
-  [list(20 * DAY), "0 models, asked for 20 d ago; only a login asks for it"],
-  [list(-DAY), "0 models, asked for just now; only a login asks for it"],
-])("the list of models is no matter where there is no login %#", (kept, says) => {
-  expect(checkModels(kept, NOW, false)).toMatchObject({ state: "none", says });
+  expect(checkModels(kept, NOW)).toMatchObject({ state, says });
 });
 
 const week = (usedPercent: number, resetsAt: number | undefined = NOW + DAY): QuotaWindow => ({

@@ -1,22 +1,39 @@
 /** A home with files of its own and probes that find nothing wrong, of which a test makes one fail. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readConfiguration } from "../../extensions/configuration.ts";
-import type { Check } from "../../extensions/doctor/check.ts";
-import { type DoctorParts, examine, type Probes } from "../../extensions/doctor/doctor.ts";
+import { Caller } from "../../extensions/caller.ts";
+import {
+  type ConfiguredKey,
+  findConfiguredKey,
+  ownFiles,
+  readConfiguration,
+} from "../../extensions/configuration.ts";
+import { InFlight } from "../../extensions/credentials/in-flight.ts";
+import { createLogin } from "../../extensions/credentials/login.ts";
+import type { CredentialStore } from "../../extensions/credentials/store.ts";
+import { createStores } from "../../extensions/credentials/stores.ts";
+import { type DoctorParts, examine, type Probes } from "../../extensions/doctor/command.ts";
 import { lookAtFile } from "../../extensions/doctor/files.ts";
-import { lookAtFolderLock } from "../../extensions/doctor/lock-holders.ts";
-import { badChecks, type Report } from "../../extensions/doctor/report.ts";
-import { createStores } from "../../extensions/stores.ts";
+import { lookAtFolderLock } from "../../extensions/doctor/locks.ts";
+import { badChecks, type Checked, type Report, reportLines } from "../../extensions/doctor/report.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 
 export const NOW = Date.UTC(2026, 10, 21, 12);
 
+/** What a patient comes with, beside what stands in its home and environment. */
+interface Given extends Partial<Pick<DoctorParts, "commands" | "versions">> {
+  readonly configuredKey?: () => ConfiguredKey;
+  readonly keyArgument?: boolean;
+  /** The key that pi has for our provider. */
+  readonly handKey?: string;
+}
+
 export interface Patient {
   readonly home: string;
-  readonly parts: DoctorParts;
+  readonly configuration: DoctorParts["configuration"];
+  readonly stores: readonly CredentialStore[];
   write(path: string, text: string | Buffer, mode?: number): void;
-  examine(probes?: Partial<Probes>, parts?: Partial<DoctorParts>): Promise<Report>;
+  examine(probes?: Partial<Probes>, given?: Given): Promise<Report>;
 }
 
 /** All that is well answers; the network is not touched. */
@@ -24,15 +41,13 @@ export const healthy: Probes = {
   look: lookAtFile,
   flock: async () => ({ state: "free" }),
   folder: (path) => lookAtFolderLock(path, NOW),
+  canFlock: async () => true,
   sleep: async () => {},
   pid: 1,
-  dns: async () => {},
-  tcp: async () => {},
-  tls: async () => {},
   fetch: async () => new Response("{}", { status: 200, headers: { date: new Date(NOW).toUTCString() } }),
   now: () => NOW,
   env: {},
-  node: "v20.17.0",
+  runtime: { node: "20.17.0" },
   system: "linux x64",
   usesProxies: true,
 };
@@ -43,28 +58,50 @@ export function createPatient(
 ): Patient {
   const configuration = readConfiguration(env, home);
   const { agentDir } = configuration;
-  const parts: DoctorParts = {
-    configuration,
-    versions: { extension: "0.1.0", pi: "0.73.1" },
-    stores: createStores(configuration).all,
-    authPath: join(agentDir, "auth.json"),
-    modelsPath: join(agentDir, "kimi-coder-models.json"),
-    handKey: undefined,
-    configuredKey: () => undefined,
-    keyArgument: false,
-    commands: [],
-    root: "/somewhere/pi-kimi-coder",
-    cwd: join(home, "work"),
+  const { auth: authPath, memory: memoryPath } = ownFiles(agentDir);
+  const stores = createStores(configuration).all;
+  const login = createLogin({
+    stores,
+    authPath,
+    memoryPath,
+    refresh: () => Promise.reject(new Error("the doctor renews nothing")),
+    clock: { now: () => NOW, sleep: async () => {} },
+    inFlight: new InFlight(),
+    listener: () => {},
+  });
+  const parts = ({ configuredKey, keyArgument = false, handKey, ...given }: Given): DoctorParts => {
+    // Only what is asked of a session; the compiler cannot know that.
+    const session = JSON.parse('{"model":{"provider":"kimi-coder"}}');
+    session.modelRegistry = { getApiKeyForProvider: async () => handKey };
+    return {
+      configuration,
+      versions: { extension: "0.1.0", pi: "0.73.1" },
+      caller: new Caller({
+        configuration,
+        authPath,
+        login,
+        configuredKey: configuredKey ?? (() => findConfiguredKey(env, agentDir)),
+        keyArgument,
+        isFromEntry: () => false,
+        failed: () => {},
+      }),
+      session,
+      commands: [],
+      root: "/somewhere/pi-kimi-coder",
+      cwd: join(home, "work"),
+      ...given,
+    };
   };
   return {
     home,
-    parts,
+    configuration,
+    stores,
     write(path, text, mode = 0o600) {
       const file = join(home, path);
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, text, { mode });
     },
-    examine: (probes = {}, changed = {}) => examine({ ...parts, ...changed }, { ...healthy, env, ...probes }),
+    examine: (probes = {}, given = {}) => examine(parts(given), { ...healthy, env, ...probes }),
   };
 }
 
@@ -96,6 +133,11 @@ export function complaints(report: Report): readonly string[] {
   return badChecks(report).map(({ name, says }) => `${name}: ${says}`);
 }
 
-export function find(report: Report, name: string): Check | undefined {
+export function find(report: Report, name: string): Checked | undefined {
   return report.groups.flatMap(({ checks }) => checks).find((check) => check.name === name);
+}
+
+/** Every check, as it is pasted into an issue. */
+export function shown(report: Report): readonly string[] {
+  return reportLines(report, true).map(({ text }) => text);
 }

@@ -1,21 +1,22 @@
 /** `/kimi doctor` in the real pi: well and ill, in print and RPC mode and on the screen. */
-import { chmodSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, utimesSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
 import { hosts, type PiHost } from "../support/hosts.ts";
 import { holdKimiCliLock } from "../support/peers.ts";
-import { ourModel, runPi } from "../support/pi.ts";
+import { ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { findSecrets } from "../support/secrets.ts";
-import { describeInTmux, startTmux } from "../support/tmux.ts";
+import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
+import { enter } from "../support/typing.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 /** The doctor's words from the shell, without a session or a model. */
 async function ask(host: PiHost, { home, env }: World, variables: Record<string, string> = {}) {
-  const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor"], env(variables));
-  expect(stderr).toBe("");
+  const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor --all"], env(variables));
+  expect(withoutModelsWarning(stderr)).toBe("");
   const bad = stdout.split("\n").filter((line) => line.startsWith("✗"));
   return { stdout, bad, exitCode };
 }
@@ -44,33 +45,48 @@ async function closedPort(): Promise<number> {
 }
 
 describe.each(hosts)("/kimi doctor on pi $name", (host) => {
-  test("finds nothing wrong where nothing is, and touches nothing", async () => {
+  test("finds nothing wrong where nothing is", async () => {
     const world = await createWorld();
-    const { service, home } = world;
+    const { service, home, env } = world;
     world.logInToKimiCli();
-    // The session itself makes pi's copy of the login.
-    await ask(host, world);
-    const login = ["auth.json", "kimi-coder.json"].map((name) => home.read(`.pi/agent/${name}`));
-    const before = Object.keys(home.files());
     const asked = service.log.length;
     const { stdout, bad, exitCode } = await ask(host, world);
     expect({ bad, exitCode }).toEqual({ bad: [], exitCode: 0 });
     for (const line of [
+      "Nothing is wrong.",
       "✓ Login in use: that of kimi-cli",
       "✓ kimi-cli: file: ~/.kimi/credentials/kimi-code.json can be read by you alone",
       "✓ API at the host in KIMI_CODE_BASE_URL: answers, and takes the login",
       "✓ Clock: agrees with the server's",
-      "Nothing is wrong.",
     ])
       expect(stdout.split("\n")).toContain(line);
     expect(stdout).not.toContain(home.path);
     expect(stdout).not.toContain(new URL(service.url).port);
-    expect(["auth.json", "kimi-coder.json"].map((name) => home.read(`.pi/agent/${name}`))).toEqual(login);
-    expect(
-      Object.keys(home.files()).filter((name) => !before.includes(name) && !/sessions|models/.test(name)),
-    ).toEqual([]);
     expect(new Set(service.log.slice(asked).map(({ kind }) => kind))).toEqual(new Set(["models", "other"]));
+
+    const short = await runPi(host, home, ["-p", "/kimi doctor"], env());
+    expect(short.stdout.split("\n")[0]).toBe("Nothing is wrong.");
+    expect(short.stdout).toContain("\n✓ Login in use: that of kimi-cli (1 more fine)\n");
+    expect(short.stdout.split("\n").length).toBeLessThan(10);
   });
+
+  test.each(["valid", "expired"] as const)(
+    "renews and writes nothing, also with a Kimi model and a token that is %s",
+    async (state) => {
+      const { service, home, env, logInToKimiCli } = await createWorld();
+      logInToKimiCli(state);
+      const login = home.read(".kimi/credentials/kimi-code.json");
+      const { stdout, exitCode } = await printPi(host, home, ["/kimi doctor --all"], env());
+      expect({ stdout, exitCode }).toMatchObject({ exitCode: 0 });
+      expect(stdout).toMatch(state === "valid" ? /takes the login/ : /the next request renews it/);
+      expect(service.refreshes()).toEqual([]);
+      expect(home.read(".kimi/credentials/kimi-code.json")).toBe(login);
+      // pi's own files are pi's.
+      const ours = Object.keys(home.files()).filter((name) => /kimi/.test(name) && !/sessions/.test(name));
+      expect(ours).toEqual([".kimi/", ".kimi/credentials/", ".kimi/credentials/kimi-code.json"]);
+      expect(home.readAuth() ?? {}).toEqual({});
+    },
+  );
 
   test("works without a login, and says what to do", async () => {
     const world = await createWorld();
@@ -124,13 +140,13 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     expect((await ask(host, world)).bad).toEqual([]);
     rmSync(join(home.path, ".kimi-code", "oauth"), { recursive: true, force: true });
     home.write(".kimi-code/oauth", "");
-    rmSync(join(home.agentDir, "kimi-coder.json"));
     mkdirSync(join(home.agentDir, "kimi-coder.json"));
-    home.write(".pi/agent/kimi-coder-requests", "");
+    rmSync(join(home.path, ".local/state/kimi-coder-requests"), { recursive: true, force: true });
+    home.write(".local/state/kimi-coder-requests", "");
     expect((await ask(host, world)).bad).toEqual([
       "✗ kimi-code: lock file: ~/.kimi-code/oauth is no folder: the login cannot be renewed",
-      "✗ Own files: ~/.pi/agent/kimi-coder.json is no file: a logout in pi may be undone at the next start",
-      "✗ Own files: ~/.pi/agent/kimi-coder-requests is no folder: requests are sent without taking turns",
+      "✗ Own file kimi-coder.json: ~/.pi/agent/kimi-coder.json is a folder: a logout in pi may be undone at the next start",
+      "✗ Own folder kimi-coder-requests: ~/.local/state/kimi-coder-requests is no folder: requests are sent without taking turns",
     ]);
   });
 
@@ -144,15 +160,15 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
       KIMI_CODE_BASE_URL: `https://127.0.0.1:${garbage}/coding/v1`,
     });
     expect(bad).toEqual([
-      "✗ Way to the host in KIMI_CODE_OAUTH_HOST: TCP: its port cannot be reached (ECONNREFUSED)",
-      expect.stringMatching(/^✗ Way to the host in KIMI_CODE_BASE_URL: TLS: no secure connection \(.+\)$/),
+      expect.stringMatching(/^✗ API at the host in KIMI_CODE_BASE_URL: TLS: no secure connection \(.+\)$/),
+      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: TCP: it cannot be reached (ECONNREFUSED)",
     ]);
     const { bad: unnamed } = await ask(host, world, {
       KIMI_CODE_BASE_URL: "https://nobody.invalid/coding/v1",
     });
     expect(unnamed).toEqual([
       expect.stringMatching(
-        /^✗ Way to the host in KIMI_CODE_BASE_URL: DNS: its name cannot be resolved \(E\w+\)$/,
+        /^✗ API at the host in KIMI_CODE_BASE_URL: DNS: the name cannot be resolved \(E\w+\)$/,
       ),
     ]);
   });
@@ -174,8 +190,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     rmSync(home.kimiCliPath);
     const refused = await ask(host, world, { KIMI_CODER_IDENTITY: "somebody" });
     expect(refused.bad).toEqual([
-      "✗ Configuration variables: KIMI_CODER_IDENTITY cannot be understood, and nothing is sent",
-      "✗ Login in use: kimi-cli has logged out",
+      "✗ Configuration variables: KIMI_CODER_IDENTITY is neither pi nor kimi-cli, and nothing is sent",
     ]);
   });
 
@@ -188,23 +203,29 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
       NO_PROXY: "localhost",
     });
     expect(bad).toEqual([
-      "✗ Way to the host in KIMI_CODE_OAUTH_HOST: TCP: the proxy's port cannot be reached (ECONNREFUSED)",
-      "✗ Way to the host in KIMI_CODE_BASE_URL: TCP: the proxy's port cannot be reached (ECONNREFUSED)",
+      "✗ API at the host in KIMI_CODE_BASE_URL: TCP: it cannot be reached (ECONNREFUSED)",
+      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: TCP: it cannot be reached (ECONNREFUSED)",
     ]);
-    expect(stdout).toContain("✓ Proxy variables: HTTP_PROXY, NO_PROXY set; requests go through the proxy\n");
+    expect(stdout).toContain("✓ Proxy variables: HTTP_PROXY, NO_PROXY set; requests go by them\n");
     expect(stdout).not.toMatch(new RegExp(`very-secret|${port}`));
   });
 
   test("gives the shell JSON", async () => {
     const { home, env } = await createWorld();
     const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor --json"], env());
-    expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 1 });
+    expect({ stderr: withoutModelsWarning(stderr), exitCode }).toEqual({ stderr: "", exitCode: 1 });
     const report: unknown = JSON.parse(stdout);
     const text = expect.any(String);
     expect(report).toEqual({
       version: 1,
       ok: false,
-      about: { extension: text, pi: host.version, node: text, system: text },
+      about: {
+        extension: text,
+        pi: host.version,
+        node: text,
+        runtime: expect.stringMatching(/^Node \d/),
+        system: text,
+      },
       checks: expect.any(Array),
     });
     const checks: readonly unknown[] =
@@ -229,32 +250,82 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     const from = pi.events.length;
     await pi.request({ type: "prompt", message: "/kimi doctor" });
     const { message } = await pi.waitFor(({ method }) => method === "notify", { from });
-    expect(String(message)).toContain("✓ Login in use: that of kimi-cli\n");
+    expect(String(message)).toContain("✓ Login in use: that of kimi-cli (");
     await pi.prompt("hello");
     expect(service.chats()).toHaveLength(1);
     await pi.close();
   });
 });
 
+/** Lines are broken anywhere at 40 columns. */
+const joined = (text: string) => text.replace(/\s+/g, "");
+
+/** Scrolls up until each has been seen: the older pi leaves that to the terminal, the newer one has its own. */
+async function scrollTo(pi: TmuxPi, ...wanted: string[]): Promise<void> {
+  const missing = new Set(wanted);
+  const look = (screen: string) => {
+    for (const text of wanted) if (screen.includes(text)) missing.delete(text);
+    return missing.size === 0;
+  };
+  for (let page = 0; page < 20 && !look(await pi.history()); page++) {
+    await pi.key("PageUp");
+    await pi.waitFor(look, 300).catch(() => undefined);
+  }
+  expect([...missing]).toEqual([]);
+}
+
 describeInTmux.each(hosts)("/kimi doctor on the screen of pi $name", (host) => {
-  test.each([40, 80, 200])("at %d columns", async (width) => {
+  test.each([
+    [40, 20],
+    [80, 24],
+    [200, 50],
+  ])("stays in the transcript at %d × %d, and is never sent", async (width, height) => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    chmodSync(home.kimiCliPath, 0o640);
+    const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height });
+    try {
+      await pi.waitFor((screen) => joined(screen).includes("usingkimi-clicredentials"));
+      await enter(pi, "/kimi doctor");
+      await pi.waitFor((screen) => joined(screen).includes("--alllistseverycheck."));
+      // The next status line would take the place of a notice.
+      await pi.key("C-t");
+      await pi.waitFor(/Thinking blocks: \w+/);
+      await pi.submit("hello");
+      await pi.waitFor("You said: hello");
+      await scrollTo(
+        pi,
+        "1 thing is wrong:",
+        "✗ kimi-cli: file:",
+        "→ chmod 600",
+        "✓ Login in use: that of kimi",
+      );
+      const sent = JSON.stringify(service.chats().map(({ body }) => body));
+      expect(sent).toContain("hello");
+      expect(sent).not.toMatch(/thing is wrong|chmod 600/);
+    } finally {
+      await pi.close();
+    }
+  });
+
+  test("has colours for what is wrong, its fix and what is fine, and is drawn again after /reload", async () => {
     const { home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     chmodSync(home.kimiCliPath, 0o640);
-    writeFileSync(join(home.work, "unrelated"), "");
-    const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height: 100 });
+    const pi = await startTmux(host, home, [...ourModel], { ...env(), width: 120, height: 50 });
+    const colourOf = (styled: string, text: string) =>
+      /(?:\u001b\[[\d;]*m)+(?=[^\u001b]*$)/.exec(styled.slice(0, styled.indexOf(text)))?.[0];
     try {
-      await pi.waitFor(/using kimi-cli\s+credentials/);
-      await pi.ready();
-      await pi.type("/kimi doctor");
-      await pi.key("Escape");
-      await pi.key("Enter");
-      const wanted = [
-        "✓ Login in use: that of kimi-cli",
-        "→ chmod 600 ~/.kimi/credentials/",
-        "1 thing is wrong, see ✗.",
-      ];
-      await pi.waitFor((screen) => wanted.every((part) => screen.replace(/\s+/g, " ").includes(part)));
+      await pi.waitFor("using kimi-cli credentials");
+      await enter(pi, "/kimi doctor");
+      await pi.waitFor("--all lists every check.");
+      const styled = await pi.styled();
+      const colours = ["✗ kimi-cli: file", "→ chmod 600", "✓ pi: "].map((text) => colourOf(styled, text));
+      expect(colours).not.toContain(undefined);
+      expect(new Set(colours).size, JSON.stringify(colours)).toBe(3);
+      await pi.submit("/reload");
+      await pi.waitFor(/Reloaded[\s\S]*/);
+      await scrollTo(pi, "→ chmod 600");
     } finally {
       await pi.close();
     }

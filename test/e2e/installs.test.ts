@@ -5,8 +5,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
-import { hosts, olderHost, root } from "../support/hosts.ts";
+import { hosts, olderHost, readObject, root } from "../support/hosts.ts";
 import { type Loopback, startLoopback } from "../support/loopback.ts";
 import { createMachine, type Machine } from "../support/machine.ts";
 import { run } from "../support/processes.ts";
@@ -81,43 +80,33 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
       await expectGone(machine);
     }));
 
-  test("nothing collides with a moonshot package and pi's own kimi-coding", () =>
+  test("both pi's own kimi-coding and ours answer, each with its own key", () =>
     onMachine(async (machine) => {
       const { home, service } = machine;
-      const others = await startOtherServices();
+      const other = await startCodingPlan();
       try {
-        await published.registry.publish(
-          writeMoonshot(
-            join(home.path, "tmp", "pi-moonshot"),
-            others.url,
-            host === olderHost ? "1.0.0" : "1.0.1",
-          ),
+        home.write(
+          ".pi/agent/models.json",
+          JSON.stringify({ providers: { "kimi-coding": { baseUrl: other.url } } }),
         );
-        const providers = { "kimi-coding": { baseUrl: others.url } };
-        home.write(".pi/agent/models.json", JSON.stringify({ providers }));
-        await succeed(machine, "pi install npm:pi-moonshot");
         await succeed(machine, "pi install npm:pi-kimi-coder");
-        const keys = "KIMI_API_KEY=coding-key MOONSHOT_API_KEY=moonshot-key";
-
         // The older pi prints the list to stderr where stdin is no terminal.
-        const list = await succeed(machine, `${keys} pi --list-models 2>&1`);
+        const list = await succeed(machine, "KIMI_API_KEY=coding-key pi --list-models 2>&1");
         const own = /^kimi-coding +(\S+)/m.exec(list)?.[1];
         expect(own).toBeDefined();
-        expect(list).toMatch(/^moonshot +moonshot-model/m);
         expect(list.match(/^kimi-coder +/gm)).toHaveLength(3);
 
         const ask = (provider: string, model: string) =>
-          succeed(machine, `${keys} pi --provider ${provider} --model ${model} -p hello`);
+          succeed(machine, `KIMI_API_KEY=coding-key pi --provider ${provider} --model ${model} -p hello`);
         expect(await ask("kimi-coder", "kimi-for-coding")).toBe("You said: hello\n");
-        expect(await ask("moonshot", "moonshot-model")).toBe("from moonshot\n");
         expect(await ask("kimi-coding", `${own}`)).toBe("from kimi-coding\n");
-        expect(others.keys).toEqual(["moonshot-key", "coding-key"]);
+        expect(other.keys).toEqual(["coding-key"]);
         expect(service.chats()).toHaveLength(1);
         expect(service.refused()).toEqual([]);
         const current = service.chats()[0]?.accessToken;
         expect(home.readKimiCli()?.access_token === current).toBe(true);
       } finally {
-        await others.close();
+        await other.close();
       }
     }));
 
@@ -131,56 +120,11 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
   }
 });
 
-describe("the package", () => {
-  test("holds of extensions/ every file that git knows, and nothing that git does not", async () => {
-    const listing = [
-      "ls-files",
-      "-z",
-      "--cached",
-      "--others",
-      "--exclude-standard",
-      "--deduplicate",
-      "extensions",
-    ];
-    const { stdout } = await run("git", listing, { cwd: root, env: published.home.env() });
-    const known = stdout.split("\0").filter((name) => name !== "" && isThere(join(root, name)));
-    expect(known.length).toBeGreaterThan(30);
-    expect(published.registry.ours.files.filter((file) => file.startsWith("extensions/")).sort()).toEqual(
-      known.sort(),
-    );
-    expect(known.filter((name) => !/\.(?:ts|schema\.json)$/.test(name))).toEqual([]);
-  });
-
-  test("runs nothing while it is installed, neither from npm nor from git", async () => {
-    const atInstallation = /^(?:pre|post)?(?:install|prepare)$|^prepublish$|^dependencies$/;
-    for (const { name, scripts } of await manifests()) {
-      const names = Object.keys(isJsonObject(scripts) ? scripts : {});
-      // What is published by others has `prepare` for their own clone; npm runs it in no installation from a registry.
-      const ran = names.filter(
-        (one) => atInstallation.test(one) && (name === "pi-kimi-coder" || /install$/.test(one)),
-      );
-      expect(ran, String(name)).toEqual([]);
-    }
-  });
+test("nothing of the package runs while git installs it", () => {
+  const { scripts } = readObject(join(root, "package.json"));
+  const atInstallation = /^(?:pre|post)?(?:install|prepare)$|^prepublish$|^dependencies$/;
+  expect(Object.keys(scripts ?? {}).filter((name) => atInstallation.test(name))).toEqual([]);
 });
-
-/** Of all that npm installs with this package, as published. */
-async function manifests() {
-  const folder = join(published.home.path, "tmp", "manifests");
-  mkdirSync(folder, { recursive: true });
-  return Promise.all(
-    published.registry.packages.map(async ({ filename }) => {
-      const archive = join(published.home.path, "tmp", "registry", filename);
-      const { stdout } = await run("tar", ["-xzOf", archive, "package/package.json"], {
-        cwd: folder,
-        env: published.home.env(),
-      });
-      const manifest: unknown = JSON.parse(stdout);
-      if (!isJsonObject(manifest)) throw new Error(`${filename} has no manifest`);
-      return manifest;
-    }),
-  );
-}
 
 /** This repository's tarball with another version. */
 async function publish(version: string): Promise<void> {
@@ -189,42 +133,12 @@ async function publish(version: string): Promise<void> {
   const archive = join(published.home.path, "tmp", "registry", published.registry.ours.filename);
   await run("tar", ["-xzf", archive, "-C", folder], { cwd: folder, env: published.home.env() });
   const file = join(folder, "package", "package.json");
-  const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
-  writeFileSync(file, JSON.stringify(Object.assign({}, manifest, { version })));
+  writeFileSync(file, JSON.stringify({ ...readObject(file), version }));
   await published.registry.publish(join(folder, "package"));
 }
 
-/**
- * A stand-in for pi-moonshot, which is in no registry: what it does to pi is to register the provider `moonshot` with
- * pi's own adapter.
- */
-function writeMoonshot(folder: string, url: string, version: string): string {
-  mkdirSync(folder, { recursive: true });
-  const manifest = { name: "pi-moonshot", version, pi: { extensions: ["./index.ts"] } };
-  const model = {
-    id: "moonshot-model",
-    name: "Moonshot",
-    reasoning: false,
-    input: ["text"],
-    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-    contextWindow: 262_144,
-    maxTokens: 32_768,
-  };
-  const provider = {
-    baseUrl: `${url}/v1`,
-    api: "openai-completions",
-    models: [model],
-  };
-  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
-  writeFileSync(
-    join(folder, "index.ts"),
-    `export default (pi) => pi.registerProvider("moonshot", { ...${JSON.stringify(provider)}, apiKey: "!printenv MOONSHOT_API_KEY" });\n`,
-  );
-  return folder;
-}
-
-/** The open platform in the words of OpenAI, and the coding plan in those of Anthropic, as pi's own provider asks it. */
-async function startOtherServices(): Promise<Loopback & { readonly keys: readonly string[] }> {
+/** The coding plan for pi's own provider, which speaks Anthropic's language up to 1.2, and OpenAI's since. */
+async function startCodingPlan(): Promise<Loopback & { readonly keys: readonly string[] }> {
   const keys: string[] = [];
   const loopback = await startLoopback((request, response) => {
     const anthropic = request.url?.includes("/messages") === true;
@@ -236,10 +150,11 @@ async function startOtherServices(): Promise<Loopback & { readonly keys: readonl
   return { ...loopback, keys };
 }
 
+const TEXT = "from kimi-coding";
 const chunk = (choice: object) =>
   `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", choices: [{ index: 0, ...choice }] })}\n\n`;
 const openaiEvents = [
-  chunk({ delta: { role: "assistant", content: "from moonshot" }, finish_reason: null }),
+  chunk({ delta: { role: "assistant", content: TEXT }, finish_reason: null }),
   chunk({ delta: {}, finish_reason: "stop" }),
   "data: [DONE]\n\n",
 ];
@@ -251,7 +166,7 @@ const anthropicEvents = [
     message: { id: "1", type: "message", role: "assistant", content: [], model: "m", usage },
   },
   { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
-  { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "from kimi-coding" } },
+  { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: TEXT } },
   { type: "content_block_stop", index: 0 },
   { type: "message_delta", delta: { stop_reason: "end_turn" }, usage },
   { type: "message_stop" },
@@ -270,13 +185,4 @@ async function succeed(machine: Machine, line: string): Promise<string> {
   const { stdout, stderr, exitCode } = await machine.shell(line);
   expect(exitCode, `${line}\n${stdout}${stderr}`).toBe(0);
   return stdout;
-}
-
-function isThere(file: string): boolean {
-  try {
-    readFileSync(file);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,7 +1,6 @@
 /** One login, many processes: pi on both hosts, kimi-cli's protocol, the real kimi-code. */
 import { describe, expect, test } from "vitest";
 import { hosts, newerHost, olderHost } from "../support/hosts.ts";
-import type { LogEntry } from "../support/kimi-service/index.ts";
 import {
   configureKimiCode,
   holdKimiCliLock,
@@ -10,16 +9,13 @@ import {
   runKimiCode,
 } from "../support/peers.ts";
 import { ourModel, printPi } from "../support/pi.ts";
-import type { Finished } from "../support/processes.ts";
 import { startRpc } from "../support/rpc.ts";
-import { eventually } from "../support/waiting.ts";
+import { answered } from "../support/survival.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 function times<T>(count: number, make: (index: number) => T): T[] {
   return Array.from({ length: count }, (_, index) => make(index));
 }
-
-const answered = ({ stdout, exitCode }: Finished) => exitCode === 0 && stdout.includes("You said:");
 
 function expectOneChain({ service, home }: World, refreshToken: string): void {
   expect(service.reusedRefreshTokens()).toBe(0);
@@ -29,10 +25,8 @@ function expectOneChain({ service, home }: World, refreshToken: string): void {
   expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ refresh: current?.refresh_token });
 }
 
-const isCommitted = ({ kind, status }: LogEntry) => kind === "refresh" && status === 200;
-
 describe("16 pi processes with one expired login", () => {
-  test.each([0, 800, 4000])("refresh it once when the token endpoint takes %i ms", async (delay) => {
+  test.each([0, 4000])("refresh it once when the token endpoint takes %i ms", async (delay) => {
     const world = await createWorld();
     const { service, home, env, logInToKimiCli } = world;
     const { refresh_token } = logInToKimiCli("expired");
@@ -91,21 +85,6 @@ describe("beside the official clients", () => {
     const running = printPi(newerHost, home, ["hello"], env());
     await service.waitFor((entry) => entry.kind === "refresh" && service.refreshes().length > refreshes);
     expect(await isKimiCliLocked(home)).toBe(true);
-    expect(answered(await running)).toBe(true);
-    expectOneChain(world, refresh_token);
-  });
-
-  test("kimi-cli's lock is given back within 5 s although the token endpoint takes 7 s", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    const { refresh_token } = logInToKimiCli("expired");
-    service.fault({ path: "token", do: { delay: 7000 } });
-
-    const running = printPi(newerHost, home, ["hello"], env());
-    await service.waitFor(({ kind }) => kind === "refresh");
-    const free = async () => !(await isKimiCliLocked(home)) || undefined;
-    await eventually(free, () => "the lock is still held", 5000);
-    expect(service.log.find(isCommitted)?.finished).toBe(false);
     expect(answered(await running)).toBe(true);
     expectOneChain(world, refresh_token);
   });
@@ -182,47 +161,6 @@ describe.each(hosts)("pi $name", (host) => {
     home.writeKimiCli({ ...token, expires_at: service.now() / 1000 + 200 });
     service.fault({ path: "token", times: Infinity, do: { status: 503 } });
     expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
-  });
-
-  test("does not wait for a refresh that is only due, and does not lose it at exit", async () => {
-    const world = await createWorld();
-    const { service, home, env } = world;
-    const token = service.issueLogin();
-    home.writeKimiCli({ ...token, expires_at: service.now() / 1000 + 200 });
-    service.fault({ path: "token", do: { delay: 2000 } });
-    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
-    const refresh = service.log.find(isCommitted);
-    expect(service.chats()[0]?.accessToken).toBe(token.access_token);
-    expect(refresh).toBeDefined();
-    expectOneChain(world, token.refresh_token);
-  });
-
-  test("stays logged out after a logout in pi, until a new login", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
-    const chats = service.chats().length;
-
-    home.writeAuth({}); // what /logout leaves
-    for (let start = 0; start < 2; start++) {
-      const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
-      expect(exitCode).toBe(1);
-      expect(stderr).toContain("you logged out here; type /login kimi-coder");
-    }
-    // Ten minutes later kimi-cli renews its login, as it does: that is no new one.
-    const memory = home.read(".pi/agent/kimi-coder.json");
-    const earlier = memory.replace(/"issuedAt": ([\d.]+)/, (_, at) => `"issuedAt": ${Number(at) - 600_000}`);
-    expect(earlier).not.toBe(memory);
-    home.write(".pi/agent/kimi-coder.json", earlier);
-    const current = home.readKimiCli();
-    expect(await runKimiCli(home, service, { force: true })).toMatchObject({ outcome: "refreshed" });
-    expect(home.readKimiCli()?.refresh_token).not.toBe(current?.refresh_token);
-    expect(await printPi(host, home, ["hello"], env())).toMatchObject({ exitCode: 1 });
-    expect(service.chats()).toHaveLength(chats);
-
-    logInToKimiCli();
-    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
-    expect(home.readAuth()).toHaveProperty("kimi-coder");
   });
 
   test("does not undo a logout of kimi-cli", async () => {

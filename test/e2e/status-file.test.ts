@@ -1,16 +1,8 @@
 /** The status file of the real pi, read as an orchestrator reads it. */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { hosts, olderHost, type PiHost, root } from "../support/hosts.ts";
+import { hosts, newerHost, olderHost, root } from "../support/hosts.ts";
 import { jsonPi, ourModel, piArguments, printPi, runPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { readStatusFile } from "../support/status-file.ts";
@@ -19,21 +11,6 @@ import { enter, enterLogin } from "../support/typing.ts";
 import { createWorld } from "../support/world.ts";
 
 const serverError = { status: 500, body: { error: { type: "server_error", message: "boom" } } };
-/** What a pi that was killed left behind. */
-const deadOne = {
-  version: 1,
-  sessionId: "dead",
-  state: "completed",
-  turn: 3,
-  changedAt: 1,
-  model: "kimi-coder/kimi-for-coding",
-  message: "from the dead one",
-  messageFile: null,
-  error: null,
-  waiting: null,
-  quota: null,
-  exit: null,
-};
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 async function createWatched() {
@@ -59,6 +36,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
       message: "forty-two",
       messageFile: null,
       error: null,
+      usage: { requests: 1, since: null },
       exit: { code: 0 },
     });
     expect(status.states().slice(0, 2)).toEqual(["starting", "processing"]);
@@ -87,7 +65,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(readStatusFile(path).read()).toMatchObject({ state: "completed", message: "You said: hello" });
     const evil = await printPi(host, home, ["hello"], env({ CAO_TERMINAL_ID: "../../evil" }));
     expect(evil.stderr.trim().split("\n")).toEqual([
-      "Kimi Coder: CAO_TERMINAL_ID is no plain name, so no status file is written; name one in KIMI_CODER_STATUS_FILE.",
+      "Kimi Coder: CAO_TERMINAL_ID is not a plain file name, so no status file is written; name one in KIMI_CODER_STATUS_FILE.",
     ]);
     expect(evil.stdout).toBe("You said: hello\n");
     expect(Object.keys(home.files()).filter((name) => name.includes("evil"))).toEqual([]);
@@ -211,57 +189,12 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.complaints()).toEqual([]);
   });
 
-  test("begins anew where a process that was killed had the same id", async () => {
-    const { home, path, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
-    home.write("left.json", JSON.stringify(deadOne).slice(1));
-    // exec keeps the process id.
-    home.write(
-      "as-dead-one",
-      `#!/bin/sh\nmkdir -p '${dirname(path)}'\n{ printf '{"pid":%d,' $$; cat '${join(home.path, "left.json")}'; } > '${path}.new'\nmv '${path}.new' '${path}'\nexec '${host.node}' "$@"\n`,
-    );
-    const node = join(home.path, "as-dead-one");
-    chmodSync(node, 0o755);
-    // Loaded after this extension, long before the session starts.
-    const loaded = join(home.path, "loaded.json");
-    const copy = `copyFileSync(${JSON.stringify(path)}, ${JSON.stringify(loaded)})`;
-    home.write("copy.ts", `import { copyFileSync } from "node:fs";\nexport default () => ${copy};\n`);
-    await printPi({ ...host, node }, home, ["-e", join(home.path, "copy.ts"), "hello"], env());
-    const ended = status.read();
-    expect(ended).toMatchObject({ state: "completed", turn: 1, message: "You said: hello" });
-    expect(JSON.parse(readFileSync(loaded, "utf8"))).toMatchObject({
-      pid: ended.pid,
-      state: "starting",
-      turn: 0,
-      sessionId: null,
-      message: null,
-    });
-    expect(status.complaints()).toEqual([]);
-  });
-
-  test("says that a pi was ended in the middle of a turn", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
-    service.fault({ path: "chat", do: { hang: true } });
-    const pi = startRpc(host, home, ourModel, env());
-    await status.waitFor({ state: "idle" });
-    await pi.request({ type: "prompt", message: "hello" });
-    await service.waitFor(({ kind }) => kind === "chat");
-    await pi.kill("SIGTERM");
-    expect(status.read()).toMatchObject({
-      state: "error",
-      error: { class: "interrupted" },
-      exit: { code: 143 },
-    });
-    expect(status.complaints()).toEqual([]);
-  });
-
   test("says that a pi crashed in the middle of a turn", async () => {
     const { service, home, env, status, logInToKimiCli } = await createWatched();
     logInToKimiCli();
     service.fault({ path: "chat", do: { hang: true } });
     const crash = 'setTimeout(() => { throw new Error("crash"); }, 100)';
-    home.write("crash.ts", `export default (pi: any) => pi.on("agent_start", () => { ${crash}; });\n`);
+    home.write("crash.ts", `export default (pi) => pi.on("agent_start", () => { ${crash}; });\n`);
     const arguments_ = ["-e", join(home.path, "crash.ts"), "-p", "hello", ...ourModel];
     const { exitCode, stderr } = await runPi(host, home, arguments_, env());
     expect(stderr).toContain("crash");
@@ -274,7 +207,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.complaints()).toEqual([]);
   });
 
-  test("names the file of a long answer, and takes it away with the next turn", async () => {
+  test("names the file of a long answer until the next turn, in whose middle pi is ended", async () => {
     const { service, home, path, env, status, logInToKimiCli } = await createWatched();
     logInToKimiCli();
     const text = "long € ".repeat(2_000).trim();
@@ -287,29 +220,34 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(String(messageFile)).toMatch(/worker\.json\.message-\d+\.txt$/);
     expect(readFileSync(String(messageFile), "utf8")).toBe(text);
     expect(mode(String(messageFile))).toBe("600");
+    service.fault({ path: "chat", do: { hang: true } });
     await pi.request({ type: "prompt", message: "again" });
-    await status.waitFor({ state: "completed", message: "You said: again" });
+    await service.waitFor(() => service.chats().length === 2);
+    expect(status.read()).toMatchObject({ state: "processing", turn: 2 });
     expect(readdirSync(dirname(path))).toEqual(["worker.json"]);
-    await pi.close();
+    await pi.kill("SIGTERM");
+    expect(status.read()).toMatchObject({
+      state: "error",
+      error: { class: "interrupted" },
+      exit: { code: 143 },
+    });
     expect(status.complaints()).toEqual([]);
   });
 
-  test("that cannot be written costs one warning, and no answer", async () => {
-    const { home, path, env, logInToKimiCli } = await createWorld().then((world) => ({
-      ...world,
-      path: join(world.home.path, "there"),
-    }));
+  test("that could be another user's, or somebody's notes, costs one warning, and no answer", async () => {
+    const { home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
-    const watched = env({ KIMI_CODER_STATUS_FILE: path });
-    mkdirSync(path);
-    const folder = await printPi(host, home, ["hello"], watched);
-    expect(folder).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
-    expect(folder.stderr.trim().split("\n")).toEqual([
-      `Kimi Coder: the status file ${path} cannot be written (EISDIR); name another in KIMI_CODER_STATUS_FILE.`,
+    const target = join(home.path, "target");
+    const link = join(home.path, "link");
+    symlinkSync(target, link);
+    const refused = await printPi(host, home, ["hello"], env({ KIMI_CODER_STATUS_FILE: link }));
+    expect(refused).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(refused.stderr.trim().split("\n")).toEqual([
+      `Kimi Coder: the status file ${link} cannot be written (it is a link); name another in KIMI_CODER_STATUS_FILE.`,
     ]);
+    expect(existsSync(target)).toBe(false);
     const precious = join(home.path, "notes.txt");
     writeFileSync(precious, "dear diary");
-    chmodSync(precious, 0o644);
     const foreign = await printPi(host, home, ["hello"], env({ KIMI_CODER_STATUS_FILE: precious }));
     expect(foreign).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
     expect(foreign.stderr).toContain("cannot be written (something else is in it)");
@@ -319,7 +257,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   test("stays the parent's while a subagent runs", async () => {
     const { service, home, env, status, logInToKimiCli } = await createWatched();
     logInToKimiCli();
-    const child = [host.node, ...piArguments(host, [...ourModel, "-p", "--no-session", "child"], root)];
+    const child = [host.program, ...piArguments(host, [...ourModel, "-p", "--no-session", "child"], root)];
     const command = child.map((word) => `'${word}'`).join(" ");
     service.reply({ toolCalls: [{ name: "bash", arguments: { command } }] }, { text: "from the child" });
     const { stdout } = await printPi(host, home, ["parent"], env());
@@ -330,6 +268,21 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.read()).toMatchObject({ state: "completed", turn: 1, message: stdout.trim() });
     expect(status.complaints()).toEqual([]);
   });
+});
+
+test(`of pi ${newerHost.name} says that Esc in the pause before a retry aborted the turn`, async () => {
+  const { service, home, env, status, logInToKimiCli } = await createWatched();
+  logInToKimiCli();
+  home.write(".pi/agent/settings.json", JSON.stringify({ retry: { baseDelayMs: 60_000 } }));
+  service.fault({ path: "chat", do: serverError });
+  const pi = startRpc(newerHost, home, ourModel, env());
+  await status.waitFor({ state: "idle" });
+  await pi.request({ type: "prompt", message: "hello" });
+  await pi.waitFor(({ type }) => type === "auto_retry_start");
+  expect(status.read()).toMatchObject({ state: "processing", turn: 1 });
+  await pi.request({ type: "abort" });
+  expect(await status.waitFor({ state: "error", turn: 1 })).toMatchObject({ error: { class: "aborted" } });
+  await pi.close();
 });
 
 test(`of pi ${olderHost.name} waits for the compaction that aborted the turn`, async () => {
@@ -356,7 +309,7 @@ test(`of pi ${olderHost.name} says that a compaction which never began aborted t
   const compacted = "sessionManager.appendCompaction('summary', sessionManager.getBranch()[0].id, 1)";
   home.write(
     "compacted.ts",
-    `export default (pi: any) => pi.on("message_update", (_: any, { sessionManager }: any) => { ${compacted}; });\n`,
+    `export default (pi) => pi.on("message_update", (_, { sessionManager }) => { ${compacted}; });\n`,
   );
   service.fault({ path: "chat", do: { stallStream: 3 } });
   const pi = startRpc(olderHost, home, [...ourModel, "-e", join(home.path, "compacted.ts")], env());
@@ -371,20 +324,6 @@ test(`of pi ${olderHost.name} says that a compaction which never began aborted t
   expect(status.complaints()).toEqual([]);
 });
 
-async function typeLogin(host: PiHost, path: string, world: Awaited<ReturnType<typeof createWatched>>) {
-  const { service, home, env } = world;
-  const pi = await startTmux(host, home, ourModel, env());
-  try {
-    await enterLogin(pi, host);
-    await pi.waitFor(/login needs a\s+person/);
-    expect(service.log).toEqual([]);
-    expect(home.openedUrls()).toEqual([]);
-    expect(existsSync(path)).toBe(true);
-  } finally {
-    await pi.close();
-  }
-}
-
 describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) => {
   test("leads through a session, and /login asks nobody", async () => {
     const { service, home, env, status, logInToKimiCli } = await createWatched();
@@ -392,6 +331,10 @@ describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) =
     const pi = await startTmux(host, home, ourModel, env());
     try {
       const { sessionId } = await status.waitFor({ state: "idle" });
+      await enterLogin(pi, host);
+      await pi.waitFor(/login needs a\s+person/);
+      expect(home.openedUrls()).toEqual([]);
+      expect(service.log.map(({ kind }) => kind)).not.toContain("device_authorization");
       await enter(pi, "hello");
       await status.waitFor({ state: "completed", message: "You said: hello" });
       const { pid } = status.read();
@@ -417,11 +360,5 @@ describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) =
     } finally {
       await pi.close();
     }
-  });
-
-  test("means that no login is begun", async () => {
-    const world = await createWatched();
-    await typeLogin(host, world.path, world);
-    if (host === olderHost) expect(world.status.read()).toMatchObject({ state: "idle", turn: 0 });
   });
 });

@@ -5,21 +5,20 @@ import { describe, expect, test } from "vitest";
 import { hosts, type PiHost, root } from "../support/hosts.ts";
 import type { KimiService, LogEntry } from "../support/kimi-service/index.ts";
 import { ourModel, runPi } from "../support/pi.ts";
-import { codeBlocks, readReadme } from "../support/readme.ts";
+import { codeBlocks, readDocument } from "../support/readme.ts";
 import { createWorld } from "../support/world.ts";
 
 const TASKS = Array.from({ length: 8 }, (_, index) => `name planet ${index + 1}`);
 
 /** The examples that come with a pi. */
 function examples(host: PiHost): string {
-  const [folder = ""] = host.cli.split(/(?<=pi-coding-agent)\//);
-  return join(folder, "examples", "extensions");
+  return join(host.folder, "examples", "extensions");
 }
 
-/** What the README has users paste. */
+/** What docs/workers.md has users paste. */
 function agentProfile(): string {
-  const profile = codeBlocks(readReadme()).find(({ language }) => language === "markdown");
-  if (!profile) throw new Error("README.md shows no agent profile");
+  const profile = codeBlocks(readDocument("docs/workers.md")).find(({ language }) => language === "markdown");
+  if (!profile) throw new Error("docs/workers.md shows no agent profile");
   return `${profile.lines.join("\n")}\n`;
 }
 

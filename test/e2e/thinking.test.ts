@@ -4,35 +4,88 @@ import { hosts, olderHost } from "../support/hosts.ts";
 import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
-import { createWorld } from "../support/world.ts";
+import { createWorld, type World } from "../support/world.ts";
+
+/** The levels of a model with the efforts low, high and max; the second as the service takes the first. */
+const LEVELS = [
+  ["off", "off"],
+  ["minimal", "low"],
+  ["low", "low"],
+  ["medium", "high"],
+  ["high", "high"],
+] as const;
+
+/** A login, and the list of models from an earlier run. */
+async function createKnownWorld(): Promise<World> {
+  const world = await createWorld();
+  world.logInToKimiCli();
+  await printPi(olderHost, world.home, ["hello"], world.env());
+  expect(world.home.read(".pi/agent/kimi-coder-models.json")).toContain("valid_efforts");
+  return world;
+}
 
 describeInTmux.each(hosts)("/thinking on pi $name", (host) => {
-  test("completes the levels, says what is set, and is sent as Kimi understands it", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+  const largest = host === olderHost ? "xhigh" : "max";
+
+  test("completes the levels that differ, says what is set, and is sent as Kimi understands it", async () => {
+    const { service, home, env } = await createKnownWorld();
     const pi = await startTmux(host, home, [...ourModel, "--thinking", "off"], env());
     try {
       await pi.waitFor("using kimi-cli credentials");
       await pi.ready();
+      const chats = service.chats().length;
       await pi.type("/thinking ");
-      await pi.waitFor(/minimal[\s\S]*low[\s\S]*medium[\s\S]*high/);
+      const levels = await pi.waitFor((screen) => screen.includes(largest));
+      expect(levels).toMatch(new RegExp(`off[\\s\\S]*low[\\s\\S]*high[\\s\\S]*${largest}`));
+      expect(levels).not.toMatch(/minimal|medium/);
       await pi.type("high");
-      await pi.key("Escape");
+      if (host === olderHost) await pi.waitFor((screen) => !screen.includes("→ "));
+      else await pi.key("Escape");
       await pi.key("Enter");
       await pi.waitFor(/thinking[^\n]*high/i);
       await pi.submit("hello");
       await pi.waitFor("You said: hello");
-      expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled" } });
-      expect(service.chats()).toHaveLength(1); // the command itself was not sent to the model
+      expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "high" } });
+      expect(service.chats()).toHaveLength(chats + 1); // the command itself was not sent to the model
+      // A level that is not offered becomes the one it equals, also where the command is pi's own.
+      await pi.submit("/thinking minimal");
+      await pi.waitFor("Thinking is low, which is what this model has for minimal.");
+      await pi.submit("hello again");
+      await pi.waitFor("You said: hello again");
+      expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "low" } });
+      await pi.submit("/thinking medium");
+      await pi.waitFor("Thinking is high, which is what this model has for medium.");
+      // pi's own words for what is no level.
+      await pi.submit("/thinking lots");
+      await pi.waitFor(/choose one of|Available levels:/);
     } finally {
       await pi.close();
     }
   });
 });
 
+test.each(hosts)(
+  "on pi $name a level from the command line or the settings is taken for what it equals",
+  async (host) => {
+    const { service, home, env } = await createKnownWorld();
+    const largest = host === olderHost ? "xhigh" : "max";
+    for (const [level, taken] of [...LEVELS, ["xhigh", largest] as const]) {
+      const rpc = startRpc(host, home, [...ourModel, "--thinking", level], env());
+      expect(await rpc.request({ type: "get_state" })).toMatchObject({ thinkingLevel: taken });
+      await rpc.close();
+    }
+    home.write(".pi/agent/settings.json", JSON.stringify({ defaultThinkingLevel: "medium" }));
+    const rpc = startRpc(host, home, ourModel, env());
+    expect(await rpc.request({ type: "get_state" })).toMatchObject({ thinkingLevel: "high" });
+    await rpc.prompt("hello");
+    expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "high" } });
+    await rpc.close();
+  },
+);
+
 test("/thinking on pi 0.73.1 answers in RPC and print mode, also to what it does not know", async () => {
-  const { service, home, env, logInToKimiCli } = await createWorld();
-  logInToKimiCli();
+  const { service, home, env } = await createKnownWorld();
+  const chats = service.chats().length;
   const rpc = startRpc(olderHost, home, ourModel, env());
   const say = async (message: string, answer: string) => {
     const from = rpc.events.length;
@@ -40,11 +93,17 @@ test("/thinking on pi 0.73.1 answers in RPC and print mode, also to what it does
     await rpc.waitFor((event) => JSON.stringify(event).includes(answer), { from });
   };
   await say("/thinking low", "Thinking is low.");
-  await say("/thinking lots", "Thinking is still low; choose one of off, minimal, low, medium, high");
+  await say("/thinking lots", "Thinking is still low; choose one of off, low, high, xhigh.");
   await say("/thinking", "Thinking is low; choose one of");
+  await say("/thinking max", "Thinking is xhigh, which is what this model has for max.");
   await say("/thinking off", "Thinking is off.");
   await rpc.prompt("hello");
-  expect(service.chats().map(({ body }) => body)).toMatchObject([{ thinking: { type: "disabled" } }]);
+  expect(
+    service
+      .chats()
+      .slice(chats)
+      .map(({ body }) => body),
+  ).toMatchObject([{ thinking: { type: "disabled" } }]);
   await rpc.close();
 
   const { stderr, exitCode } = await printPi(olderHost, home, ["/thinking high"], env());

@@ -1,18 +1,22 @@
 /** `/kimi usage` and the footer in the real pi: on the screen, in RPC and in print mode, and where nothing can be shown. */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { accepts } from "../request/json-schema.ts";
-import type { Home } from "../support/home.ts";
-import { hosts } from "../support/hosts.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
+import { keepAnswer } from "../../extensions/quota/kept.ts";
+import { accepts } from "../chat/payload/json-schema.ts";
+import { hosts, olderHost } from "../support/hosts.ts";
 import { type KimiService, newerUsages, olderUsages } from "../support/kimi-service/index.ts";
-import { jsonPi, ourModel, printPi, runPi } from "../support/pi.ts";
-import { startRpc } from "../support/rpc.ts";
+import { jsonPi, ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts";
+import { type RpcPi, startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
+import { enter } from "../support/typing.ts";
 import { eventually } from "../support/waiting.ts";
-import { createWorld } from "../support/world.ts";
+import { createWorld, type World } from "../support/world.ts";
 
 const schema: unknown = JSON.parse(
-  readFileSync(new URL("../../extensions/usage/report.schema.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../../extensions/quota/report.schema.json", import.meta.url), "utf8"),
 );
 const KEPT = ".pi/agent/kimi-coder-usage.json";
 
@@ -20,34 +24,35 @@ function asked(service: KimiService): number {
   return service.log.filter(({ kind }) => kind === "usages").length;
 }
 
-/** Makes the kept figures `ms` older. */
-function age(home: Home, ms: number): void {
-  const kept = JSON.parse(home.read(KEPT));
-  home.write(KEPT, JSON.stringify({ ...kept, fetchedAt: kept.fetchedAt - ms }));
+/** What a pi of kimi-cli's login has asked for `ms` ago. */
+async function keep({ home, service }: World, answer: unknown, ms: number): Promise<void> {
+  const path = join(home.path, ".kimi", "credentials", "kimi-code.json");
+  const text = `kimi-cli\n${path}\n${service.baseUrl}`;
+  const account = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  await keepAnswer(join(home.path, KEPT), account, answer, Date.now() - ms);
 }
 
 describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
-  test("is text, and with --json an object that fits its schema, in either shape", async () => {
+  test("is text, and with --json an object that fits its schema, of both shapes in one answer", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     const token = logInToKimiCli();
-    const older = await runPi(host, home, ["-p", "/kimi usage"], env());
-    expect({ stderr: older.stderr, exitCode: older.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    expect(older.stdout).toMatch(
-      /^Kimi quota · Moderato\n\n▸ 5 hours +[█░]+ {2}27 % used {2}resets [\w ]*\d\d:\d\d \(in 2 h 59 m\)\n {2}week +[█░]+ {2}26 % used/,
+    service.setUsages({ ...Object(olderUsages(service.now())), ...Object(newerUsages(service.now())) });
+    const ran = await runPi(host, home, ["-p", "/kimi usage", "/kimi-usage --json"], env());
+    expect({ stderr: ran.stderr, exitCode: ran.exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    const [text = "", json = ""] = ran.stdout.split(/^(?=\{)/m);
+    expect(text).toMatch(
+      /^Kimi quota · Moderato\n\n▸ 5 hours +[█░]+ {2}27 % used {2}resets [\w ]*\d\d:\d\d \(in 2 h 59 m\)\n\n {2}week +[█░]+ {2}26 % used/,
     );
-    expect(older.stdout).toMatch(/Requests at once: at most 30\n\nAs of \d\d:\d\d \(just now\)\n$/);
+    expect(text).toMatch(/Requests at once: at most 30\n\nAs of \d\d:\d\d \(just now\)\n$/);
     expect(home.files()[KEPT]).toBe("600");
-
-    service.setUsages(newerUsages(service.now()));
-    const newer = await runPi(host, home, ["-p", "/kimi-usage --json"], env());
-    expect({ stderr: newer.stderr, exitCode: newer.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    const object: unknown = JSON.parse(newer.stdout);
+    const object: unknown = JSON.parse(json);
     expect(accepts(schema, object)).toBe(true);
     expect(object).toMatchObject({
       state: "fresh",
       plan: "Moderato",
       windows: [{ kind: "5h", usedPercent: 27, binding: true }, { kind: "week" }, { kind: "month" }, {}],
       wallet: { leftCents: 15_000, currency: "USD" },
+      session: { requests: 0, since: null },
     });
     for (const entry of service.log.filter(({ kind }) => kind === "usages" || kind === "me")) {
       expect(entry.accessToken).toBe(token.access_token);
@@ -56,33 +61,16 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
     expect([...service.refreshes(), ...service.chats(), ...service.refused()]).toEqual([]);
   });
 
-  test("shows the old figures with their age when the service fails, and fails when there are none", async () => {
+  test("fails with one sentence when the service does and nothing is known", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     const sentence = "Kimi Coder: Kimi answered 503 about the quota; try again in a minute.";
     service.fault({ path: "usages", times: 9, do: { status: 503 } });
-    const without = await runPi(host, home, ["-p", "/kimi usage"], env());
-    expect({ ...without, ms: 0 }).toMatchObject({ stdout: "", stderr: `${sentence}\n`, exitCode: 1 });
-    const object = await runPi(host, home, ["-p", "/kimi usage --json"], env());
-    expect(object.exitCode).toBe(1);
-    expect(JSON.parse(object.stdout)).toMatchObject({ state: "none", problem: sentence, windows: [] });
-    expect(accepts(schema, JSON.parse(object.stdout))).toBe(true);
-  });
-
-  test("waits no longer than ten seconds, then shows what it has", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    await runPi(host, home, ["-p", "/kimi usage"], env());
-    age(home, 3_600_000 + 60_000);
-    service.fault({ path: "usages", do: { hang: true } });
-    const late = await runPi(host, home, ["-p", "/kimi usage"], env());
-    expect({ stderr: late.stderr, exitCode: late.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    expect(late.stdout).toMatch(/5 hours .* 27 % used/);
-    expect(late.stdout).toMatch(
-      /\nAs of [\w ]*\d\d:\d\d \(1 h 1 m ago\)\nKimi Coder: Kimi does not answer about the quota; try again in a minute\.\n$/,
-    );
-    expect(late.ms).toBeGreaterThan(9_000);
-    expect(late.ms).toBeLessThan(30_000);
+    const ran = await runPi(host, home, ["-p", "/kimi usage", "/kimi usage --json"], env());
+    expect(ran).toMatchObject({ stderr: `${sentence}\n`, exitCode: 1 });
+    const object: unknown = JSON.parse(ran.stdout);
+    expect(object).toMatchObject({ state: "none", problem: sentence, windows: [] });
+    expect(accepts(schema, object)).toBe(true);
   });
 
   test("renews a rejected login once", async () => {
@@ -100,160 +88,276 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
     const { service, home, env } = await createWorld();
     const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi usage"], env());
     expect({ stdout, exitCode }).toEqual({ stdout: "", exitCode: 1 });
-    expect(stderr).toMatch(/^Kimi Coder: no login found; type \/login kimi-coder, /);
+    expect(withoutModelsWarning(stderr)).toMatch(/^Kimi Coder: no login found; type \/login kimi-coder, /);
     expect(service.log).toEqual([]);
     expect(home.files()[KEPT]).toBeUndefined();
   });
 
+  const key = "sk-very-secret";
   test.each([
-    ["the variable", { KIMI_CODER_API_KEY: "sk-very-secret" }, []],
-    ["--api-key", {}, ["--api-key", "sk-very-secret"]],
-  ])("uses a key from %s", async (_, variables, flags) => {
+    ["the variable", { KIMI_CODER_API_KEY: key }, ourModel, {}],
+    ["--api-key", {}, [...ourModel, "--api-key", key], {}],
+    ["auth.json", {}, [], { "kimi-coder": { type: "api_key", key } }],
+  ])("uses a key from %s", async (_, variables, flags, auth) => {
     const { service, home, env } = await createWorld();
-    service.apiKeys.add("sk-very-secret");
-    const ran = await printPi(host, home, [...flags, "/kimi usage"], env(variables));
+    service.apiKeys.add(key);
+    home.writeAuth(auth);
+    const ran = await runPi(host, home, [...flags, "-p", "/kimi usage"], env(variables));
     expect({ stderr: ran.stderr, exitCode: ran.exitCode }).toEqual({ stderr: "", exitCode: 0 });
     expect(ran.stdout).toMatch(/5 hours .* 27 % used/);
-    expect(service.log.find(({ kind }) => kind === "usages")?.accessToken).toBe("sk-very-secret");
-    expect(home.read(KEPT)).not.toContain("sk-very");
-  });
-
-  test("uses a key from auth.json", async () => {
-    const { service, home, env } = await createWorld();
-    service.apiKeys.add("sk-very-secret");
-    home.writeAuth({ "kimi-coder": { type: "api_key", key: "sk-very-secret" } });
-    const { stdout, exitCode } = await runPi(host, home, ["-p", "/kimi usage"], env());
-    expect(exitCode).toBe(0);
-    expect(stdout).toMatch(/5 hours .* 27 % used/);
+    expect(service.log.find(({ kind }) => kind === "usages")?.accessToken).toBe(key);
+    expect(home.read(KEPT)).not.toContain(key);
   });
 
   test("nothing is asked, kept or said by itself in print and JSON mode", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     const print = await printPi(host, home, ["hello"], env());
-    expect({ stdout: print.stdout, stderr: print.stderr }).toEqual({
-      stdout: "You said: hello\n",
-      stderr: "",
-    });
+    expect(print).toMatchObject({ stdout: "You said: hello\n", stderr: "" });
     const json = await jsonPi(host, home, ["hello"], env());
-    expect(json.stdout).not.toContain("Kimi 5h");
+    expect(json.stdout).not.toMatch(/Kimi 5h|kimi-coder-usage/);
     expect(asked(service)).toBe(0);
   });
 });
 
-describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
-  test("is a plain notice, and a status", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    const used = { limit: "100", used: "83" };
-    service.setUsages({ usage: used });
-    const pi = startRpc(host, home, [...ourModel], env());
-    const status = await pi.waitFor(
-      ({ method, statusText }) => method === "setStatus" && Boolean(statusText),
-    );
-    expect(status).toMatchObject({ statusKey: "kimi-coder", statusText: "Kimi week 83%" });
-    await pi.waitFor(({ method, message }) => method === "notify" && /83 % of the quota/.test(`${message}`));
+test("/kimi usage waits no longer than ten seconds, then shows what it has", async () => {
+  const world = await createWorld();
+  const { service, home, env, logInToKimiCli } = world;
+  logInToKimiCli();
+  await keep(world, olderUsages(service.now()), 3_600_000 + 60_000);
+  service.fault({ path: "usages", do: { hang: true } });
+  const late = await runPi(olderHost, home, ["-p", "/kimi usage"], env());
+  expect({ stderr: late.stderr, exitCode: late.exitCode }).toEqual({ stderr: "", exitCode: 0 });
+  expect(late.stdout).toMatch(/5 hours .* 27 % used/);
+  expect(late.stdout).toMatch(
+    /\nAs of [\w ]*\d\d:\d\d \(1 h 1 m ago\)\nKimi Coder: Kimi does not answer about the quota; try again in a minute\.\n$/,
+  );
+  expect(late.ms).toBeGreaterThan(9_000);
+  expect(late.ms).toBeLessThan(30_000);
+});
 
+describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
+  const statuses = ({ events }: RpcPi) =>
+    events
+      .filter(({ method, statusKey }) => method === "setStatus" && statusKey === "kimi-coder")
+      .map(({ statusText }) => statusText);
+  async function command(pi: RpcPi, message: string): Promise<string> {
     const from = pi.events.length;
-    await pi.request({ type: "prompt", message: "/kimi usage" });
-    const { message } = await pi.waitFor(({ method }) => method === "notify", { from });
-    expect(message).toMatch(/^Kimi quota · Moderato\n\n▸ week +[█░]+ {2}83 % used\n/);
+    await pi.request({ type: "prompt", message });
+    const said = await pi.waitFor(({ method }) => method === "notify", { from });
+    return `${said.message}`;
+  }
+  const parse = (text: string): JsonObject => JSON.parse(text);
+
+  // MoonshotAI/kimi-code#3951
+  test("is the larger of two figures everywhere, warned of once, and sent when it changes", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    logInToKimiCli();
+    const reset_time = new Date(service.now() + 9 * 3_600_000).toISOString();
+    const both = {
+      usage: { limit: "100", used: "100", resetTime: reset_time },
+      usages: { limit_7d: { used_ratio: 0, reset_time }, limit_month_code: { used_ratio: 1 } },
+    };
+    service.setUsages(both);
+    const record = join(home.path, "status.json");
+    const pi = startRpc(host, home, [...ourModel], env({ KIMI_CODER_STATUS_FILE: record }));
+    await pi.waitFor(({ statusText }) => statusText === "Kimi week 100%");
+    await pi.waitFor(({ method, message }) => method === "notify" && /100 % of the quota/.test(`${message}`));
+    expect(await command(pi, "/kimi usage")).toMatch(
+      /^Kimi quota · Moderato\n\n▸ week +█+ 100 % used[^\n]*\n +used up\n {2}code, of month .* 100 % used\n/,
+    );
+    const { windows } = parse(await command(pi, "/kimi usage --json"));
+    expect(windows).toMatchObject([{ kind: "week", usedPercent: 100, binding: true }, { binding: false }]);
     await pi.prompt("hello");
     await pi.prompt("hello again");
-    expect(pi.events.filter(({ message }) => /83 % of the quota/.test(`${message}`))).toHaveLength(1);
-    expect(asked(service)).toBe(2); // the start and the command, not the turns
-
-    // Neither a process beside it nor one that asks again later repeats the warning.
-    age(home, 4 * 60_000);
-    const other = startRpc(host, home, [...ourModel], env());
-    await other.waitFor(({ statusText }) => statusText === "Kimi week 83%");
-    await other.prompt("hello");
-    expect(asked(service)).toBe(3);
-    expect(other.events.filter(({ message }) => /of the quota/.test(`${message}`))).toEqual([]);
-    await other.close();
+    const warnings = ({ events }: RpcPi) => events.filter(({ message }) => /of the quota/.test(`${message}`));
+    expect(warnings(pi)).toHaveLength(1);
+    expect(asked(service)).toBe(3); // the start and the commands, not the turns
+    expect(statuses(pi).filter((text) => text !== undefined)).toEqual(["Kimi week 100%"]);
+    expect(JSON.parse(readFileSync(record, "utf8")).quota).toMatchObject({
+      windows: [{ kind: "week", usedPercent: 100 }, { kind: "month-code" }],
+    });
     await pi.close();
+
+    // A process that asks again later does not repeat the warning.
+    const kept = JSON.parse(home.read(KEPT));
+    home.write(KEPT, JSON.stringify({ ...kept, asked: { ...kept.asked, at: kept.asked.at - 4 * 60_000 } }));
+    const other = startRpc(host, home, [...ourModel], env());
+    await other.waitFor(({ statusText }) => statusText === "Kimi week 100%");
+    await other.prompt("hello");
+    expect(asked(service)).toBe(4);
+    expect(warnings(other)).toEqual([]);
+    await other.close();
   });
 
-  test("is there as soon as somebody has logged in and asks something", async () => {
+  test("is there as soon as somebody has logged in and asks something, and counts what the session costs", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
-    const pi = startRpc(host, home, [...ourModel], env());
+    const used = (hours: number, week: number) =>
+      service.setUsages({ usages: { limit_5h: { used_ratio: hours }, limit_7d: { used_ratio: week } } });
+    used(0.1, 0.2);
+    const fewer = join(home.path, "fewer.ts");
+    home.write(
+      "fewer.ts",
+      'export default (pi) => pi.registerCommand("fewer", { handler: async () => pi.setActiveTools(["read"]) });\n',
+    );
+    const pi = startRpc(host, home, [...ourModel, "-e", fewer], env());
     await pi.request({ type: "get_state" });
     logInToKimiCli();
     await pi.prompt("hello");
-    await pi.waitFor(({ statusText }) => statusText === "Kimi 5h 27% · week 26%");
+    await pi.waitFor(({ statusText }) => statusText === "Kimi 5h 10% · week 20%");
     expect(asked(service)).toBe(1);
+    await pi.prompt("hello again");
+    used(0.19, 0.21);
+    const { session } = parse(await command(pi, "/kimi usage --json"));
+    const windows = [
+      { kind: "5h", label: "5 hours", movedPercent: 9 },
+      { kind: "week", label: "week", movedPercent: 1 },
+    ];
+    expect(session).toMatchObject({ requests: 2, misses: [], windows, since: expect.stringMatching(/Z$/) });
+    expect(await command(pi, "/kimi usage")).toMatch(
+      /\nThis session: 2 requests, [\d,]+ prompt tokens, \d+ % from the cache\n {2}since [\w ]*\d\d:\d\d: 5 hours \+9 %, week \+1 %, all programs together\n/,
+    );
+    await pi.request({ type: "set_thinking_level", level: "off" });
+    await pi.prompt("and again");
+    await pi.request({ type: "prompt", message: "/fewer" });
+    await pi.prompt("once more");
+    const costly = await command(pi, "/kimi usage --json");
+    expect(parse(costly).session).toMatchObject({
+      requests: 4,
+      misses: expect.arrayContaining([
+        { cause: "level", times: 1, tokens: expect.any(Number) },
+        { cause: "tools", times: 1, tokens: expect.any(Number) },
+      ]),
+    });
+    expect(await command(pi, "/kimi usage")).toMatch(
+      /\n {2}read anew after another thinking level \([\d,]+ tokens\), other tools \(/,
+    );
     await pi.close();
+    expect(service.chats()).toHaveLength(4);
+    // What it was told of the beginning never reaches the model, and is there when the session is opened again.
+    expect(JSON.stringify(service.chats())).not.toMatch(/beginning|kimi-coder-usage/);
+    const again = await runPi(host, home, ["-c", "-p", "/kimi usage --json"], env());
+    // pi prints the session's last answer behind it.
+    const [printed = ""] = again.stdout.split(/(?<=^\})$/m);
+    expect(parse(printed).session).toEqual(parse(costly).session);
   });
 
-  test("is not there without a login, nor when it is switched off", async () => {
-    const without = await createWorld();
-    const nobody = startRpc(host, without.home, [], without.env());
-    await nobody.request({ type: "get_state" });
-    await nobody.close();
-    expect(without.service.log).toEqual([]);
-
+  test("is not there with another provider's model, nor when it is switched off", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
+    const elsewhere = startRpc(
+      host,
+      home,
+      ["--provider", "openai", "--model", "gpt-4o"],
+      env({ OPENAI_API_KEY: "sk-of-somebody" }),
+    );
+    await eventually(
+      () => home.readAuth()?.["kimi-coder"],
+      () => "the login was not looked after",
+      20_000,
+    );
+    await elsewhere.close();
     const pi = startRpc(host, home, [...ourModel], env({ KIMI_CODER_FOOTER: "off" }));
     await pi.prompt("hello");
     await pi.close();
     expect(asked(service)).toBe(0);
-    expect(pi.events.filter(({ method }) => method === "setStatus")).toEqual([]);
+    expect([...statuses(elsewhere), ...statuses(pi)]).toEqual([]);
   });
 });
 
-describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
-  async function open(pi: TmuxPi): Promise<void> {
-    await pi.type("/kimi-usage");
-    await pi.key("Escape");
-    await pi.key("Enter");
-    await pi.waitFor("esc closes");
-  }
+async function open(pi: TmuxPi): Promise<void> {
+  await pi.type("/kimi-usage");
+  await pi.key("Escape");
+  await pi.key("Enter");
+  await pi.waitFor("esc closes");
+}
 
-  test.each([
-    [40, /▸ 5 hours +27 % used\n +█+░+\n +resets [\w ]*\d\d:\d\d \(in [^)]+\)\n +week +26 % used\n/],
-    [80, /▸ 5 hours +█+░+ +27 % used +resets [\w ]*\d\d:\d\d \(in [^)]+\)\n +week +█+░+ +26 % used/],
-    [200, /▸ 5 hours +█{11}░{29} +27 % used +resets [\w ]*\d\d:\d\d \(in [^)]+\)\n +week +█+░+ +26 % used/],
-  ])("fits %i columns, is in the footer, and goes when it is closed", async (width, wanted) => {
+describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
+  test("fits every size, is in the footer, and goes when it is closed", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     service.setUsages(newerUsages(service.now()));
-    const pi = await startTmux(host, home, [...ourModel], { ...env(), width });
+    const pi = await startTmux(host, home, [...ourModel], { ...env(), width: 200, height: 50 });
     try {
       await pi.waitFor("Kimi 5h 27% · week 26%");
+      await enter(pi, "hello");
+      await pi.waitFor("You said: hello");
       await open(pi);
-      const screen = await pi.waitFor((shown) => wanted.test(shown) && !shown.includes("asking Kimi"));
-      expect(screen).toContain("Kimi quota · Moderato");
-      expect(screen).toMatch(/month, code/);
-      expect(screen).toMatch(/Booster wallet: 150.00 USD/);
-      expect(screen).toContain("the limit you will reach first");
-      for (const line of screen.split("\n")) expect(line.length).toBeLessThanOrEqual(width);
+      const wide =
+        /▸ 5 hours +█{11}░{29} +27 % used +resets [\w ]*\d\d:\d\d \(in [^)]+\) *\n *\n +week +█+░+ +26 % used/;
+      const screen = await pi.waitFor((shown) => wide.test(shown) && !shown.includes("asking Kimi"));
+      for (const text of [
+        "Kimi quota · Moderato",
+        "code, of month",
+        "Booster wallet: 150.00 USD",
+        "the limit you will reach first",
+        "This session: 1 request",
+      ])
+        expect(screen).toContain(text);
+      expect(screen).not.toContain("↑↓");
+
+      await pi.resize(80, 24);
+      await pi.waitFor(
+        /Kimi quota[\s\S]*▸ 5 hours +█+░+ +27 % used +resets [\w ]*\d\d:\d\d \(in [^)]+\) *\n *\n +week +█+░+ +26 % used[\s\S]*r asks again · esc closes/,
+      );
+
+      // What does not fit scrolls between the title and the keys, which stay.
+      await pi.resize(40, 20);
+      await pi.waitFor(
+        /Kimi quota · Moderato *\n *\n ▸ 5 hours +27 % used *\n +█+░+ *\n +resets [\w ]*\d\d:\d\d \(in [^)]+\) *\n +week +26 % used *\n[\s\S]*↑↓ more · r asks again · esc closes/,
+      );
+      await pi.key(...Array.from({ length: 40 }, () => "Down"));
+      const end = await pi.waitFor(
+        /This session: 1 request[\s\S]*As of [\s\S]*↑↓ more · r asks again · esc closes/,
+      );
+      expect(end).not.toContain("Kimi quota");
+      for (const line of end.split("\n")) expect(line.length).toBeLessThanOrEqual(40);
+      await pi.key(...Array.from({ length: 40 }, () => "Up"));
+      await pi.waitFor("Kimi quota");
       await pi.key("Escape");
       await pi.waitFor((shown) => !shown.includes("Kimi quota"));
-      expect(service.chats()).toEqual([]);
+      expect(service.chats()).toHaveLength(1);
     } finally {
       await pi.close();
     }
   });
 
-  test("opens with the old figures, says that Kimi is slow or failed, and takes what comes", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
+  test("is in the footer, warned of, and asked for beside a start whose figures are old", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
     logInToKimiCli();
-    await runPi(host, home, ["-p", "/kimi usage"], env());
-    age(home, 2 * 3_600_000);
-    service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
-    const hang = service.fault({ path: "usages", times: 1, do: { hang: true } });
+    await keep(world, olderUsages(service.now()), 4 * 60_000);
+    service.setUsages({ usage: { limit: "100", used: "97" } });
     const pi = await startTmux(host, home, [...ourModel], env());
     try {
+      await pi.waitFor("Kimi week 97%");
+      await pi.waitFor("97 % of the quota for this week is used");
+      expect(asked(service)).toBe(1);
+    } finally {
+      await pi.close();
+    }
+  });
+});
+
+describeInTmux("/kimi usage on the screen", () => {
+  test("opens with the old figures, says that Kimi is slow or failed, and takes what comes", async () => {
+    const world = await createWorld();
+    const { service, home, env, logInToKimiCli } = world;
+    logInToKimiCli();
+    await keep(world, olderUsages(service.now()), 2 * 3_600_000);
+    const failing = service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
+    const hang = service.fault({ path: "usages", times: 1, do: { hang: true } });
+    const pi = await startTmux(olderHost, home, [...ourModel], env());
+    try {
       await pi.waitFor("Kimi 5h 27% · week 26% (2 h ago)");
-      const failed = () =>
-        service.log.some(({ path, status }) => path.endsWith("/usages") && status === 500) || undefined;
-      await eventually(failed, () => "the footer asked nothing", 20_000);
+      await pi.waitFor(() => asked(service) > 0);
       await open(pi);
       await pi.waitFor(/27 % used[\s\S]*\(2 h ago\) · asking Kimi…/);
       await pi.waitFor(
         /\(2 h ago\)\s+Kimi Coder: Kimi does not answer about the quota; try again in a minute\./,
       );
+      failing();
       hang();
       service.setUsages({ usage: { limit: "100", used: "96" } });
       // The time of the exchange is over by then.
@@ -263,44 +367,11 @@ describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
         const renewed = await pi.waitFor("96 % used", 2_000).catch(() => undefined);
         if (renewed) break;
       }
-      expect(await pi.screen()).toMatch(/96 % used[\s\S]*\(just now\)/);
-      expect(await pi.screen()).not.toContain("does not answer");
+      const renewed = await pi.screen();
+      expect(renewed).toMatch(/96 % used[\s\S]*\(just now\)/);
+      expect(renewed).not.toContain("does not answer");
     } finally {
       await pi.close();
-    }
-  });
-
-  test("the footer is refreshed beside turns, warns once, and goes with the model", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    service.setUsages(olderUsages(service.now()));
-    const pi = await startTmux(host, home, [...ourModel], env());
-    try {
-      await pi.waitFor("Kimi 5h 27% · week 26%");
-      expect(await pi.screen()).not.toContain("of the quota");
-    } finally {
-      await pi.close();
-    }
-    // Another process, after the three minutes.
-    age(home, 4 * 60_000);
-    service.setUsages({ usage: { limit: "100", used: "97" } });
-    const other = await startTmux(host, home, [...ourModel], env());
-    try {
-      await other.waitFor("Kimi week 97%");
-      await other.waitFor("97 % of the quota for this week is used");
-      expect(asked(service)).toBe(2);
-    } finally {
-      await other.close();
-    }
-    // One that uses something else, though the login is there.
-    const elsewhere = { OPENAI_API_KEY: "sk-of-somebody" };
-    const third = await startTmux(host, home, ["--provider", "openai", "--model", "gpt-4o"], env(elsewhere));
-    try {
-      await third.waitFor("using kimi-cli credentials");
-      expect(await third.screen()).not.toContain("Kimi week");
-      expect(asked(service)).toBe(2);
-    } finally {
-      await third.close();
     }
   });
 });

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
-import { hosts, newerHost, olderHost, type PiHost, root } from "../support/hosts.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
+import { hosts, newerHost, olderHost, type PiHost, root, shellCommand } from "../support/hosts.ts";
 import { ourModel } from "../support/pi.ts";
 import { run } from "../support/processes.ts";
-import { codeBlocks, readReadme } from "../support/readme.ts";
+import { codeBlocks, readDocument } from "../support/readme.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
 import { eventually } from "../support/waiting.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -153,28 +153,14 @@ describeInTmux.each(hosts)("on pi $name", (host) => {
     expect(service.currentTokens(refresh_token)?.refresh_token).toBe(home.readKimiCli()?.refresh_token);
   });
 
-  test("an orchestrator that sets CAO_TERMINAL_ID finds all it needs where the README says", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli();
-    const id = "a1b2c3d4";
-    const path = join(world.home.agentDir, "kimi-coder-status", `${id}.json`);
-    const worker = await startWorker(host, world, path, { CAO_TERMINAL_ID: id });
-    await worker.ask("hello");
-    expect(messageOf(await worker.becomes("completed"))).toBe("You said: hello");
-    await worker.ask("/quit");
-    expect(await worker.pi.ended()).toBe(0);
-    expect(worker.status()).toMatchObject({ state: "completed", exit: { at: expect.any(Number) } });
-    expect(isAlive(worker.status().pid)).toBe(false);
-  });
-
-  test("the README's script starts a worker, asks it twice, and says what went wrong", async () => {
+  test("the script of docs/workers.md starts a worker, asks it twice, and says what went wrong", async () => {
     const world = await createWorld();
     const { service, home } = world;
     const { refresh_token } = world.logInToKimiCli();
-    const script = codeBlocks(readReadme()).find(({ language }) => language === "bash");
+    const script = codeBlocks(readDocument("docs/workers.md")).find(({ language }) => language === "bash");
     home.write("kimi-worker.sh", (script?.lines ?? []).join("\n"));
     home.write(".pi/agent/settings.json", JSON.stringify({ packages: [root] }));
-    home.write("bin/pi", `#!/bin/sh\nexec '${host.node}' '${host.cli}' "$@"\n`);
+    home.write("bin/pi", `#!/bin/sh\nexec ${shellCommand(host)} "$@"\n`);
     await run("chmod", ["755", join(home.path, "bin", "pi")], {
       cwd: home.work,
       env: home.env(),

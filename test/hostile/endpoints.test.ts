@@ -4,7 +4,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { fetchUsage } from "../../extensions/usage/fetch.ts";
+import { fetchUsage } from "../../extensions/quota/usage.ts";
 import { startLoopback } from "../support/loopback.ts";
 import { prepareRun } from "./support/run.ts";
 import { DEEP } from "./support/values.ts";

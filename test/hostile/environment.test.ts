@@ -2,15 +2,18 @@
 import { isAbsolute } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { lookForBrowser } from "../../extensions/commands/login-screen/browser.ts";
-import { findConfiguredKey, readConfiguration } from "../../extensions/configuration.ts";
-import { slotName } from "../../extensions/credentials/kimi-code.ts";
+import {
+  asksForStatus,
+  findConfiguredKey,
+  loginRefusal,
+  readConfiguration,
+} from "../../extensions/configuration.ts";
+import { slotName } from "../../extensions/credentials/stores.ts";
+import { checkProxies, goesByProxies } from "../../extensions/doctor/network.ts";
 import { checkVariables } from "../../extensions/doctor/program.ts";
-import { checkProxies, routeOf, usesProxies } from "../../extensions/doctor/proxies.ts";
+import { lookForBrowser } from "../../extensions/login/browser.ts";
 import { parseRegion } from "../../extensions/region.ts";
-import { claim, isProcessAlive } from "../../extensions/status-file/owner.ts";
-import { statusPath } from "../../extensions/status-file/path.ts";
-import { asksForStatus, loginRefusal } from "../../extensions/unattended.ts";
+import { claim, isProcessAlive, statusPath } from "../../extensions/worker/place.ts";
 import { survives } from "./support/cases.ts";
 import { hostileText, SHOWN } from "./support/values.ts";
 
@@ -141,12 +144,12 @@ describe("the environment", () => {
     (mark) => {
       const env: Record<string, string | undefined> = { KIMI_CODER_STATUS_OWNER: mark };
       const asked: number[] = [];
-      const mine = claim(env, 7, "/s.json", (pid) => {
+      const claimed = claim(env, 7, "/s.json", (pid) => {
         asked.push(pid);
         return pid === 8;
       });
-      expect(mine).toBe(mark !== "8:/s.json");
-      expect(env.KIMI_CODER_STATUS_OWNER).toBe(mine ? "7:/s.json" : mark);
+      expect(claimed).toBe(mark !== "8:/s.json");
+      expect(env.KIMI_CODER_STATUS_OWNER).toBe(claimed ? "7:/s.json" : mark);
       // 0 and less are whole groups of processes.
       for (const pid of asked) {
         expect(pid > 0).toBe(true);
@@ -199,28 +202,12 @@ describe("the environment", () => {
       const names = [...PROXIES, "NODE_USE_ENV_PROXY"];
       return { used, env: Object.fromEntries(names.map((name, index) => [name, text(values[index])])) };
     });
-  const urls = [
-    "https://auth.kimi.com",
-    "https://api.kimi.com/coding/v1",
-    "http://127.0.0.1:8080",
-    "http://[::1]:1",
-  ];
-
-  survives(
-    "sends requests past a proxy, through one, or says that there is none; without its value",
-    proxies,
-    (seen) => {
-      for (const url of urls) {
-        const route = routeOf(url, seen);
-        if (typeof route === "string") expect(route).toMatch(/^(?:direct|unusable)$/);
-        else expect(route.hostname !== "" && route.port > 0 && route.port < 65_536).toBe(true);
-      }
-      const { name, says, fix = "", state } = checkProxies(seen, urls, true);
-      expect(`${name}: ${says}; ${fix}`).toMatch(/^[\w ():;,.=]+$/);
-      expect(typeof usesProxies(seen.env, "v24.1.0")).toBe("boolean");
-      return state !== "none";
-    },
-  );
+  survives("names the proxy variables, without their values", proxies, ({ env, used }) => {
+    const { says, fix = "", state } = checkProxies({ env, usesProxies: used }, true);
+    expect(`${says}; ${fix}`).toMatch(/^[\w ():;,.=]+$/);
+    expect(typeof goesByProxies(env, { node: "24.1.0" })).toBe("boolean");
+    return state !== "none";
+  });
 
   survives("says where a browser is", fc.tuple(variable(said), variable(said)), ([remote, screen]) => {
     const env = { SSH_CONNECTION: remote, DISPLAY: screen };
@@ -257,7 +244,7 @@ describe("the environment", () => {
         const begun = performance.now();
         const { refusal } = readConfiguration(env, "/home/a");
         statusPath(env, surroundings);
-        for (const url of urls) routeOf(url, { env, used: true });
+        checkProxies({ env, usesProxies: true }, true);
         claim(env, 7, "/s.json", () => false);
         expect(performance.now() - begun).toBeLessThan(500);
         expect(refusal?.length ?? 0).toBeLessThan(1_000);

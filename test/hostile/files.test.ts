@@ -1,22 +1,24 @@
 /** Whatever text stands in a file that we read: a login that is whole, a list, a memory, or the reason why not. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect } from "vitest";
 import { findConfiguredKey } from "../../extensions/configuration.ts";
-import { indented, memberValue, onOneLine, parseMembers } from "../../extensions/credentials/json.ts";
-import { kimiCliStore } from "../../extensions/credentials/kimi-cli.ts";
-import { kimiCodeStore } from "../../extensions/credentials/kimi-code.ts";
-import { isNewLogin, recallSync } from "../../extensions/credentials/memory.ts";
-import { opencodeKimiAuthStore } from "../../extensions/credentials/opencode-kimi-auth.ts";
-import { opencodeKimiFullStore } from "../../extensions/credentials/opencode-kimi-full.ts";
-import { type PiEntry, piAuth } from "../../extensions/credentials/pi-auth.ts";
+import { hadEntry, lookAtEntry, type PiEntry } from "../../extensions/credentials/pi-entry.ts";
 import type { CredentialStore, StoredLogin } from "../../extensions/credentials/store.ts";
+import {
+  kimiCliStore,
+  kimiCodeStore,
+  opencodeKimiAuthStore,
+  opencodeKimiFullStore,
+} from "../../extensions/credentials/stores.ts";
 import { readDeviceId } from "../../extensions/identity.ts";
-import { readKeptList, readMirroredAccount } from "../../extensions/models/cache.ts";
-import { regionQuestion } from "../../extensions/region-choice.ts";
-import { sayProblem } from "../../extensions/sentences.ts";
+import { indented, memberValue, onOneLine, parseMembers } from "../../extensions/lib/json.ts";
+import { askedForLogin } from "../../extensions/login/question.ts";
+import { sayProblem } from "../../extensions/messages.ts";
+import { readKeptList, readListAtStart } from "../../extensions/models/list.ts";
+import { REGIONS, regionsInUse } from "../../extensions/region.ts";
 import { SECOND } from "../credentials/support/homes.ts";
 import { survives } from "./support/cases.ts";
 import { asText, field, hostileText, hostileValue, SECRET, SHOWN } from "./support/values.ts";
@@ -78,12 +80,8 @@ function expectLogin(found: StoredLogin | PiEntry, store: CredentialStore): bool
 }
 
 describe("the login of", () => {
-  const kimiCode = kimiCodeStore({
-    home: at("kimi-code"),
-    oauthHost: "https://auth.kimi.com",
-    baseUrl: "https://api.kimi.com/coding/v1",
-  });
-  const kimiCli = kimiCliStore({ share: at("kimi") });
+  const kimiCode = kimiCodeStore(at("kimi-code"), REGIONS["kimi.com"]);
+  const kimiCli = kimiCliStore(at("kimi"));
 
   for (const store of [kimiCli, kimiCode]) {
     survives(`${store.owner} is whole or not there`, asText(login), async (text) => {
@@ -93,12 +91,12 @@ describe("the login of", () => {
   }
 
   // Where a file may be half-written it is looked at again, which takes time: half files are in the group of members.
-  const opencode = opencodeKimiAuthStore({ folder: at("opencode-kimi-auth") });
+  const opencode = opencodeKimiAuthStore(at("opencode-kimi-auth"));
   survives("opencode-kimi-auth is whole or not there", login, async (value) => {
     put(opencode.path, JSON.stringify(value));
     return expectLogin(await opencode.read(), opencode);
   });
-  const full = opencodeKimiFullStore({ data: at("data") });
+  const full = opencodeKimiFullStore(at("data"));
   const key = fc.constantFrom("kimi-for-coding-oauth", "kimi-for-coding-oauth/");
   survives(
     "opencode is whole or not there",
@@ -109,36 +107,30 @@ describe("the login of", () => {
     },
   );
 
-  const auth = piAuth({ path: at("agent", "auth.json") });
+  const agent = { auth: at("agent", "auth.json"), models: at("agent", "no-models.json") };
   const file = asText(
     fc.record({ "kimi-coder": field(entry), anthropic: hostileValue, KIMI_CODER_API_KEY: field(entry) }),
   );
-  survives("pi is whole or not there, and so are the account and the key beside it", file, async (text) => {
-    put(at("agent", "auth.json"), text);
-    let seen: PiEntry | undefined;
-    const outcome = await auth.update((found) => {
-      seen = found;
-      return "leave";
-    });
-    expect(outcome.state).toBe(seen?.state === "malformed" && outcome.state === "failed" ? "failed" : "left");
-    if (seen) expectLogin(seen, kimiCli);
-    const account = readMirroredAccount(at("agent", "auth.json"), "kimi-coder");
-    expect([undefined, "kimi.com", "kimi.ai"]).toContain(account?.region);
+  survives("pi is whole or not there, and so is the key beside it", file, (text) => {
+    put(agent.auth, text);
+    const { entry: found } = lookAtEntry(agent.auth);
+    if (found.state === "oauth") expect(["kimi.com", "kimi.ai"]).toContain(found.region);
+    expect(readListAtStart(agent, regionsInUse(REGIONS, {}, undefined), undefined)).toEqual([]);
     expect(findConfiguredKey({}, at("agent"))?.key ?? "none").toMatch(/^[\x21-\x7e]+$/);
-    expect(readFileSync(at("agent", "auth.json"), "utf8")).toBe(Buffer.from(text).toString());
+    return expectLogin(found, kimiCli);
   });
 
-  survives("an owner is replaced without a loss of what else stands in its file", login, async (value) => {
-    put(kimiCode.path, JSON.stringify(value));
-    const found = await kimiCode.read();
-    if (found.state !== "present") return false;
-    expect(await kimiCode.replace(found.token.refreshToken, SECOND)).toEqual({ state: "written" });
-    const after = parseMembers(readFileSync(kimiCode.path, "utf8"));
-    expect(after && [...after.keys()].sort()).toEqual([...new Set([...names, ...keysOf(value)])].sort());
-    expect(after?.get("note") && memberValue(after, "note")).toEqual(
+  survives("an owner is replaced without a loss of what else stands in its file", login, (value) => {
+    const { parse, update, render } = kimiCode.format;
+    const before = parseMembers(JSON.stringify(value));
+    if (!before || parse(before).state !== "present") return false;
+    const after = parseMembers(render(update(before, SECOND)));
+    if (!after) throw new Error("no object");
+    expect([...after.keys()].sort()).toEqual([...new Set([...names, ...keysOf(value)])].sort());
+    expect(after.get("note") && memberValue(after, "note")).toEqual(
       JSON.parse(JSON.stringify(value.note ?? null)),
     );
-    expect(await kimiCode.read()).toMatchObject({ token: { refreshToken: SECOND.refreshToken } });
+    expect(parse(after)).toMatchObject({ token: { refreshToken: SECOND.refreshToken } });
     return true;
   });
 });
@@ -177,27 +169,12 @@ describe("pi's other files", () => {
     },
   );
 
-  const sighting = fc.oneof(
-    fc.record({ refresh: field(token), issuedAt: field(time) }),
-    fc.constant("gone"),
-    hostileValue,
-  );
-  const memory = fc.record({
-    seeded: field(fc.boolean()),
-    seen: field(
-      fc.dictionary(fc.oneof(fc.constantFrom("__proto__", "/home/a/.kimi"), hostileText), sighting),
-    ),
-  });
-  survives("kimi-coder.json is a memory that can be judged by", asText(memory), (text) => {
+  const memory = fc.record({ seeded: field(fc.boolean()), seen: hostileValue });
+  survives("kimi-coder.json says that there was an entry, or nothing", asText(memory), (text) => {
     put(at("agent", "kimi-coder.json"), text);
-    const { seeded, seen } = recallSync(at("agent", "kimi-coder.json"));
-    expect(typeof seeded).toBe("boolean");
-    for (const one of Object.values(seen)) {
-      expect(one === "gone" || (typeof one.refresh === "string" && Number.isFinite(one.issuedAt))).toBe(true);
-      expect(typeof isNewLogin(one, { state: "present", token: SECOND })).toBe("boolean");
-    }
-    expect(Object.getPrototypeOf(seen)).toBe(Object.prototype);
-    return Object.keys(seen).length > 0;
+    const there = hadEntry(at("agent", "kimi-coder.json"));
+    expect(typeof there).toBe("boolean");
+    return there;
   });
 
   const url = "https://api.kimi.com/coding/v1";
@@ -232,24 +209,16 @@ describe("pi's other files", () => {
   survives(
     "kimi-code's region is a region, or the usual one",
     fc.oneof(hostileText, fc.constantFrom("global", "mainland-cn\n")),
-    (text) => {
+    async (text) => {
       put(at("kimi-code", "region"), text);
-      const hosts = { oauthHost: "https://a.b", baseUrl: "https://a.b" };
-      const { options } = regionQuestion(
-        {
-          regions: [
-            { region: "kimi.com", ...hosts },
-            { region: "kimi.ai", ...hosts },
-          ],
-          asksRegion: true,
-        },
-        at("kimi-code", "region"),
-      );
-      expect(
-        options()
-          .map(({ id }) => id)
-          .sort(),
-      ).toEqual(["kimi.ai", "kimi.com"]);
+      const { options } = await askedForLogin({
+        configuration: { regions: regionsInUse(REGIONS, {}, undefined), asksRegion: true },
+        stores: [],
+        markerPath: at("kimi-code", "region"),
+        now: () => 0,
+      });
+      const regions = options.map(({ answer }) => answer.kind === "new" && answer.region);
+      expect(regions.sort()).toEqual(["kimi.ai", "kimi.com"]);
     },
   );
 });

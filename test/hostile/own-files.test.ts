@@ -1,27 +1,24 @@
 /** Whatever text stands in the files that we keep for ourselves, and in those the doctor looks at: shown safely, or not at all. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { readRules } from "../../extensions/concurrency/notes.ts";
-import { fingerprint } from "../../extensions/credentials/fingerprint.ts";
-import { noteRotation, parseNotes, readRotation } from "../../extensions/credentials/rotations.ts";
-import { listedHolder, lookAtFolderLock } from "../../extensions/doctor/lock-holders.ts";
-import { checkFolderLock } from "../../extensions/doctor/locks.ts";
-import { checkNeighbours } from "../../extensions/doctor/neighbours.ts";
+import { checkLock, lookAtFolderLock } from "../../extensions/doctor/locks.ts";
 import { checkQuota } from "../../extensions/doctor/plan.ts";
-import { stateOf } from "../../extensions/status-file/lifecycle.ts";
-import { createPublisher } from "../../extensions/status-file/publish.ts";
-import { contentOf, readQuota } from "../../extensions/status-file/record.ts";
-import { readBefore } from "../../extensions/status-file/restore.ts";
-import { footerText } from "../../extensions/usage/footer-text.ts";
-import { readKeptFigures } from "../../extensions/usage/kept.ts";
-import { layout, withoutColour } from "../../extensions/usage/layout.ts";
-import { quotaWarnings } from "../../extensions/usage/quota-warning.ts";
-import { report } from "../../extensions/usage/report.ts";
-import { SECOND } from "../credentials/support/homes.ts";
+import { checkNeighbours } from "../../extensions/doctor/program.ts";
+import { readRules } from "../../extensions/queue/tickets.ts";
+import { parseFigures } from "../../extensions/quota/figures.ts";
+import { footerText } from "../../extensions/quota/footer.ts";
+import { readKeptFigures } from "../../extensions/quota/kept.ts";
+import { layout, withoutColour } from "../../extensions/quota/layout.ts";
+import { report } from "../../extensions/quota/report.ts";
+import { readBeginning, sessionUse } from "../../extensions/quota/session-use.ts";
+import { quotaWarnings } from "../../extensions/quota/warnings.ts";
+import { openStatusFile } from "../../extensions/worker/publish.ts";
+import { BEGINNING, contentOf, quotaOf } from "../../extensions/worker/record.ts";
 import { healthy } from "../doctor/support.ts";
+import { complaints } from "../worker/schema.ts";
 import { survives } from "./support/cases.ts";
 import { asText, field, hostileText, hostileValue, parsed, SECRET, SHOWN } from "./support/values.ts";
 
@@ -34,6 +31,12 @@ const time = fc.oneof(
   fc.constantFrom(0, -1, NOW, NOW - 3_600_000, NOW + 3_600_000, 8.64e15, 8.64e15 + 1, 2 ** 53 - 1, 5e-324),
   fc.constantFrom(1e308, 0.5, "1800000000000"),
   fc.double({ noNaN: true, noDefaultInfinity: true }),
+);
+const isoTime = fc.oneof(
+  fc
+    .constantFrom(0, NOW - 3_600_000, NOW + 3_600_000, NOW + 7e9, 8.64e15)
+    .map((at) => new Date(at).toISOString()),
+  time,
 );
 const amount = fc.oneof(
   fc.constantFrom(0, 1, 50, 79.99, 100, 101, -1, 1e308, 5e-324),
@@ -48,27 +51,24 @@ const mostly = (right: fc.Arbitrary<unknown>) =>
 const NO_NUMBER = /NaN|Infinity|undefined|Invalid/;
 
 describe("kimi-coder-usage.json", () => {
-  const window = fc.record({
-    kind: field(fc.constantFrom("5h", "week", "month", "month-code", "other")),
-    label: field(fc.oneof(hostileText, fc.constantFrom("5 hours", "日本".repeat(40)))),
-    usedPercent: field(amount),
-    resetsAt: field(time),
-    length: field(time),
+  const detail = fc.record({ limit: field(amount), used: field(amount), resetTime: field(isoTime) });
+  const share = fc.record({ used_ratio: field(amount), reset_time: field(isoTime) });
+  const name = fc.oneof(
+    fc.constantFrom("limit_5h", "limit_7d", "limit_month_total", "limit_month_code", "日本".repeat(40)),
+    hostileText,
+  );
+  const window = fc.record({ duration: field(amount), timeUnit: fc.constantFrom("MINUTE", "TIME_UNIT_DAY") });
+  const limit = fc.record({ window: field(window), detail: field(detail), name: field(hostileText) });
+  const answer = fc.record({
+    user_level_name: field(hostileText),
+    usage: field(detail),
+    limits: field(fc.array(fc.oneof(limit, limit, hostileValue), { maxLength: 14 })),
+    usages: field(fc.dictionary(name, field(share), { maxKeys: 14 })),
+    parallel: field(fc.record({ limit: field(amount) })),
+    boosterWallet: field(fc.record({ balance: field(fc.record({ amount: field(amount) })) })),
   });
-  const wallet = fc.record({
-    leftCents: field(amount),
-    totalCents: field(amount),
-    monthlyUsedCents: field(amount),
-    monthlyLimitCents: field(amount),
-    currency: field(fc.constantFrom("USD", "usd", "U\u001b[")),
-  });
-  const figures = fc.record({
-    plan: field(hostileText),
-    windows: field(fc.array(fc.oneof(window, window, hostileValue), { maxLength: 14 })),
-    parallelLimit: field(amount),
-    wallet: field(wallet),
-  });
-  const kept = fc.record({ fetchedAt: field(time), account: field(hostileText), figures: field(figures) });
+  const asked = fc.record({ at: field(time), answer: field(answer) });
+  const kept = fc.record({ account: field(hostileText), asked: field(asked) });
   const path = at("kimi-coder-usage.json");
 
   survives(
@@ -78,16 +78,14 @@ describe("kimi-coder-usage.json", () => {
       writeFileSync(path, text);
       const found = readKeptFigures(path);
       // Of an account they are only where they say so.
-      expect(
-        readKeptFigures(path, { owner: "kimi-cli", path: "/x", baseUrl: "https://a.b" }),
-      ).toBeUndefined();
+      expect(readKeptFigures(path, "0123456789abcdef")).toBeUndefined();
       const { limit } = readRules([], NOW, found?.figures.parallelLimit);
       expect(limit === undefined || limit >= 1).toBe(true);
-      const quota = readQuota(path);
-      expect(quota === null).toBe(!found);
       if (!found) return false;
+      const quota = quotaOf(found, NOW);
       const notice = { text: "asking Kimi…", tone: "dim" } as const;
-      const lines = layout({ kept: found, notice, now: NOW }, width, withoutColour);
+      const session = sessionUse([], "kimi-coder", undefined, found);
+      const lines = layout({ kept: found, session, notice, now: NOW }, width, withoutColour);
       const warned = quotaWarnings(found, NOW).map(({ text: warning }) => warning);
       const doctor = checkQuota(found, NOW);
       for (const line of [...lines, footerText(found, NOW) ?? "", ...warned, doctor.says, doctor.fix ?? ""]) {
@@ -96,7 +94,7 @@ describe("kimi-coder-usage.json", () => {
         expect(line.length).toBeLessThan(2_000);
       }
       expect(lines.length).toBeLessThan(2_000);
-      const json = report(found, undefined, NOW);
+      const json = report(found, session, undefined, NOW);
       for (const one of [
         json.fetchedAt,
         ...json.windows.flatMap(({ resetsAt, emptyAt }) => [resetsAt, emptyAt]),
@@ -108,45 +106,55 @@ describe("kimi-coder-usage.json", () => {
   );
 });
 
-describe("kimi-coder-renewals.json", () => {
-  const path = at("kimi-coder-renewals.json");
-  const store = "/home/a/.kimi/credentials/kimi-code.json";
-  const note = fc.record({
-    how: mostly(fc.constantFrom("renewed", "logged-in")),
-    at: mostly(fc.oneof(time, fc.constantFrom(NOW, 8.64e15 + 1))),
-    pid: mostly(fc.oneof(fc.nat(), fc.constantFrom(0, -1, 2 ** 53 - 1))),
-    refresh: mostly(fc.constant(fingerprint(SECOND.refreshToken))),
+describe("the notes in a session", () => {
+  const beginning = fc.record({
+    account: mostly(fc.constant("a")),
+    at: mostly(time),
+    windows: mostly(
+      fc.array(
+        fc.record({
+          window: mostly(fc.constantFrom("5h 5 hours", "week week")),
+          usedPercent: mostly(amount),
+          resetsAt: field(time),
+        }),
+        { maxLength: 14 },
+      ),
+    ),
   });
-  const notes = fc.oneof(
-    fc.dictionary(fc.oneof(fc.constantFrom(store, "__proto__", "constructor"), hostileText), note, {
-      maxKeys: 3,
+  const note = fc.record({ beginning: mostly(beginning), tools: field(hostileText) });
+  const usage = fc.record({ input: field(amount), cacheRead: field(amount), cacheWrite: field(amount) });
+  const message = fc.record({
+    role: fc.constant("assistant"),
+    provider: mostly(fc.constant("kimi-coder")),
+    model: field(hostileText),
+    usage: mostly(usage),
+  });
+  const entry = fc.oneof(
+    fc.record({
+      type: fc.constant("custom"),
+      customType: fc.constant("kimi-coder-usage"),
+      data: mostly(note),
     }),
-    fc.record({ [store]: note }),
+    fc.record({ type: fc.constant("message"), message: mostly(message) }),
+    fc.record({ type: fc.constantFrom("thinking_level_change", "compaction", "message") }),
     hostileValue,
   );
+  const usages = { limit_5h: { used_ratio: 0.5 }, limit_7d: { used_ratio: 0.2 } };
+  const figures = parseFigures({ usages });
 
-  survives("holds notes of a time and a process that there can be, or none", asText(notes), (text) => {
-    writeFileSync(path, text);
-    const found = [...parseNotes(parsed(text)).values()];
-    const own = readRotation(path, store, SECOND);
-    for (const one of own ? [...found, own] : found) {
-      expect(one.how).toMatch(/^(?:renewed|logged-in)$/);
-      expect(new Date(one.at).getTime()).toBe(one.at);
-      expect(one.pid > 0 && one.pid <= 2 ** 32).toBe(true);
+  survives("are counted with, or not at all", asText(fc.array(entry, { maxLength: 8 })), (text) => {
+    const entries = parsed(text);
+    if (!figures || !Array.isArray(entries)) return false;
+    const kept = { figures, fetchedAt: NOW };
+    const session = sessionUse(entries, "kimi-coder", readBeginning(entries, "a"), kept);
+    const lines = layout({ kept, session, notice: undefined, now: NOW }, 80, withoutColour);
+    for (const line of lines) {
+      expect(line).toMatch(SHOWN);
+      if (!NO_NUMBER.test(text)) expect(line).not.toMatch(NO_NUMBER);
     }
-    return own !== undefined;
-  });
-
-  test("keeps what it held when a note is written, whatever the names", async () => {
-    const whole = { how: "renewed", at: 1, pid: 2, refresh: "x" };
-    writeFileSync(
-      path,
-      `{"__proto__":${JSON.stringify(whole)},"\\u001b[2J":${JSON.stringify(whole)},"bad":1}`,
-    );
-    await noteRotation(path, store, SECOND, { how: "logged-in", at: 5, pid: 6 });
-    const text = readFileSync(path, "utf8");
-    expect([...parseNotes(JSON.parse(text)).keys()]).toEqual(["__proto__", "\u001b[2J", store]);
-    expect(text).not.toContain(SECOND.refreshToken);
+    const json = report(kept, session, undefined, NOW);
+    expect(parsed(JSON.stringify(json))).toEqual(json);
+    return session.since !== undefined;
   });
 });
 
@@ -155,11 +163,6 @@ describe("the status file that was there before", () => {
   const path = join(folder, "a.json");
   const outside = at("not-ours.txt");
   writeFileSync(outside, "kept");
-  const failure = fc.record({
-    class: field(fc.constantFrom("auth", "network")),
-    message: field(hostileText),
-    nextAction: field(hostileText),
-  });
   const names = fc.oneof(
     fc.constantFrom(`${path}.message-1.txt`, outside, `${path}.message-1/../../not-ours.txt`, path),
     fc.constantFrom(`${path}.message-../../not-ours.txt`, "a.json.message-1.txt", `${folder}/b.json`),
@@ -168,34 +171,22 @@ describe("the status file that was there before", () => {
   const record = fc.record({
     version: mostly(fc.constant(1)),
     pid: mostly(fc.constantFrom(7, 7, 7, 8)),
-    exit: mostly(fc.constantFrom(null, null, null, { at: 1, code: 0 })),
-    sessionId: mostly(hostileText),
-    state: mostly(fc.constantFrom("idle", "completed", "error", "processing", "starting")),
-    turn: mostly(fc.oneof(fc.nat(), amount)),
-    model: field(hostileText),
-    message: field(hostileText),
     messageFile: field(names),
-    error: field(failure),
   });
 
   survives(
-    "is ours, of which only a message beside it is removed, or it is left alone",
+    "is replaced by ours, or left as it is with a warning",
     asText(fc.oneof(record, record, record, hostileValue)),
     (text) => {
       writeFileSync(path, text);
-      const before = readBefore(path, 7);
-      if (before.state === "ours" && before.messageFile !== undefined) {
-        expect(dirname(before.messageFile)).toBe(folder);
-        expect(basename(before.messageFile)).toMatch(/^a\.json\.message-/);
-      }
-      const life = before.state === "ours" ? before.life : undefined;
-      if (life) {
-        expect(stateOf(life)).toMatch(/^(?:idle|completed|error)$/);
-        const content = contentOf(life, 7, null);
-        expect(Number.isSafeInteger(content.turn) && content.turn >= 0).toBe(true);
-        expect(parsed(JSON.stringify(content))).toEqual(content);
-      }
-      return life !== undefined;
+      const before = readFileSync(path, "utf8");
+      const said: string[] = [];
+      const warn = (one: string) => said.push(one);
+      openStatusFile({ path, message: undefined, now: () => NOW, warn })(contentOf(BEGINNING, 7));
+      const after = readFileSync(path, "utf8");
+      expect(said.length > 0 ? after === before : complaints(parsed(after)).length === 0).toBe(true);
+      expect(readFileSync(outside, "utf8")).toBe("kept");
+      return said.length === 0;
     },
   );
 
@@ -203,13 +194,11 @@ describe("the status file that was there before", () => {
     "cannot make us remove %s",
     (messageFile) => {
       const said: string[] = [];
-      const status = { version: 1, pid: 7, exit: null, sessionId: "s", turn: 1, state: "idle", messageFile };
-      writeFileSync(path, JSON.stringify(status));
-      const before = readBefore(path, 7);
-      if (before.state !== "ours" || !before.life) throw new Error("it is ours");
-      const publish = createPublisher({ path, before, now: () => NOW, warn: (one) => said.push(one) });
-      publish(contentOf({ ...before.life, message: "x".repeat(10_000) }, 7, null));
-      publish(contentOf({ ...before.life, message: "short" }, 7, null));
+      writeFileSync(path, JSON.stringify({ version: 1, pid: 7, messageFile }));
+      const warn = (one: string) => said.push(one);
+      const publish = openStatusFile({ path, message: undefined, now: () => NOW, warn });
+      publish(contentOf({ ...BEGINNING, message: "x".repeat(10_000) }, 7));
+      publish(contentOf({ ...BEGINNING, message: "short" }, 7));
       expect(said).toEqual([]);
       expect(readFileSync(outside, "utf8")).toBe("kept");
       expect(readdirSync(folder)).toEqual(["a.json"]);
@@ -229,9 +218,8 @@ describe("settings.json of pi and of a project", () => {
     packages: field(fc.array(entry, { maxLength: 6 })),
     extensions: field(fc.array(entry, { maxLength: 6 })),
   });
-  const seen = (value: unknown, names: readonly string[] = []) => ({
-    settings: [{ shown: "~/.pi/agent/settings.json", folder: "/home/a/.pi/agent", value }],
-    folders: [{ shown: "~/.pi/agent/extensions", names }],
+  const seen = (settings: unknown, names: readonly string[] = []) => ({
+    places: [{ shown: "~/.pi/agent", folder: "/home/a/.pi/agent", settings, names }],
     commands: [],
     root: "/opt/pi-kimi-coder",
   });
@@ -241,7 +229,7 @@ describe("settings.json of pi and of a project", () => {
     fc.tuple(asText(settings), fc.array(hostileText, { maxLength: 3 })),
     ([text, names]) => {
       const check = checkNeighbours(seen(parsed(text), names));
-      const said = `${check.name}: ${check.says} ${check.fix ?? ""}`;
+      const said = `${check.says} ${check.fix ?? ""}`;
       expect(said).toMatch(SHOWN);
       expect(said.length).toBeLessThan(1_000);
       expect(said.replace(/(?:packages|extensions)\[\d\]|~\/\.pi\/agent\/\w+(?:\.json)?/g, "")).toMatch(
@@ -267,7 +255,7 @@ describe("settings.json of pi and of a project", () => {
   );
 
   test("of 20,000 neighbours are one line that can be read", () => {
-    for (const name of ["npm:kimi-x", "npm:pi-kimi-coder", "npm:moonshot"]) {
+    for (const name of ["npm:kimi-x", "npm:pi-kimi-coder"]) {
       const { says, fix = "" } = checkNeighbours(seen({ packages: Array(20_000).fill(name) }));
       expect(`${says} ${fix}`.length).toBeLessThan(1_000);
     }
@@ -283,24 +271,8 @@ describe("what Linux and others say of locks", () => {
     writeFileSync(join(folder, "owner.json"), text);
     const seen = await lookAtFolderLock(folder, Date.now());
     expect(seen.state).toBe("held");
-    const probes = { ...healthy, folder: async () => seen };
-    const check = await checkFolderLock(probes, () => "a lock", { path: folder, stale: 120_000 });
+    const check = await checkLock(async () => seen, healthy, "a lock", 120_000);
     expect(check.says).toMatch(/^held by (?:process \d{1,10}|a process that is alive|this pi, .*)$/);
     return seen.state === "held" && seen.pid !== undefined;
-  });
-
-  const file = { dev: 2_049, ino: 1_234 };
-  const line = fc.oneof(
-    hostileText,
-    fc
-      .tuple(fc.constantFrom("FLOCK", "POSIX", "x"), fc.constantFrom("71", "-1", "x", ""), fc.boolean())
-      .map(([kind, holder, same]) => `1: ${kind}  ADVISORY  WRITE ${holder} 08:01:${same ? 1_234 : 1} 0 EOF`),
-  );
-  survives("/proc/locks names a holder, or none", fc.array(line, { maxLength: 6 }), (lines) => {
-    const holder = listedHolder(lines.join("\n"), file);
-    // Whatever is no number above zero counts as nobody who can be named.
-    expect(holder === undefined || holder === 71 || !(holder > 0)).toBe(true);
-    if (holder === 71) expect(lines).toContainEqual(expect.stringMatching(/FLOCK .* 71 08:01:1234 /));
-    return holder === 71;
   });
 });

@@ -5,33 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { createGuard } from "../../extensions/concurrency/guard.ts";
-import { createLiveness } from "../../extensions/concurrency/liveness.ts";
-import {
-  endedPauses,
-  learnedLimit,
-  outdated,
-  pauseAfter,
-  readRules,
-} from "../../extensions/concurrency/notes.ts";
-import {
-  countHeld,
-  draw,
-  leave,
-  type Operation,
-  runSteps,
-  sweep,
-  ticketName,
-  tryToEnter,
-} from "../../extensions/concurrency/tickets.ts";
-import { sayWaiting } from "../../extensions/concurrency/words.ts";
+import { sayWaiting } from "../../extensions/messages.ts";
+import { createQueue, type Waiting } from "../../extensions/queue/queue.ts";
+import { type Folder, isAlive, learnedLimit, pauseAfter, readRules } from "../../extensions/queue/tickets.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { survives } from "./support/cases.ts";
 import { hostileText, SHOWN } from "./support/values.ts";
 
 const NOW = Date.UTC(2026, 10, 21);
 /** What a file of ours may be called: it stays in its folder, and cannot be mistaken for an option or a hidden file. */
-const OURS = /^(?:(?:choosing|held)-|ticket-\d{1,15}-|pause-\d{1,15}-|learned-\d{1,6}-)[\w.]+$/;
+const OURS = /^(?:ticket|waits|pause|learned)-\d{1,15}-[\w.]+$/;
 
 const id = fc.oneof(
   fc.constantFrom(
@@ -62,8 +45,11 @@ const number = fc.oneof(
 );
 const name = fc.oneof(
   { weight: 1, arbitrary: hostileText },
-  { weight: 2, arbitrary: fc.tuple(fc.constantFrom("choosing", "held"), id).map((all) => all.join("-")) },
-  { weight: 2, arbitrary: fc.tuple(fc.constant("ticket"), number, id).map((all) => all.join("-")) },
+  { weight: 2, arbitrary: fc.tuple(fc.constantFrom("ticket", "waits"), id).map((all) => all.join("-")) },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(fc.constantFrom("ticket", "waits"), number, id).map((all) => all.join("-")),
+  },
   {
     weight: 2,
     arbitrary: fc.tuple(fc.constantFrom("pause", "learned"), number, number).map((all) => all.join("-")),
@@ -74,7 +60,6 @@ const names = fc
   .map((all) => [...new Set(all.filter((one) => one !== "" && !/[/\0]/.test(one)))]);
 
 describe("the folder of the requests", () => {
-  const liveness = createLiveness();
   survives(
     "gives rules, tickets and notes that can be obeyed, whatever is in it",
     fc.tuple(
@@ -83,71 +68,63 @@ describe("the folder of the requests", () => {
       fc.option(fc.oneof(fc.nat(), fc.constantFrom(1e300, -1)), { nil: undefined }),
       fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     ),
-    ([before, known, retryAfter, random]) => {
-      const folder = new Set(before);
-      const touched: string[] = [];
-      const perform = (operation: Operation) => {
-        if (operation.operation === "list") return [...folder];
-        touched.push(operation.name);
-        folder[operation.operation === "create" ? "add" : "delete"](operation.name);
-        return [];
-      };
-      const isGone = (one: string) => liveness.judge(one, NOW - 1_000, NOW) === "gone";
-
-      const { limit, pausedUntil } = readRules(before, NOW, known);
+    async ([before, known, retryAfter, random]) => {
+      const { limit, pause: last, endedPauses, outdated } = readRules(before, NOW, known);
       expect(limit === undefined || limit >= 1).toBe(true);
-      expect(pausedUntil === undefined || (pausedUntil > NOW && pausedUntil <= NOW + 62_000)).toBe(true);
-      for (const one of [...outdated(before, NOW), ...endedPauses(before, NOW)])
-        expect(one).toMatch(/^(?:pause|learned)-/);
+      expect(last === undefined || last.until <= NOW + 62_000).toBe(true);
+      for (const one of [...endedPauses, ...outdated]) expect(one).toMatch(/^(?:pause|learned)-/);
       const refusal = { concurrency: true, retryAfter };
-      const pause = pauseAfter(before, refusal, { now: NOW, sentAt: NOW - 1_000, random });
+      const pause = pauseAfter(last, refusal, { now: NOW, sentAt: NOW - 1_000, random });
       expect(pause ?? "pause-1-1").toMatch(OURS);
       if (pause !== undefined && (retryAfter ?? 0) >= 0)
-        expect(readRules([pause], NOW - 1, undefined).pausedUntil).toBeGreaterThan(NOW - 1);
+        expect(readRules([pause], NOW - 1, undefined).pause?.until).toBeGreaterThan(NOW - 1);
+      expect(learnedLimit(before.length, NOW)).toMatch(OURS);
+      for (const one of before) isAlive(one.slice(one.lastIndexOf("-") + 1), NOW, NOW);
 
-      runSteps(
-        sweep((one) => isGone(one)),
-        perform,
-      );
-      // Were all of them dead, nothing would be removed but what is named as ours is.
-      const swept: string[] = [];
-      runSteps(
-        sweep(() => true),
-        (operation) => {
-          if (operation.operation === "list") return before;
-          swept.push(operation.name);
-          return [];
+      const inFolder = new Set(before);
+      const touched: string[] = [];
+      const folder: Folder = {
+        list: () => [...inFolder],
+        create: (one) => {
+          touched.push(one);
+          inFolder.add(one);
         },
-      );
-      for (const one of swept) expect(one).toMatch(OURS);
-      const own = liveness.newId();
-      const ticket = runSteps(draw(own), perform);
-      expect(ticketName(ticket)).toMatch(OURS);
-      const look = runSteps(
-        tryToEnter(ticket, (all) => readRules(all, NOW, known), isGone),
-        perform,
-      );
-      if (look.state === "waiting") {
-        expect(Number.isFinite(look.position) && look.position >= 1).toBe(true);
-        expect(sayWaiting({ for: "place", position: look.position }, NOW)).toMatch(SHOWN);
-      }
-      // Everybody who comes after it sees it, in whatever company.
-      const other = runSteps(draw(liveness.newId()), perform);
-      const alone = { limit: 1, pausedUntil: undefined };
-      const onlyOwn = (one: string) => one !== own;
-      const behind = runSteps(
-        tryToEnter(other, () => alone, onlyOwn),
-        perform,
-      );
-      const isBehind = other.number > ticket.number || other.id > ticket.id || look.state === "entered";
-      expect(behind.state).toBe(isBehind ? "waiting" : "entered");
-
-      expect(learnedLimit(runSteps(countHeld(ticket, isGone), perform), NOW)).toMatch(OURS);
-      runSteps(leave(ticket), perform);
-      runSteps(leave(other), perform);
+        remove: (one) => {
+          touched.push(one);
+          inFolder.delete(one);
+        },
+        touch: () => {},
+        touchedAt: () => NOW - 1_000,
+      };
+      const told: (Waiting | undefined)[] = [];
+      /** Waits once, then gives up; whether it could enter. */
+      const tryToEnter = async (allowed: number | undefined) => {
+        const stop = new AbortController();
+        const queue = createQueue({
+          path: "/",
+          limit: () => allowed,
+          clock: { now: () => NOW, sleep: async () => stop.abort() },
+          every: () => () => {},
+          random: () => random,
+          waiting: (what) => told.push(what),
+          openFolder: () => folder,
+        });
+        const place = queue.place("account");
+        await place.enter(stop.signal);
+        return { place, entered: !stop.signal.aborted };
+      };
+      const first = await tryToEnter(known);
+      if (last && last.until > NOW) expect(first.entered).toBe(false);
+      // Whoever comes later sees it, in whatever company.
+      const second = await tryToEnter(1);
+      expect(second.entered).toBe(false);
+      first.place.refused(refusal);
+      first.place.served();
+      for (const { place } of [first, second]) place.release();
+      for (const what of told) if (what) expect(sayWaiting(what, NOW)).toMatch(SHOWN);
       for (const one of touched) expect(one).toMatch(OURS);
-      // Nobody's file is gone but those of the dead.
-      for (const one of before) expect(folder.has(one) || OURS.test(one)).toBe(true);
+      const left = [...inFolder].filter((one) => !before.includes(one));
+      expect(left.filter((one) => !/^(?:pause|learned)-/.test(one))).toEqual([]);
       return before.length > 0;
     },
   );
@@ -159,10 +136,11 @@ describe("the folder of the requests", () => {
     "links to an endless device": (path) => symlinkSync("/dev/zero", path),
   };
   const NAMES = [
-    "held-a",
-    "ticket-1-b",
-    "choosing-c",
-    "held-x.1.0.y",
+    "ticket-1-a",
+    "ticket-2-b",
+    "waits-2-b",
+    "waits-3-c",
+    "ticket-4-x.1.0.y",
     `pause-${Date.UTC(2020, 0)}-1`,
     "learned-3-1",
     "\u001b[2J",
@@ -177,9 +155,9 @@ describe("the folder of the requests", () => {
     mkdirSync(folder);
     const clock = createFakeClock(Date.now());
     clock.autoAdvance();
-    const timer = { every: () => () => {} };
-    const guard = createGuard({ path, clock, timer, random: () => 0, waiting: () => {} });
-    return { folder, clock, place: guard("account", () => 2) };
+    const quiet = { every: () => () => {}, random: () => 0, waiting: () => {} };
+    const queue = createQueue({ path, limit: () => 2, clock, ...quiet });
+    return { folder, clock, place: queue.place("account") };
   }
 
   test.each(Object.entries(STRANGE))("may hold %s instead of files", async (_, make) => {
@@ -194,7 +172,7 @@ describe("the folder of the requests", () => {
     place.served();
     place.release();
     const left = readdirSync(folder);
-    expect(left.filter((one) => /^(?:held|ticket|choosing)-/.test(one) && !NAMES.includes(one))).toEqual([]);
+    expect(left.filter((one) => /^(?:ticket|waits)-/.test(one) && !NAMES.includes(one))).toEqual([]);
     for (const one of ["\u001b[2J", "-rf", "..\\x"]) expect(left).toContain(one);
   });
 

@@ -1,21 +1,21 @@
 /** Whatever the service, or something in its place, answers: values that are safe to send, to show and to keep, or none. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { cachedTokensFilter } from "../../extensions/chat/cached-tokens.ts";
-import { chatFetch } from "../../extensions/chat/chat-fetch.ts";
-import { classifyError, explainError } from "../../extensions/errors/explain.ts";
-import { piModels, wireModel } from "../../extensions/models/pi-models.ts";
-import { parseServerList, toServerList } from "../../extensions/models/server-list.ts";
+import { classifyError } from "../../extensions/chat/errors/classify.ts";
+import { judgeError } from "../../extensions/chat/errors/explain.ts";
+import { eventFilter } from "../../extensions/chat/event-stream.ts";
+import { chatFetch } from "../../extensions/chat/fetch.ts";
+import { postForm } from "../../extensions/lib/http.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
+import { oneLine, withoutTokens } from "../../extensions/lib/safe-text.ts";
+import { parseServerList, piModels, toServerList, wireModel } from "../../extensions/models/list.ts";
 import {
   awaitDecision,
   type PollOutcome,
   parseDeviceAuthorization,
   readPollAnswer,
 } from "../../extensions/oauth/device-authorization.ts";
-import { postForm } from "../../extensions/oauth/http.ts";
-import { isJsonObject } from "../../extensions/oauth/json-object.ts";
 import { readRefreshAnswer } from "../../extensions/oauth/token-endpoint.ts";
-import { oneLine, withoutTokens } from "../../extensions/server-text.ts";
 import { anyUri, expectToken } from "../oauth/arbitraries.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { survives } from "./support/cases.ts";
@@ -77,12 +77,8 @@ async function answered(text: string, code: number, headers: Record<string, stri
   });
   const answer = async () =>
     new Response(code === 204 || code === 205 || code === 304 ? null : body, { status: code, headers });
-  return postForm(
-    { host: "https://auth.kimi.com", clientId: "x", identity: async () => ({}), fetch: answer },
-    "/x",
-    {},
-    5_000,
-  );
+  const url = "https://auth.kimi.com/x";
+  return postForm({ url, fetch: answer, headers: {}, form: {}, timeout: 5_000, signal: undefined });
 }
 
 const retryAfter = fc.oneof(
@@ -98,7 +94,7 @@ describe("the token endpoint", () => {
     fc.tuple(asText(tokenBody), status, retryAfter, fc.nat()),
     async ([text, code, headers, cut]) => {
       const answer = await answered(text, code, headers, cut);
-      const outcome = readRefreshAnswer(answer, NOW);
+      const outcome = readRefreshAnswer(answer, "refresh-1", NOW);
       if (outcome.state === "refreshed") expectToken(outcome.token, NOW);
       // Nothing but the service's own word may end a login, nothing of the body gets out of the parser otherwise.
       const error = answer.state === "answered" ? answer.body.error : undefined;
@@ -226,7 +222,7 @@ describe("the list of models", () => {
       expect(Array.from(name).length).toBeLessThanOrEqual(60);
       expect(wireModel(models, id).id).toBe(id);
     }
-    for (const { id, name, contextWindow, maxTokens } of piModels(models)) {
+    for (const { id, name, contextWindow, maxTokens } of piModels(models, "1.6.0")) {
       expect(`${id} ${name}`).toMatch(SHOWN);
       expect(
         contextWindow > 0 && contextWindow <= 100_000_000 && maxTokens > 0 && maxTokens <= contextWindow,
@@ -275,12 +271,12 @@ describe("error texts", () => {
     "become one line of bounded length without escapes or tokens",
     fc.tuple(start, words, seen),
     ([before, said, more]) => {
-      const sentence = explainError(before + said, new Date(NOW), more);
+      const { kind, sentence } = judgeError(before + said, new Date(NOW), more);
       expect(sentence).toMatch(/^Kimi Coder: /);
       expect(sentence).toMatch(SHOWN);
       expect(sentence.length).toBeLessThan(1_000);
       expect(sentence).not.toContain(SECRET);
-      expect(classifyError(before + said, more)).toMatch(/^[a-zA-Z]+$/);
+      expect(classifyError(before + said, more)).toBe(kind);
     },
   );
 
@@ -313,7 +309,7 @@ describe("error texts", () => {
   ])("take no time that grows with the square of their length: %j", (piece) => {
     for (const before of ["", "400 ", "403: ", "502 <html>", '400: {"error":{"message":"']) {
       const text = before + piece.repeat(1_000_000 / piece.length);
-      expect(quickest(() => explainError(text, new Date(NOW)))).toBeLessThan(SOON);
+      expect(quickest(() => judgeError(text, new Date(NOW), {}))).toBeLessThan(SOON);
     }
   });
 });
@@ -393,7 +389,7 @@ describe("the stream of a chat", () => {
       },
     });
     const headers = { "content-type": "text/event-stream" };
-    const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }));
+    const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }), nothing);
     const answer = await ask("https://api.kimi.com/x/chat/completions");
     await expect(answer.text()).rejects.toThrow("an event of more than 8 MB");
     expect(hungUp).toBe(true);
@@ -401,7 +397,8 @@ describe("the stream of a chat", () => {
   });
 
   test("may be long when its events are not, wherever it is cut", async () => {
-    const events = `data: ${"x".repeat(1_000)}\n\n`.repeat(20_000);
+    const ending = 'data: {"choices":[{"finish_reason":"stop"}]}\n\n';
+    const events = `${`data: ${"x".repeat(1_000)}\n\n`.repeat(20_000)}${ending}`;
     const bytes = Buffer.from(events);
     const headers = { "content-type": "text/event-stream" };
     for (const size of [1_007, 1_008, 65_536]) {
@@ -413,7 +410,7 @@ describe("the stream of a chat", () => {
           at += size;
         },
       });
-      const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }));
+      const ask = chatFetch("https://api.kimi.com/x", async () => new Response(body, { headers }), nothing);
       expect(await (await ask("https://api.kimi.com/x/y")).text()).toBe(events);
     }
   });
@@ -424,9 +421,17 @@ describe("the stream of a chat", () => {
   });
 });
 
+function nothing() {
+  return { tools: new Set<string>(), calls: 0 };
+}
+
+/** What comes out for a stream that arrives in these pieces and then ends in order, without that end. */
 function filter(pieces: readonly Uint8Array[]): Buffer {
-  const { push, end } = cachedTokensFilter();
-  return Buffer.concat([...pieces.map(push), end()].filter((bytes) => bytes !== undefined));
+  const { push, end } = eventFilter(nothing);
+  const ending = Buffer.from('\ndata: {"choices":[{"finish_reason":"stop"}]}\n');
+  const out = Buffer.concat([...pieces, ending].flatMap((piece) => push(piece) ?? []));
+  expect(end()).toBeUndefined();
+  return out.subarray(0, -ending.length);
 }
 
 function withoutDetails(chunk: unknown): string {
@@ -444,7 +449,7 @@ test("100,000 levels in any answer are an answer like any other", async () => {
     `{"access_token":${DEEP},"error":${DEEP},"device_code":${DEEP},"data":${DEEP}}`,
   ]) {
     const answer = await answered(text.slice(0, 65_000), 400, {}, 1_000);
-    expect(readRefreshAnswer(answer, NOW)).toEqual({
+    expect(readRefreshAnswer(answer, "refresh-1", NOW)).toEqual({
       state: "failed",
       cause: { kind: "status", status: 400 },
       committed: "no",
@@ -457,5 +462,7 @@ test("100,000 levels in any answer are an answer like any other", async () => {
     `{"data":[{"id":"k3","think_efforts":${DEEP},"display_name":${DEEP},"context_length":${DEEP}}]}`,
   );
   expect(parseServerList(list)).toMatchObject([{ id: "k3", name: "k3", efforts: [] }]);
-  expect(explainError(`400: {"error":{"message":"x","details":${DEEP}}}`, new Date(NOW))).toMatch(SHOWN);
+  expect(judgeError(`400: {"error":{"message":"x","details":${DEEP}}}`, new Date(NOW), {}).sentence).toMatch(
+    SHOWN,
+  );
 });

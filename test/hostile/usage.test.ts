@@ -1,7 +1,7 @@
-/** Whatever `GET /usages` and `GET /me` answer: figures that can be shown and counted with, or none. */
+/** Whatever `GET /usages` and `GET /me` answer, or is kept of it: figures that can be shown and counted with, or none. */
 import fc from "fast-check";
 import { describe, expect } from "vitest";
-import { bindingWindow, parseMe, parseUsages, usedPercentAt } from "../../extensions/usage/figures.ts";
+import { bindingWindow, parseFigures, usedPercentAt } from "../../extensions/quota/figures.ts";
 import { survives } from "./support/cases.ts";
 import { asText, field, hostileText, hostileValue, parsed, SHOWN } from "./support/values.ts";
 
@@ -22,6 +22,7 @@ const detail = fc.record({
   resetTime: field(time),
 });
 const ratio = fc.record({ used_ratio: field(amount), reset_time: field(time) });
+const cents = fc.record({ currency: field(hostileText), priceInCents: field(amount) });
 const window = fc.record({
   window: field(
     fc.record({
@@ -32,6 +33,7 @@ const window = fc.record({
   detail: field(detail),
 });
 const body = fc.record({
+  user_level_name: field(hostileText),
   user: field(fc.record({ membership: field(fc.record({ level: field(hostileText) })) })),
   usage: field(detail),
   limits: field(fc.array(field(window), { maxLength: 4 })),
@@ -42,7 +44,7 @@ const body = fc.record({
   boosterWallet: field(
     fc.record({
       balance: field(fc.record({ amount: field(amount), amountLeft: field(amount) })),
-      monthlyUsed: field(fc.record({ currency: field(hostileText), priceInCents: field(amount) })),
+      monthlyUsed: field(cents),
     }),
   ),
 });
@@ -52,7 +54,7 @@ describe("the figures of the plan", () => {
     "can be shown and counted with, or there are none",
     asText(fc.oneof(body, body, hostileValue)),
     (text) => {
-      const figures = parseUsages(parsed(text));
+      const figures = parseFigures(parsed(text));
       if (!figures) return false;
       expect(figures.plan ?? "").toMatch(SHOWN);
       expect(figures.wallet?.currency ?? "").toMatch(SHOWN);
@@ -60,23 +62,19 @@ describe("the figures of the plan", () => {
         expect(one.label).toMatch(SHOWN);
         const used = usedPercentAt(one, NOW, NOW);
         expect(used >= 0 && used <= 100 && one.usedPercent >= 0 && one.usedPercent <= 100).toBe(true);
+        expect(one.length ?? 1).toBeGreaterThan(0);
         expect(one.resetsAt === undefined || Number.isFinite(new Date(one.resetsAt).getTime())).toBe(true);
       }
       for (const cents of Object.values(figures.wallet ?? {})) {
-        if (typeof cents === "number") expect(Number.isFinite(cents)).toBe(true);
+        if (typeof cents === "number") expect(Number.isFinite(cents) && cents >= 0).toBe(true);
       }
-      bindingWindow(figures, NOW, NOW);
+      expect(figures.windows.length).toBeLessThanOrEqual(12);
+      expect(figures.parallelLimit ?? 1).toBeGreaterThan(0);
+      const limits = figures.windows.filter(
+        ({ kind, usedPercent }) => kind !== "month-code" && usedPercent > 0,
+      );
+      expect(limits.length === 0 ? [undefined] : limits).toContain(bindingWindow(figures, NOW, NOW));
       return true;
-    },
-  );
-
-  survives(
-    "name a plan that is one line, or none",
-    asText(fc.record({ user_level_name: field(hostileText), nickname: hostileValue })),
-    (text) => {
-      const { plan } = parseMe(parsed(text));
-      expect(plan ?? "").toMatch(SHOWN);
-      return plan !== undefined;
     },
   );
 });

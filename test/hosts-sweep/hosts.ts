@@ -1,8 +1,8 @@
 /** The versions of pi that the sweep runs, installed from the npm registry into a cache folder of their own. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
-import { newerNode, type PiHost, root } from "../support/hosts.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
+import { newerNode, type PiHost, readObject, root } from "../support/hosts.ts";
 import { run } from "../support/processes.ts";
 
 /** Swept unless others are named: the last that does not work, the oldest that does, and every line of README.md. */
@@ -19,6 +19,7 @@ export const usualVersions: readonly string[] = [
   "0.84.4",
   "0.87.1",
   "1.5.2",
+  "1.6.0",
 ];
 
 export type Installation =
@@ -93,8 +94,9 @@ function hostIn(folder: string, version: string): PiHost {
   return {
     name: version,
     version,
-    node: /\b2[2-9]\./.test(needed) ? newerNode : process.execPath,
-    cli: join(folder, cli),
+    program: /\b2[2-9]\./.test(needed) ? newerNode : process.execPath,
+    script: [join(folder, cli)],
+    folder,
     settled: tellsEnd ? "agent_settled" : "agent_end",
   };
 }
@@ -103,10 +105,4 @@ function hostIn(folder: string, version: string): PiHost {
 function packageOf(version: string): string {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   return major === 0 && minor < 74 ? "@mariozechner/pi-coding-agent" : "@earendil-works/pi-coding-agent";
-}
-
-function readObject(file: string): JsonObject {
-  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
-  if (!isJsonObject(value)) throw new Error(`${file} is no object`);
-  return value;
 }

@@ -1,40 +1,40 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { keepList, readKeptList } from "../../extensions/models/cache.ts";
-import { createCatalogue } from "../../extensions/models/catalogue.ts";
-import type { ModelsAnswer } from "../../extensions/models/fetch.ts";
-import { parseServerList } from "../../extensions/models/server-list.ts";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import type { Account } from "../../extensions/caller.ts";
+import { createCatalogue, fetchModels, type ModelsAnswer } from "../../extensions/models/catalogue.ts";
+import { keepList, parseServerList, readKeptList } from "../../extensions/models/list.ts";
+import { temporaryDirectory } from "../credentials/support/homes.ts";
+import { modelsOfSeptember2026, startKimiService } from "../support/kimi-service/index.ts";
 
 const DAY = 86_400_000;
-const account = { owner: "kimi-cli", path: "/kimi-code.json" };
-const other = { owner: "kimi-code", path: "/other.json" };
 const baseUrl = "https://api.kimi.com/coding/v1";
+const account: Account = { owner: "kimi-cli", path: "/a.json", baseUrl, region: "kimi.com", id: "a" };
+const other: Account = { owner: "kimi-code", path: "/b.json", baseUrl, region: "kimi.com", id: "b" };
 const list = (...ids: readonly string[]) => parseServerList({ data: ids.map((id) => ({ id })) });
 const listed = (...ids: readonly string[]): ModelsAnswer => ({ state: "listed", models: list(...ids) });
 
-let folder: string;
 let path: string;
 let now: number;
 let asked: string[];
+/** What pi was offered, in order. */
+let offered: (readonly string[])[];
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "catalogue-"));
-  path = join(folder, "kimi-coder-models.json");
+  path = join(temporaryDirectory(), "kimi-coder-models.json");
   now = 100 * DAY;
   asked = [];
+  offered = [];
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A process that asks a server which answers in order; the last answer stands. */
 function start(...answers: readonly (ModelsAnswer | Promise<ModelsAnswer>)[]) {
   let next = 0;
   return createCatalogue({
     path,
-    baseUrl: () => baseUrl,
     registered: readKeptList(path, baseUrl, account)?.models ?? [],
-    ask: async (_baseUrl, accessToken) => {
-      asked.push(accessToken);
+    offer: (models) => offered.push(models.map(({ id }) => id)),
+    ask: async (_baseUrl, bearer) => {
+      asked.push(bearer);
       const answer = answers[Math.min(next++, answers.length - 1)];
       return answer ?? { state: "unusable" };
     },
@@ -53,14 +53,40 @@ describe("the catalogue", () => {
     expect(asked).toEqual([]);
   });
 
-  test("asks once where no list is kept, and the next process has it", async () => {
+  test("asks once where no list is kept, offers it at once, and the next process has it", async () => {
     const first = start(listed("k3"));
     first.keepUp("t1", account);
     first.keepUp("t1", account);
-    await first.settle(1);
+    await vi.waitFor(() => expect(offered).toEqual([["k3"]]));
     expect(asked).toEqual(["t1"]);
-    expect(ids(first.registered())).toEqual([]);
+    expect(ids(first.registered())).toEqual(["k3"]);
     expect(ids(start().registered())).toEqual(["k3"]);
+  });
+
+  test("offers what another process has asked for meanwhile, and does not ask itself", async () => {
+    const catalogue = start();
+    await keepList(path, account, { models: list("k3"), fetchedAt: now });
+    catalogue.keepUp("t1", account);
+    catalogue.keepUp("t1", account);
+    expect(offered).toEqual([["k3"]]);
+    expect(ids(catalogue.registered())).toEqual(["k3"]);
+    expect(asked).toEqual([]);
+  });
+
+  test("does not offer what pi has", async () => {
+    await keepList(path, account, { models: list("k3"), fetchedAt: now - DAY });
+    const catalogue = start(listed("k3"), listed("new"));
+    catalogue.keepUp("t1", account);
+    await vi.waitFor(() => expect(readKeptList(path, baseUrl, account)?.fetchedAt).toBe(now));
+    await catalogue.afterLogin("t2", account);
+    expect([asked, offered]).toEqual([["t1", "t2"], [["new"]]]);
+  });
+
+  test("keeps what comes while the process ends, and does not offer it", async () => {
+    const catalogue = start(listed("k3"));
+    catalogue.keepUp("t1", account);
+    await catalogue.settle(1);
+    expect([keptIds(), offered]).toEqual([["k3"], []]);
   });
 
   test.each([
@@ -68,18 +94,18 @@ describe("the catalogue", () => {
     ["a day old", DAY, 1],
     ["of the future, the clock having been set back", -1, 1],
   ])("asks for a list that is %s as often as it should", async (_, age, times) => {
-    await keepList(path, baseUrl, account, { models: list("old"), fetchedAt: now - age });
+    await keepList(path, account, { models: list("old"), fetchedAt: now - age });
     const catalogue = start(listed("new"));
     expect(ids(catalogue.registered())).toEqual(["old"]);
     catalogue.keepUp("t1", account);
     await catalogue.settle(1);
     expect(asked).toHaveLength(times);
     expect(keptIds()).toEqual([times ? "new" : "old"]);
-    expect(ids(catalogue.registered())).toEqual(["old"]);
+    expect(ids(catalogue.registered())).toEqual(keptIds());
   });
 
   test("asks for another account's list, and does not show the first one's", async () => {
-    await keepList(path, baseUrl, other, { models: list("theirs"), fetchedAt: now });
+    await keepList(path, other, { models: list("theirs"), fetchedAt: now });
     const catalogue = start(listed("mine"));
     expect(catalogue.registered()).toEqual([]);
     catalogue.keepUp("t1", account);
@@ -88,7 +114,7 @@ describe("the catalogue", () => {
   });
 
   test("keeps the last good list when asking fails, and asks again only with another access token", async () => {
-    await keepList(path, baseUrl, account, { models: list("old"), fetchedAt: now - DAY });
+    await keepList(path, account, { models: list("old"), fetchedAt: now - DAY });
     const catalogue = start({ state: "lost", code: "ENOTFOUND" }, listed("new"));
     catalogue.keepUp("t1", account);
     await new Promise(setImmediate);
@@ -101,21 +127,19 @@ describe("the catalogue", () => {
     expect(keptIds()).toEqual(["new"]);
   });
 
-  test("asks after a login however new the list is, and registers what came", async () => {
-    await keepList(path, baseUrl, account, { models: list("old"), fetchedAt: now });
+  test("asks after a login however new the list is, and offers what came", async () => {
+    await keepList(path, account, { models: list("old"), fetchedAt: now });
     const catalogue = start(listed("new"));
-    let registered: unknown;
-    await catalogue.afterLogin("t1", account, () => {
-      registered = ids(catalogue.registered());
-    });
-    expect(registered).toEqual(["new"]);
+    await catalogue.afterLogin("t1", account);
+    expect(offered).toEqual([["new"]]);
     expect(keptIds()).toEqual(["new"]);
   });
 
-  test("leaves the registered models alone when asking after a login fails", async () => {
-    await keepList(path, baseUrl, account, { models: list("old"), fetchedAt: now });
+  test("leaves the models alone when asking after a login fails", async () => {
+    await keepList(path, account, { models: list("old"), fetchedAt: now });
     const catalogue = start({ state: "refused", status: 402 });
-    await catalogue.afterLogin("t1", account, () => expect.unreachable());
+    await catalogue.afterLogin("t1", account);
+    expect(offered).toEqual([]);
     expect(ids(catalogue.registered())).toEqual(["old"]);
   });
 
@@ -126,7 +150,7 @@ describe("the catalogue", () => {
     });
     const catalogue = start(late, listed("new"));
     catalogue.keepUp("t1", account);
-    const login = catalogue.afterLogin("t2", account, () => {});
+    const login = catalogue.afterLogin("t2", account);
     await new Promise(setImmediate);
     expect(asked).toEqual(["t1"]);
     answer(listed("old"));
@@ -139,8 +163,8 @@ describe("the catalogue", () => {
     let given = false;
     const catalogue = createCatalogue({
       path,
-      baseUrl: () => baseUrl,
       registered: [],
+      offer: () => expect.unreachable(),
       ask: (_baseUrl, _token, signal) =>
         new Promise((resolve) => {
           signal.addEventListener("abort", () => {
@@ -156,4 +180,18 @@ describe("the catalogue", () => {
     catalogue.keepUp("t2", account);
     expect(existsSync(path)).toBe(false);
   });
+});
+
+test("GET /models lists the account's models, and an empty or a huge list is unusable", async () => {
+  const service = await startKimiService({ models: modelsOfSeptember2026 });
+  onTestFinished(() => service.close());
+  const { access_token } = service.issueLogin();
+  const ask = (token = access_token) =>
+    fetchModels({ baseUrl: service.baseUrl, fetch, timeout: 5_000 }, token, new AbortController().signal);
+  expect(await ask()).toEqual({ state: "listed", models: parseServerList({ data: modelsOfSeptember2026 }) });
+  expect(await ask("wrong")).toEqual({ state: "refused", status: 401 });
+  for (const more of [{ data: [] }, { data: modelsOfSeptember2026, x: "x".repeat(1_100_000) }]) {
+    service.fault({ path: "models", do: { status: 200, body: more } });
+    expect(await ask()).toEqual({ state: "unusable" });
+  }
 });

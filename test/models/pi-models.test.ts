@@ -1,11 +1,11 @@
 import { clampThinkingLevel, getSupportedThinkingLevels } from "@mariozechner/pi-ai";
 import type { ProviderModelConfig } from "@mariozechner/pi-coding-agent";
 import { beforeAll, describe, expect, test } from "vitest";
-import { piModels, wireModel } from "../../extensions/models/pi-models.ts";
-import { parseServerList } from "../../extensions/models/server-list.ts";
-import { thinkingFor } from "../../extensions/request/thinking.ts";
+import { thinkingFor } from "../../extensions/chat/payload/shape.ts";
+import { piModels as modelsFor, parseServerList, wireModel } from "../../extensions/models/list.ts";
 import { modelsOfSeptember2026 } from "../support/kimi-service/defaults.ts";
 
+const piModels = (list: Parameters<typeof modelsFor>[0], version = "1.6.0") => modelsFor(list, version);
 const september = parseServerList({ data: modelsOfSeptember2026 });
 const listing = (...data: readonly object[]) => parseServerList({ data });
 const brief = (models: readonly ProviderModelConfig[]) =>
@@ -25,30 +25,13 @@ interface HostLevels {
 const hosts: Record<string, HostLevels> = {};
 
 beforeAll(async () => {
-  const full = ({
-    id,
-    name,
-    reasoning,
-    thinkingLevelMap,
-    input,
-    cost,
-    contextWindow,
-    maxTokens,
-  }: ProviderModelConfig) => {
-    const model = {
-      id,
-      name,
-      reasoning,
-      input,
-      cost,
-      contextWindow,
-      maxTokens,
-      api: "x",
-      provider: "p",
-      baseUrl: "",
-    };
-    return thinkingLevelMap === undefined ? model : { ...model, thinkingLevelMap };
-  };
+  const full = ({ thinkingLevelMap, compat: _, ...model }: ProviderModelConfig) => ({
+    ...model,
+    ...(thinkingLevelMap && { thinkingLevelMap }),
+    api: "x",
+    provider: "p",
+    baseUrl: "",
+  });
   hosts["0.73.1"] = {
     offered: (model) => getSupportedThinkingLevels(full(model)),
     clamped: (model, level) => Reflect.apply(clampThinkingLevel, undefined, [full(model), level]),
@@ -56,7 +39,7 @@ beforeAll(async () => {
   const newer = await import(
     new URL("../hosts/node_modules/@earendil-works/pi-ai/dist/models.js", import.meta.url).href
   );
-  hosts["0.87.1"] = {
+  hosts["1.6.0"] = {
     offered: (model) => newer.getSupportedThinkingLevels(full(model)),
     clamped: (model, level) => newer.clampThinkingLevel(full(model), level),
   };
@@ -112,6 +95,15 @@ describe("the models for pi", () => {
     expect(brief(models)[0]).toEqual(["k3-mini", 8_192, 8_192, false, "text"]);
   });
 
+  test("take further tools in mid-session where the server says so, and as what they are sent as", () => {
+    const flags = { supportsMidConvoSystemMessages: true, supportsMidConvoToolAdditions: true };
+    const models = piModels(listing({ id: "k3", supports_dynamic_tools: true }, { id: "old" }));
+    expect(find(models, "k3").compat).toMatchObject(flags);
+    expect(find(models, "kimi-k2.6").compat).toMatchObject(flags);
+    for (const model of [find(models, "old"), ...piModels([])])
+      expect(Object.keys(model.compat ?? {})).not.toContain("supportsMidConvoToolAdditions");
+  });
+
   test.each([
     ["k3", 131_072],
     ["kimi-k3", 131_072],
@@ -130,41 +122,49 @@ const efforts = (...valid_efforts: readonly string[]) => ({
 const both = { supports_thinking_type: "both" };
 const only = { supports_thinking_type: "only" };
 
-describe.each(["0.73.1", "0.87.1"])("the levels on pi %s", (name) => {
-  const max = name === "0.87.1" ? ["max"] : [];
-
+describe.each([
+  ["0.73.1", "xhigh"],
+  ["1.6.0", "max"],
+])("the levels on pi %s", (name, largest) => {
   test.each([
     ["not known", undefined, ["off", "minimal", "low", "medium", "high"]],
     ["on and off", { ...both }, ["off", "high"]],
     ["always on", { ...only }, ["high"]],
     ["none", { supports_thinking_type: "no" }, ["off"]],
-    [
-      "three efforts",
-      { ...both, ...efforts("low", "high", "max") },
-      ["off", "minimal", "low", "medium", "high", "xhigh", ...max],
-    ],
-    [
-      "three efforts, always on",
-      { ...only, ...efforts("low", "high", "max") },
-      ["minimal", "low", "medium", "high", "xhigh", ...max],
-    ],
-    ["low and high", { ...both, ...efforts("low", "high") }, ["off", "minimal", "low", "medium", "high"]],
-    ["max alone", { ...only, ...efforts("max") }, ["xhigh", ...max]],
-  ])("of a model with thinking %s are those it has", (_, entry, levels) => {
+    ["three efforts", { ...both, ...efforts("low", "high", "max") }, ["off", "low", "high", largest]],
+    ["three efforts, always on", { ...only, ...efforts("low", "high", "max") }, ["low", "high", largest]],
+    ["low and high", { ...both, ...efforts("low", "high") }, ["off", "low", "high"]],
+    ["low and max", { ...both, ...efforts("low", "max") }, ["off", "low", largest]],
+    ["max alone", { ...only, ...efforts("max") }, [largest]],
+  ])("of a model with thinking %s are those that differ", (_, entry, levels) => {
     const list = entry === undefined ? [] : listing({ id: "kimi-for-coding", ...entry });
-    expect(host(name).offered(find(piModels(list), "kimi-for-coding"))).toEqual(levels);
+    expect(host(name).offered(find(piModels(list, name), "kimi-for-coding"))).toEqual(levels);
   });
 
   test("pi's default is on where there is only on and off, and off is on where it cannot be switched off", () => {
-    const models = piModels(listing({ id: "toggle", ...both }, { id: "always", ...only }));
+    const models = piModels(listing({ id: "toggle", ...both }, { id: "always", ...only }), name);
     expect(host(name).clamped(find(models, "toggle"), "medium")).toBe("high");
     expect(host(name).clamped(find(models, "toggle"), "xhigh")).toBe("high");
     expect(host(name).clamped(find(models, "always"), "off")).toBe("high");
   });
 
+  test.each([
+    ["minimal", "low"],
+    ["low", "low"],
+    ["medium", "high"],
+    ["high", "high"],
+    ["xhigh", largest],
+    ["off", "low"],
+  ])("%s becomes %s, to which the service takes it, of a model that always thinks", (level, offered) => {
+    const list = listing({ id: "k3", ...only, ...efforts("low", "high", "max") });
+    expect(host(name).clamped(find(piModels(list, name), "k3"), level)).toBe(offered);
+    if (level === "off") return;
+    expect(thinkingFor(wireModel(list, "k3"), level)).toEqual(thinkingFor(wireModel(list, "k3"), offered));
+  });
+
   test("are sent as the effort that the map names", () => {
     const list = listing({ id: "k3", ...only, ...efforts("low", "high", "max") });
-    const model = find(piModels(list), "k3");
+    const model = find(piModels(list, name), "k3");
     for (const level of host(name).offered(model)) {
       const thinking = thinkingFor(wireModel(list, "k3"), String(level));
       const mapped = Object.entries(model.thinkingLevelMap ?? {}).find(([key]) => key === level)?.[1];

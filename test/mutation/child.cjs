@@ -9,13 +9,21 @@ const ORPHAN_ENDS = `setInterval(() => process.ppid === ${process.ppid} || proce
 
 if (isMainThread) {
   new Worker(ORPHAN_ENDS, { eval: true }).unref();
-  const { emit } = process;
-  process.emit = (name, ...args) => {
-    const heard = emit.call(process, name, ...args);
+  const leave = () => {
     const covered = globalThis.__stryker__?.mutantCoverage?.static;
-    if (name === "exit" && covered && process.env.COVERED) {
+    if (covered && process.env.COVERED) {
       writeFileSync(`${process.env.COVERED}/${process.pid}`, JSON.stringify(covered));
     }
+  };
+  const { emit, kill } = process;
+  process.emit = (name, ...args) => {
+    const heard = emit.call(process, name, ...args);
+    if (name === "exit") leave();
     return heard;
+  };
+  // One that ends itself by a signal, as if nobody had listened for it.
+  process.kill = (pid, ...signal) => {
+    if (pid === process.pid) leave();
+    return kill.call(process, pid, ...signal);
   };
 }

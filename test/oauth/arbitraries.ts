@@ -1,8 +1,8 @@
 /** Whatever a server may answer: nonsense, and bodies that are nearly right. */
 import fc from "fast-check";
 import { expect } from "vitest";
-import type { FormAnswer } from "../../extensions/oauth/http.ts";
-import type { JsonObject } from "../../extensions/oauth/json-object.ts";
+import type { FormAnswer } from "../../extensions/lib/http.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 
 const text = fc.oneof(

@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AuthorizationServer, FormAnswer } from "../../extensions/oauth/http.ts";
-import type { JsonObject } from "../../extensions/oauth/json-object.ts";
+import type { FormAnswer } from "../../extensions/lib/http.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 import {
+  type AuthorizationServer,
   parseToken,
   readRefreshAnswer,
   readSeconds,
@@ -88,6 +89,15 @@ describe("parseToken", () => {
     expect(parseToken(body, NOW)).toBeUndefined();
   });
 
+  it("keeps the refresh token that was presented where an answer leaves it out (RFC 6749 §6)", () => {
+    const { refresh_token: _, ...body } = BODY;
+    expect(parseToken(body, NOW, "presented")).toEqual({ ...TOKEN, refreshToken: "presented" });
+    expect(parseToken(BODY, NOW, "presented")).toEqual(TOKEN);
+    for (const refresh_token of ["", null, 1]) {
+      expect(parseToken({ ...BODY, refresh_token }, NOW, "presented")).toBeUndefined();
+    }
+  });
+
   it("takes a token of 16 KiB", () => {
     expect(parseToken({ ...BODY, access_token: "a".repeat(16_384) }, NOW)?.accessToken).toHaveLength(16_384);
   });
@@ -136,6 +146,11 @@ describe("readRefreshAnswer", () => {
 
   it.each<[string, FormAnswer, object]>([
     ["a token", { state: "answered", status: 200, body: BODY }, { state: "refreshed", token: TOKEN }],
+    [
+      "a token without a refresh token",
+      { state: "answered", status: 200, body: { ...BODY, refresh_token: undefined } },
+      { state: "refreshed", token: { ...TOKEN, refreshToken: "presented" } },
+    ],
     ["200 without a token", { state: "answered", status: 200, body: {} }, unreadable],
     ["200 with an error in it", { state: "answered", status: 200, body: invalid }, unreadable],
     ["200 with a page", { state: "not-json", status: 200 }, unreadable],
@@ -143,7 +158,7 @@ describe("readRefreshAnswer", () => {
     ["401 invalid_grant", { state: "answered", status: 401, body: invalid }, { state: "refused" }],
     ["403 invalid_grant", { state: "answered", status: 403, body: invalid }, { state: "refused" }],
     ["404 invalid_grant", { state: "answered", status: 404, body: invalid }, failed(404, "no")],
-    ["500 invalid_grant", { state: "answered", status: 500, body: invalid }, failed(500, "unknown")],
+    ["500 invalid_grant", { state: "answered", status: 500, body: invalid }, failed(500, "no")],
     ["201 with a token", { state: "answered", status: 201, body: BODY }, failed(201, "unknown")],
     [
       "400 with another error",
@@ -168,11 +183,12 @@ describe("readRefreshAnswer", () => {
     ["408 from a proxy", { state: "not-json", status: 408 }, failed(408, "unknown")],
     ["429", { state: "answered", status: 429, body: {} }, failed(429, "no")],
     ["499 with a page", { state: "not-json", status: 499 }, failed(499, "no")],
-    ["502 with a page", { state: "not-json", status: 502 }, failed(502, "unknown")],
+    ["502 with a page", { state: "not-json", status: 502 }, failed(502, "no")],
+    ["504 from a gateway that waited in vain", { state: "not-json", status: 504 }, failed(504, "unknown")],
     [
       "503 that asks to wait",
       { state: "not-json", status: 503, retryAfter: 7_000 },
-      { ...failed(503, "unknown"), retryAfter: 7_000 },
+      { ...failed(503, "no"), retryAfter: 7_000 },
     ],
     [
       "a connection refused",
@@ -185,13 +201,13 @@ describe("readRefreshAnswer", () => {
       { state: "failed", cause: { kind: "network", code: "ECONNRESET" }, committed: "unknown" },
     ],
   ])("%s", (_name, answer, outcome) => {
-    expect(readRefreshAnswer(answer, NOW)).toEqual(outcome);
+    expect(readRefreshAnswer(answer, "presented", NOW)).toEqual(outcome);
   });
 
   it("says refused only to an OAuth error of the server, and never repeats what the server wrote", () => {
     fc.assert(
       fc.property(anyAnswer, (answer) => {
-        const outcome = readRefreshAnswer(answer, NOW);
+        const outcome = readRefreshAnswer(answer, "presented", NOW);
         if (outcome.state === "refreshed") return expectToken(outcome.token, NOW);
         if (outcome.state === "refused") {
           expect(answer).toMatchObject({ state: "answered", body: { error: "invalid_grant" } });

@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it, so that nothing that waits takes real time. */
-import type { Clock } from "../../extensions/oauth/clock.ts";
+import type { Clock } from "../../extensions/lib/clock.ts";
 
 export interface FakeClock extends Clock {
   /** Moves time forward and wakes, in order, everybody whose time has come. */

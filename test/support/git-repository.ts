@@ -1,11 +1,11 @@
 /** This repository as git's own server offers it on loopback: the working tree, committed once. */
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "./home.ts";
-import { root } from "./hosts.ts";
+import { readObject, root } from "./hosts.ts";
 import { closing, listen } from "./loopback.ts";
 import { run } from "./processes.ts";
 import type { Packed } from "./registry.ts";
@@ -65,8 +65,8 @@ export async function startGitRepository(home: Home, packages: readonly Packed[]
 
 /** The dependencies were packed again from node_modules: the same files, but not the bytes the lock file knows. */
 function takePackedChecksums(file: string, packages: readonly Packed[]): void {
-  const lock: unknown = JSON.parse(readFileSync(file, "utf8"));
-  const entries = isJsonObject(lock) && isJsonObject(lock.packages) ? lock.packages : {};
+  const lock = readObject(file);
+  const entries = isJsonObject(lock.packages) ? lock.packages : {};
   const patched = Object.fromEntries(
     Object.entries(entries).map(([path, entry]) => {
       const packed = packages.find(
@@ -76,12 +76,5 @@ function takePackedChecksums(file: string, packages: readonly Packed[]): void {
       return [path, packed && isJsonObject(entry) ? { ...entry, integrity: packed.integrity } : entry];
     }),
   );
-  const object: JsonObject = isJsonObject(lock) ? lock : {};
-  writeFileSync(file, JSON.stringify({ ...object, packages: patched }));
-}
-
-function readObject(file: string): JsonObject {
-  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
-  if (!isJsonObject(value)) throw new Error(`${file} is no object`);
-  return value;
+  writeFileSync(file, JSON.stringify({ ...lock, packages: patched }));
 }

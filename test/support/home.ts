@@ -15,9 +15,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { slotName } from "../../extensions/credentials/kimi-code.ts";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
-import { root } from "./hosts.ts";
+import { slotName } from "../../extensions/credentials/stores.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
+import { readObject, root } from "./hosts.ts";
 import type { IssuedToken } from "./kimi-service/types.ts";
 import { keepTrace } from "./secrets.ts";
 
@@ -115,16 +115,16 @@ export function createHome(): Home {
     write: (file, text) => write(join(path, file), text),
     read: (file) => readFileSync(join(path, file), "utf8"),
     writeKimiCli: (token) => write(kimiCliPath, JSON.stringify(token)),
-    readKimiCli: () => readObject(kimiCliPath),
+    readKimiCli: () => readIfThere(kimiCliPath),
     writeKimiCode: (token, hosts) =>
       write(
         kimiCodePath(hosts),
         `${JSON.stringify({ ...token, expires_at: Math.floor(token.expires_at) }, null, 2)}\n`,
         0o700,
       ),
-    readKimiCode: (hosts) => readObject(kimiCodePath(hosts)),
+    readKimiCode: (hosts) => readIfThere(kimiCodePath(hosts)),
     writeAuth: (auth) => write(authPath, JSON.stringify(auth, null, 2)),
-    readAuth: () => readObject(authPath),
+    readAuth: () => readIfThere(authPath),
     openedUrls: () => (existsSync(opened) ? readFileSync(opened, "utf8").split("\n").slice(0, -1) : []),
     files: () =>
       Object.fromEntries(
@@ -161,11 +161,8 @@ function removeAll(path: string): void {
   }
 }
 
-function readObject(file: string): JsonObject | undefined {
-  if (!existsSync(file)) return undefined;
-  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
-  if (!isJsonObject(value)) throw new Error(`${file} is no object`);
-  return value;
+function readIfThere(file: string): JsonObject | undefined {
+  return existsSync(file) ? readObject(file) : undefined;
 }
 
 /** Paths relative to the home, sorted; only what programs made. */

@@ -1,11 +1,12 @@
 /**
- * Installs what the tests run beside the pinned pi of package.json: the newer pi, the Node it needs, and kimi-code,
- * into test/hosts/node_modules. npm's `pretest`; does nothing where the folder already is what its lock file says.
+ * Installs what the tests run beside the pinned pi of package.json into test/hosts: the newer pi, the Node it needs, its
+ * standalone executable, and kimi-code. npm's `pretest`; does nothing where all is there in the locked versions.
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildBinary } from "./build-binary.mjs";
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), "..", "hosts");
 const nodePackage = join(folder, "node_modules", "node");
@@ -25,6 +26,10 @@ if (!nodeRuns()) {
       "Allow npm's install scripts, or remove test/hosts/node_modules, and try again.",
   );
 }
+
+const reason = buildBinary(folder);
+if (reason !== undefined)
+  console.warn(`No standalone executable of pi: ${reason}. What is tested on it is SKIPPED here.`);
 
 /** npm writes the hidden lock file last, so an interrupted installation does not pass. */
 function isInstalled() {

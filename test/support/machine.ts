@@ -1,9 +1,9 @@
 /** A person's machine: `pi` on PATH, npm with a registry on loopback, kimi-cli's login, and a shell to type into. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import type { JsonObject } from "../../extensions/lib/json.ts";
 import { createHome, type Home } from "./home.ts";
-import { type PiHost, root } from "./hosts.ts";
+import { type PiHost, readObject, root, shellCommand } from "./hosts.ts";
 import { type KimiService, startKimiService } from "./kimi-service/index.ts";
 import { type Finished, run } from "./processes.ts";
 import { configureNpm, type Registry } from "./registry.ts";
@@ -33,7 +33,7 @@ export async function createMachine(host: PiHost, registry: Registry): Promise<M
   const home = createHome();
   configureNpm(home, registry);
   home.writeKimiCli(service.issueLogin());
-  const script = `#!/bin/sh\nexec '${host.node}' '${host.cli}' "$@"\n`;
+  const script = `#!/bin/sh\nexec ${shellCommand(host)} "$@"\n`;
   writeFileSync(join(home.path, "bin", "pi"), script, { mode: 0o755 });
   const project = join(home.work, "project");
   mkdirSync(project);
@@ -64,8 +64,7 @@ function* findPackages(folder: string): Generator<InstalledPackage> {
     const path = join(folder, entry.name);
     const isPackage = /\/node_modules\/(?:@[^/]+\/)?[^/@.][^/]*$/.test(path);
     if (isPackage) {
-      const manifest: unknown = JSON.parse(readFileSync(join(path, "package.json"), "utf8"));
-      if (isJsonObject(manifest)) yield { folder: path, manifest };
+      yield { folder: path, manifest: readObject(join(path, "package.json")) };
     }
     yield* findPackages(path);
   }

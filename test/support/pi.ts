@@ -1,8 +1,8 @@
 /** The real pi, run once: its arguments, its end, and the events of its JSON mode. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "./home.ts";
 import { type PiHost, root } from "./hosts.ts";
-import { type Finished, type RunOptions, run } from "./processes.ts";
+import { type Finished, type Running, type RunOptions, run, start } from "./processes.ts";
 
 export interface PiOptions {
   readonly stdin?: string;
@@ -26,7 +26,7 @@ export function piArguments(
   extension: string | false = root,
 ): string[] {
   const loading = extension === false ? [] : ["--no-extensions", "-e", extension];
-  return [host.cli, ...loading, "--no-context-files", ...args];
+  return [...host.script, ...loading, "--no-context-files", ...args];
 }
 
 /** What `run` and `start` need to know for a pi in this home. */
@@ -43,15 +43,10 @@ export function runPi(
   options: PiOptions = {},
 ): Promise<Finished> {
   const { stdin } = options;
-  return run(host.node, piArguments(host, args, options.extension), {
+  return run(host.program, piArguments(host, args, options.extension), {
     ...piSurroundings(home, options),
     ...(stdin === undefined ? {} : { stdin }),
   });
-}
-
-/** One subcommand of pi (`install`, `list`, …): the words come first and nothing is added. */
-export function runPiCommand(host: PiHost, home: Home, args: readonly string[], options: PiOptions = {}) {
-  return run(host.node, [host.cli, ...args], piSurroundings(home, options));
 }
 
 /** Asks this extension's model one thing in print mode; `args` are prompts, `@files` and further flags. */
@@ -59,7 +54,18 @@ export function printPi(host: PiHost, home: Home, args: readonly string[], optio
   return runPi(host, home, [...ourModel, "-p", ...args], options);
 }
 
-export interface JsonRun extends Finished {
+/** As `printPi`, without waiting for its end. */
+export function startPrintPi(
+  host: PiHost,
+  home: Home,
+  args: readonly string[],
+  options: Omit<PiOptions, "stdin"> = {},
+): Running {
+  const line = piArguments(host, [...ourModel, "-p", ...args], options.extension);
+  return start(host.program, line, piSurroundings(home, options));
+}
+
+interface JsonRun extends Finished {
   readonly events: readonly JsonObject[];
 }
 
@@ -75,7 +81,7 @@ export async function jsonPi(
 }
 
 /** The events of JSON or RPC mode: one object a line. Throws on a line that is none: nothing else may be on stdout. */
-export function parseEvents(stdout: string): JsonObject[] {
+function parseEvents(stdout: string): JsonObject[] {
   return stdout
     .split("\n")
     .filter((line) => line !== "")
@@ -105,4 +111,12 @@ export function assistantMessages(events: readonly JsonObject[]): JsonObject[] {
   return events.flatMap(({ type, message }) =>
     type === "message_end" && isJsonObject(message) && message.role === "assistant" ? [message] : [],
   );
+}
+
+/** What pi 1.6.0 itself says first where neither a login nor a key is there; 0.73.1 lists our models all the same. */
+const NO_MODELS = /^Warning: No models available\.[\s\S]*?models\.md\n/;
+
+/** stderr without that. */
+export function withoutModelsWarning(stderr: string): string {
+  return stderr.replace(NO_MODELS, "");
 }

@@ -1,7 +1,13 @@
-/** README.md as a test reads it: its code blocks and its tables. */
-import { readFileSync } from "node:fs";
+/** README.md and docs/ as a test reads them: their code blocks, tables and links. */
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./hosts.ts";
+
+export interface Document {
+  /** From the repository's root. */
+  readonly path: string;
+  readonly text: string;
+}
 
 export interface CodeBlock {
   /** The second-level heading it stands under; empty above the first. */
@@ -13,7 +19,20 @@ export interface CodeBlock {
 }
 
 export function readReadme(): string {
-  return readFileSync(join(root, "README.md"), "utf8");
+  return readDocument("README.md");
+}
+
+/** `path` from the repository's root. */
+export function readDocument(path: string): string {
+  return readFileSync(join(root, path), "utf8");
+}
+
+/** README.md and all of docs/. */
+export function readDocuments(): readonly Document[] {
+  const docs = readdirSync(join(root, "docs"))
+    .sort()
+    .map((name) => `docs/${name}`);
+  return ["README.md", ...docs].map((path) => ({ path, text: readDocument(path) }));
 }
 
 /** All fenced blocks in order. Throws on one that does not end. */
@@ -33,17 +52,54 @@ export function codeBlocks(markdown: string): CodeBlock[] {
       open.lines.push(line.slice(open.indent));
     }
   }
-  if (open !== undefined) throw new Error("README.md ends inside a code block");
+  if (open !== undefined) throw new Error("a document ends inside a code block");
   return blocks;
 }
 
-/** What is set as code in the first column of the section's first table, row by row, without the head. */
-export function firstColumn(markdown: string, section: string): string[][] {
-  const text = markdown.split(/^## /m).find((part) => part.startsWith(`${section}\n`)) ?? "";
-  const table = /(?:^\|.*\n)+/m.exec(text)?.[0] ?? "";
-  return table
-    .trimEnd()
-    .split("\n")
-    .slice(2)
-    .map((row) => [...(row.split("|")[1] ?? "").matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? ""));
+/** The cells of all tables under the heading of whatever level, row by row, without the heads. */
+export function tableRows(markdown: string, heading?: string): readonly (readonly string[])[] {
+  const text =
+    heading === undefined
+      ? markdown
+      : (markdown.split(/^#+ /m).find((part) => part.startsWith(`${heading}\n`)) ?? "");
+  return [...text.matchAll(/(?:^\|.*\n)+/gm)].flatMap(([table]) =>
+    table
+      .trimEnd()
+      .split("\n")
+      .slice(2)
+      .map((row) => row.slice(1, -1).split(/(?<!\\)\|/)),
+  );
+}
+
+/** What is set as code in a cell. */
+export function codesIn(cell: string | undefined): readonly string[] {
+  return [...(cell ?? "").matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? "");
+}
+
+/** What is set as code in the first column of the tables under the heading. */
+export function firstColumn(markdown: string, heading?: string): readonly string[] {
+  return tableRows(markdown, heading).flatMap(([cell]) => codesIn(cell));
+}
+
+/** Where the links lead that begin with no scheme: a path and an anchor, either of which may be empty. */
+export function relativeLinks(
+  markdown: string,
+): readonly { readonly path: string; readonly anchor: string }[] {
+  const targets = [...markdown.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target ?? "");
+  return targets
+    .filter((target) => !/^\w+:/.test(target))
+    .map((target) => {
+      const [path = "", anchor = ""] = target.split("#");
+      return { path, anchor };
+    });
+}
+
+/** The anchors of all headings, as GitHub and npm make them. */
+export function anchors(markdown: string): readonly string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
 }

@@ -4,9 +4,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "./home.ts";
-import { root } from "./hosts.ts";
+import { readObject, root } from "./hosts.ts";
 import { startLoopback } from "./loopback.ts";
 import { run } from "./processes.ts";
 
@@ -166,10 +166,4 @@ function parsePacked(value: unknown): Packed {
     unpackedSize: Number(value.unpackedSize),
     files: files.map((file) => (isJsonObject(file) ? String(file.path) : "")),
   };
-}
-
-function readObject(file: string): JsonObject {
-  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
-  if (!isJsonObject(value)) throw new Error(`${file} is no object`);
-  return value;
 }

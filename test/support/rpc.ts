@@ -1,5 +1,5 @@
 /** The real pi in RPC mode: commands in, responses and events out, as pi's docs/rpc.md frames them. */
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "./home.ts";
 import type { PiHost } from "./hosts.ts";
 import { type PiOptions, parseEvent, piArguments, piSurroundings } from "./pi.ts";
@@ -28,8 +28,6 @@ export interface RpcPi {
    * handles without the model, use `request({type: "prompt", message})`.
    */
   prompt(message: string, timeoutMs?: number): Promise<readonly JsonObject[]>;
-  /** Answers an `extension_ui_request`: `{value}`, `{confirmed}` or `{cancelled: true}`. */
-  respond(request: JsonObject, answer: JsonObject): void;
   /** Closes stdin and waits until pi has ended. Throws unless it ends in time with status 0. */
   close(timeoutMs?: number): Promise<Finished>;
   kill(signal?: NodeJS.Signals): Promise<Finished>;
@@ -45,7 +43,7 @@ export function startRpc(
   args: readonly string[],
   options: Omit<PiOptions, "stdin"> = {},
 ): RpcPi {
-  const pi = start(host.node, piArguments(host, ["--mode", "rpc", ...args], options.extension), {
+  const pi = start(host.program, piArguments(host, ["--mode", "rpc", ...args], options.extension), {
     ...piSurroundings(home, options),
     stdin: "open",
   });
@@ -141,7 +139,6 @@ export function startRpc(
       await waitFor((event) => event.type === host.settled, { from, timeoutMs });
       return events.slice(from);
     },
-    respond: ({ id }, answer) => send({ type: "extension_ui_response", id, ...answer }),
     async close(timeoutMs = PATIENCE) {
       pi.child.stdin?.end();
       const finished = await end(timeoutMs);

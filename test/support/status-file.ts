@@ -1,8 +1,8 @@
 /** A status file read as an orchestrator reads it: again and again, by its path alone. */
 import { readFileSync } from "node:fs";
 import { onTestFinished } from "vitest";
-import { isJsonObject, type JsonObject } from "../../extensions/oauth/json-object.ts";
-import { complaints } from "../status-file/schema.ts";
+import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
+import { complaints } from "../worker/schema.ts";
 import { eventually } from "./waiting.ts";
 
 export interface StatusReader {

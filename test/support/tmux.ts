@@ -27,6 +27,8 @@ export interface TmuxPi {
   history(): Promise<string>;
   /** Waits until the screen has it; gives the screen. Throws with the screen after `timeoutMs` (default 20 s). */
   waitFor(wanted: string | RegExp | ((screen: string) => boolean), timeoutMs?: number): Promise<string>;
+  /** Gives the terminal another size. */
+  resize(width: number, height: number): Promise<void>;
   /** Waits until pi has ended; gives its exit status. */
   ended(timeoutMs?: number): Promise<number>;
   /** Ends the server and with it pi. May be called twice. */
@@ -61,7 +63,7 @@ export function startTmux(
   args: readonly string[],
   options: TmuxOptions = {},
 ): Promise<TmuxPi> {
-  return startTerminal([host.node, ...piArguments(host, args, options.extension)], home, options);
+  return startTerminal([host.program, ...piArguments(host, args, options.extension)], home, options);
 }
 
 /** Starts any command in a terminal of its own; what is said of pi is then said of it. */
@@ -100,7 +102,8 @@ export async function startTerminal(
     ...["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"],
     ...["set-option", "-g", "status", "off", ";", "set-option", "-g", "history-limit", "5000", ";"],
     ...["new-session", "-d", "-x", String(width), "-y", String(height), "-c", surroundings.cwd, "--"],
-    ...["sh", "-c", '"$@"; echo $? >"$0.part"; mv "$0.part" "$0"', status, ...command],
+    // Ctrl+C is for the command: the shell stays to write down how that ended.
+    ...["sh", "-c", 'trap : INT; "$@"; echo $? >"$0.part"; mv "$0.part" "$0"', status, ...command],
   );
 
   const type = async (text: string) => {
@@ -138,6 +141,9 @@ export async function startTerminal(
     screen: () => capture(),
     styled: () => capture("-e", "-N"),
     history: () => capture("-S", "-"),
+    async resize(columns, rows) {
+      await tmux("resize-window", "-x", String(columns), "-y", String(rows));
+    },
     ended: (timeoutMs = PATIENCE) =>
       eventually(
         () => (existsSync(status) ? Number(readFileSync(status, "utf8")) : undefined),

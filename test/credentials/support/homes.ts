@@ -27,6 +27,12 @@ export function listing(path: string): string[] {
   return readdirSync(path, { recursive: true }).map(String).sort();
 }
 
+/** kimi.com's. */
+export const USUAL_HOSTS = {
+  oauthHost: "https://auth.kimi.com",
+  baseUrl: "https://api.kimi.com/coding/v1",
+} as const;
+
 export const FIRST: Token = {
   accessToken: "access-1",
   refreshToken: "refresh-1",

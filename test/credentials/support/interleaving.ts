@@ -2,46 +2,68 @@
  * A home in which processes of ours, kimi-cli and the user meet in any order, and what must be true of it at every
  * moment whatever they do.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { lockFile } from "../../../extensions/credentials/flock.ts";
-import { type Members, parseMembers } from "../../../extensions/credentials/json.ts";
-import { recallSync } from "../../../extensions/credentials/memory.ts";
-import type { LockOutcome } from "../../../extensions/credentials/store.ts";
-import { needsRefresh } from "../../../extensions/oauth/token.ts";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { hadEntry } from "../../../extensions/credentials/pi-entry.ts";
+import { reserveLogin } from "../../../extensions/credentials/successor.ts";
+import { type Members, parseMembers } from "../../../extensions/lib/json.ts";
+import type { RefreshOutcome } from "../../../extensions/oauth/token-endpoint.ts";
 import { createFakeClock, type FakeClock } from "../../support/fake-clock.ts";
 import type { FaultAction, IssuedToken, KimiService } from "../../support/kimi-service/index.ts";
+import { asToken } from "../../support/world.ts";
 import { put } from "./homes.ts";
-import { type SteppedProcess, startStepped } from "./stepped-process.ts";
-import { asToken, logOutOfPi, putLogin, removeLogin, worldIn } from "./world.ts";
+import { LockTable } from "./lock-table.ts";
+import { renewAsKimiCli } from "./simulated-kimi-cli.ts";
+import { type Disk, type SteppedProcess, type Surroundings, startStepped } from "./stepped-process.ts";
+import { logOutOfPi, putLogin, readObject, removeLogin, worldIn } from "./world.ts";
 
-/** How long we hold kimi-cli's lock for an answer, ms: its own limit less the time for writing. */
-const HOLDS = 4_300;
+/** How long kimi-cli waits between two tries for its lock, ms. */
+const OWNER_PAUSES = { quick: 1_000, slow: 2_200 };
+/** How long a request may wait for its token, ms awake. */
+const LONGEST_WAIT = 30_000;
+/** Presentations of one refresh token by one process whose answers were lost, until it rests for `REST` ms. */
+const MOST_LOST = 2;
+const REST = 30_000;
 
 /** Entries of others in auth.json, in a hand nobody writes. */
 const OTHERS = `{"zai" : {"type":"api_key",\t"key":"k\\u00e9y", "n": 1.0e2 },
   "anthropic":{  "type": "oauth","access":"a","refresh":"r","expires":1 ,"extra":[ 1,2 , {"x" : null}]}  }
 `;
 
-export type Work = "request" | "known request" | "check" | "rejection";
+export type Work = "request" | "check" | "rejection";
+export type Patience = keyof typeof OWNER_PAUSES;
+
+/** How long a refresh is under way before the server commits it, and then its answer, ms. */
+export interface Latency {
+  readonly before: number;
+  readonly after: number;
+}
 
 export interface Interleaving {
-  readonly processes: readonly (SteppedProcess | undefined)[];
-  start(slot: number): Promise<void>;
+  start(slot: number, isFree: boolean): Promise<void>;
   begin(slot: number, work: Work): Promise<void>;
   step(slot: number, count: number): Promise<void>;
+  /** Until it has sent a refresh, or waits for something. */
+  stepUntilSent(slot: number): Promise<void>;
   run(slot: number): Promise<void>;
+  stop(slot: number): Promise<void>;
+  proceed(slot: number): Promise<void>;
   kill(slot: number): Promise<void>;
+  signal(slot: number): Promise<void>;
   exit(slot: number): Promise<void>;
+  replaceSession(slot: number): Promise<void>;
   sleep(ms: number): Promise<void>;
+  /** The whole machine: whoever waits has not been awake. */
+  machineSleeps(ms: number): Promise<void>;
   loginInPi(slot: number): Promise<void>;
   logoutInPi(): Promise<void>;
   ownerLogsIn(): Promise<void>;
   ownerLogsOut(): Promise<void>;
-  ownerRotates(): Promise<void>;
+  ownerRotates(patience: Patience): Promise<void>;
   serviceEndsLogin(): Promise<void>;
   breakNetwork(fault: FaultAction): void;
-  breakDisk(broken: boolean): Promise<void>;
+  /** So long take the next `count` refreshes. */
+  slow(latency: Latency, count: number): void;
+  breakDisk(disk: Disk): void;
   /** Everything is repaired and comes to rest; then a process that starts anew has to find what is right. */
   end(): Promise<void>;
   /** Takes everything away that could reach into the next sequence. */
@@ -59,10 +81,13 @@ export function interleavingIn(
   setClock(clock);
   const world = worldIn(home, clock, service);
   const { kimiCli, authPath, memoryPath } = world;
-  const firstEntry = service.log.length;
-  let logRead = firstEntry;
+  const locks = new LockTable(realFlock);
+  const lockPaths = kimiCli.locks.map(({ path }) => path);
+  let logRead = service.log.length;
   const processes: (SteppedProcess | undefined)[] = [undefined, undefined, undefined];
   const all: SteppedProcess[] = [];
+  /** What goes on beside the processes: kimi-cli's renewals, and requests on their way. */
+  const beside = new Set<Promise<unknown>>();
   const tally: Record<string, number> = {};
   const count = (what: string) => {
     tally[what] = (tally[what] ?? 0) + 1;
@@ -74,17 +99,19 @@ export function interleavingIn(
   const excused = new Map<string, string>();
   /** Chains that Kimi itself has ended: dead, but no reason to present anything twice. */
   const ended = new Set<string>();
-  const inFlight = new Map<string, SteppedProcess>();
-  /** When each refresh token began to be presented, ms. */
-  const presentedAt = new Map<string, number>();
-  /** What each process has been told is dead. */
+  /** Who of ours presents a refresh token now. */
+  const presenting = new Map<string, SteppedProcess>();
+  /** What kimi-cli presents, until it has written, and for each of its processes whether it holds its lock. */
+  const ownerPresents = new Map<string, boolean[]>();
+  /** What each process has been told is dead, and how often it lost an answer. */
   const refused = new Map<SteppedProcess, Set<string>>();
+  const lost = new Map<SteppedProcess, Map<string, { readonly times: number; readonly last: number }>>();
   const repairs: (() => void)[] = [];
-  let ownerAsks = false;
-  let diskFails = false;
+  const latencies: Latency[] = [];
+  let disk: Disk = "works";
   let outOfPi = false;
-  /** A new login after a logout in pi may be noticed, or be taken for a rotation. */
-  let newSinceLogout = false;
+  /** The chain that the last login, or kimi-cli, has put into kimi-cli's file; undefined after its logout. */
+  let inUse: string | undefined;
   let others = membersOfOthers(OTHERS);
   put(authPath, OTHERS);
 
@@ -95,47 +122,75 @@ export function interleavingIn(
   const newLogin = (): IssuedToken => {
     const login = service.issueLogin();
     chainOf.set(login.refresh_token, login.refresh_token);
+    inUse = login.refresh_token;
     return login;
   };
-
-  let flockHeld = false;
-  async function takeFlock(): Promise<LockOutcome> {
-    if (realFlock) return lockFile(join(home, ".kimi/credentials/kimi-code.lock"), 0);
-    if (flockHeld) return { state: "busy" };
-    flockHeld = true;
-    let mine = true;
-    const release = async () => {
-      if (mine) flockHeld = false;
-      mine = false;
-    };
-    return { state: "held", release };
+  function goesOn<T>(work: Promise<T>): Promise<T> {
+    beside.add(work);
+    const over = () => beside.delete(work);
+    work.then(over, over);
+    return work;
   }
 
-  const around = {
+  async function send(refreshToken: string): Promise<RefreshOutcome> {
+    const { before, after } = latencies.shift() ?? { before: 0, after: 0 };
+    if (before > 0) await clock.sleep(before);
+    const outcome = await world.refresh(refreshToken);
+    if (after > 0) await clock.sleep(after);
+    return outcome;
+  }
+
+  const around: Surroundings = {
     world,
-    takeFlock,
-    diskFails: () => diskFails,
-    presenting(process: SteppedProcess, refreshToken: string) {
+    locks,
+    disk: () => disk,
+    send: (refreshToken) => goesOn(send(refreshToken)),
+    presenting(process, refreshToken) {
       count("presented");
-      if (inFlight.has(refreshToken)) throw fault("two of us present one refresh token at once");
-      if (refused.get(process)?.has(refreshToken)) throw fault("a refused token is presented again");
-      inFlight.set(refreshToken, process);
-      presentedAt.set(refreshToken, clock.now());
+      if (!process.mayPresent()) violated("a process that is to end presents a refresh token");
+      if (presenting.has(refreshToken)) violated("two of us present one refresh token at once");
+      if (refused.get(process)?.has(refreshToken)) violated("a refused token is presented again");
+      const before = lost.get(process)?.get(refreshToken);
+      if (before && before.times >= MOST_LOST) {
+        if (clock.now() - before.last < REST)
+          violated("a token lost twice is presented again before it has rested");
+        lost.get(process)?.delete(refreshToken);
+      }
+      const theirs = ownerPresents.get(refreshToken) ?? [];
+      if (theirs.includes(false)) excuse(refreshToken, "kimi-cli without lock, before us");
+      else if (theirs.includes(true)) violated("kimi-cli presents this refresh token, and holds its lock");
+      presenting.set(refreshToken, process);
     },
-    answered(process: SteppedProcess, refreshToken: string, state: string) {
-      inFlight.delete(refreshToken);
-      if (state !== "refused") return;
-      const known = refused.get(process) ?? new Set();
-      refused.set(process, known.add(refreshToken));
+    answered(process, refreshToken, outcome) {
+      count(`answered: ${outcome.state}`);
+      presenting.delete(refreshToken);
+      if (outcome.state === "refused") {
+        refused.set(process, (refused.get(process) ?? new Set()).add(refreshToken));
+      } else if (outcome.state === "failed" && outcome.committed === "unknown") {
+        const known = lost.get(process) ?? new Map();
+        const times = (known.get(refreshToken)?.times ?? 0) + 1;
+        lost.set(process, known.set(refreshToken, { times, last: clock.now() }));
+      }
+    },
+    unwritable: () => count("failed writes"),
+    waited(ms) {
+      count("requests that ran freely");
+      if (ms > LONGEST_WAIT) violated(`a request waited ${ms} ms`);
+    },
+    ended(process, unwritten, how) {
+      count(`ended: ${how}`);
+      for (const [token, by] of presenting) if (by === process) presenting.delete(token);
+      for (const token of unwritten) {
+        if (how === "killed" || how === "gave up") excuse(token, how);
+        else violated(`a process ended (${how}) before what it was given was written`);
+      }
     },
   };
 
   /** Violations that happen inside of what is observed would be lost in its promises. */
   const violations: Error[] = [];
-  function fault(what: string): Error {
-    const error = new Error(what);
-    violations.push(error);
-    return error;
+  function violated(what: string): void {
+    violations.push(new Error(what));
   }
 
   /** Until nothing goes on any more: whoever is left is stopped at a gate or asleep. */
@@ -157,7 +212,7 @@ export function interleavingIn(
     }
     const now = membersOfOthers(readFileSync(authPath, "utf8"));
     if (now !== others) throw new Error(`what others keep in auth.json has changed: ${now}`);
-    if (outOfPi && !newSinceLogout && hasEntry()) throw new Error("a logout in pi was undone");
+    if (outOfPi && hasEntry()) throw new Error("a logout in pi was undone");
   }
 
   const hasEntry = () => parseMembers(readFileSync(authPath, "utf8"))?.has("kimi-coder") === true;
@@ -171,8 +226,8 @@ export function interleavingIn(
       const chain = chainOf.get(presented);
       if (chain === undefined) throw new Error("a refresh token of nobody was presented");
       if (entry.issued) chainOf.set(entry.issued.refresh_token, chain);
-      const lost = entry.fault && "drop" in entry.fault && entry.fault.drop === "after";
-      if (lost && entry.issued) excuse(presented, "answer lost");
+      const isLost = entry.fault && "drop" in entry.fault && entry.fault.drop === "after";
+      if (isLost && entry.issued) excuse(presented, "answer lost");
       if (entry.reused) count("reused");
       if (entry.reused && !excused.has(chain)) throw new Error("a used refresh token was presented");
     }
@@ -181,8 +236,9 @@ export function interleavingIn(
   /** Whether the login in kimi-cli's file lives, or has a reason to be dead. */
   function checkLogin(): void {
     if (!existsSync(kimiCli.path)) return;
-    const refreshToken = String(JSON.parse(readFileSync(kimiCli.path, "utf8")).refresh_token);
+    const refreshToken = String(readObject(kimiCli.path).refresh_token);
     const chain = chainOf.get(refreshToken) ?? "";
+    if (chain !== inUse) throw new Error("a login came back that was replaced, or logged out");
     const alive = service.isLoginAlive(refreshToken);
     if (!alive && !excused.has(chain) && !ended.has(chain)) throw new Error("a login died");
   }
@@ -192,13 +248,35 @@ export function interleavingIn(
     return found.state === "present" ? found.token : undefined;
   }
 
+  /** Told what kimi-cli presents, until it has written. */
+  function ownerPresenting(refreshToken: string, isLocked: boolean): (written: string | undefined) => void {
+    count(isLocked ? "rotations by kimi-cli" : "kimi-cli went on without its lock");
+    const withThem = ownerPresents.get(refreshToken) ?? [];
+    if (withThem.length > 0) excuse(refreshToken, "kimi-cli beside kimi-cli");
+    const isOurs = all.some(({ unwritten }) => unwritten.has(refreshToken)) || presenting.has(refreshToken);
+    if (!isLocked && isOurs) excuse(refreshToken, "kimi-cli without lock, after us");
+    ownerPresents.set(refreshToken, [...withThem, isLocked]);
+    return (written) => {
+      if (written !== undefined) inUse = chainOf.get(refreshToken);
+      const left = ownerPresents.get(refreshToken) ?? [];
+      ownerPresents.set(refreshToken, left.toSpliced(left.indexOf(isLocked), 1));
+    };
+  }
+
+  const living = () => all.filter((process) => process.isAlive());
+  /** pi writes auth.json anew, in its own hand. */
+  function baseline(): void {
+    others = membersOfOthers(readFileSync(authPath, "utf8"));
+  }
+
   const self: Interleaving = {
-    processes,
     tally,
-    async start(slot) {
+    async start(slot, isFree) {
       const process = startStepped(around);
+      if (isFree) process.run();
       processes[slot] = process;
       all.push(process);
+      await quiet();
     },
     async begin(slot, work) {
       const process = processes[slot];
@@ -206,97 +284,111 @@ export function interleavingIn(
         const token = await present();
         if (!token) return;
         service.revokeAccessToken(token.accessToken);
-        process?.begin((credential) => credential.afterRejection(token.accessToken));
-      } else if (work === "check") process?.begin((credential) => credential.renewal());
-      else process?.begin((credential) => credential.current(work === "known request"));
+        process?.begin((login) => login.afterRejection(token.accessToken), true);
+      } else if (work === "check") process?.begin((login) => login.keepFresh(), false);
+      else process?.begin((login) => login.current(), true);
       await quiet();
     },
     async step(slot, steps) {
       for (let i = 0; i < steps && processes[slot]?.step(); i++) await quiet();
     },
+    async stepUntilSent(slot) {
+      const process = processes[slot];
+      for (let i = 0; i < 60 && process?.unwritten.size === 0 && process.step(); i++) await quiet();
+    },
     async run(slot) {
       for (let i = 0; i < 200 && processes[slot]?.step(); i++) await quiet();
     },
+    async stop(slot) {
+      processes[slot]?.stop();
+      await quiet();
+    },
+    async proceed(slot) {
+      processes[slot]?.proceed();
+      await quiet();
+    },
     async kill(slot) {
-      const process = processes[slot];
-      processes[slot] = undefined;
-      if (!process) return;
-      for (const token of process.unwritten) excuse(token, "killed");
-      process.kill();
-      for (const [token, by] of inFlight) if (by === process) inFlight.delete(token);
+      await processes[slot]?.kill();
+      await quiet();
+    },
+    async signal(slot) {
+      await processes[slot]?.signal();
       await quiet();
     },
     async exit(slot) {
-      const process = processes[slot];
-      if (!process) return;
-      process.run();
-      await world.drive(process.credential.settle(15_000));
+      await processes[slot]?.end();
       await quiet();
-      await self.kill(slot);
+    },
+    async replaceSession(slot) {
+      processes[slot]?.replaceSession();
+      await quiet();
     },
     async sleep(ms) {
       const until = clock.now() + ms;
-      // In strides, so that whoever waits looks at the world between them; a night is one long stride at its end.
-      for (let i = 0; i < 40; i++) {
+      // In strides, so that whoever waits looks at the world between them.
+      for (let i = 0; i < 60; i++) {
         const next = clock.next();
-        if (next === undefined || clock.now() + next > until) break;
+        if (next === undefined || clock.now() + next > until) {
+          clock.advance(Math.max(0, until - clock.now()));
+          return quiet();
+        }
         clock.advance(Math.max(next, 1));
         await quiet();
       }
-      if (clock.now() < until) clock.advance(until - clock.now());
+      // Somebody who never comes to rest: the machine sleeps for what is left.
+      await self.machineSleeps(Math.max(0, until - clock.now()));
+    },
+    async machineSleeps(ms) {
+      const awake = living().filter((process) => !process.isStopped());
+      for (const process of awake) process.stop();
+      clock.advance(ms);
+      await quiet();
+      for (const process of awake) process.proceed();
       await quiet();
     },
     async loginInPi(slot) {
       const process = processes[slot];
-      if (!process) return;
+      if (!process || disk !== "works") return;
+      count("logins in pi");
       const login = newLogin();
-      const saved = await process.credential.saveLogin(asToken(login));
-      if (saved.state !== "written") return;
+      const reservation = await reserveLogin(kimiCli);
+      if (reservation.state === "failed") throw new Error(`no room: ${reservation.code}`);
+      const saved = await reservation.successor.save(asToken(login));
+      if (saved.state === "failed") throw new Error(`not saved: ${saved.code}`);
+      reservation.successor.discard();
+      const { access_token: access, refresh_token: refresh, expires_at } = login;
+      const entry = { type: "oauth", access, refresh, expires: expires_at * 1_000 };
+      const owned = { ...entry, owner: "kimi-cli", source: kimiCli.path };
+      const file = { ...readObject(authPath), "kimi-coder": owned };
+      writeFileSync(authPath, JSON.stringify(file, null, 2), { mode: 0o600 });
+      baseline();
       outOfPi = false;
-      await world.piAuth.update(() => ({ token: asToken(login), owner: "kimi-cli", source: kimiCli.path }));
       await quiet();
     },
     async logoutInPi() {
-      if (!hasEntry() || !recallSync(memoryPath).seeded) return;
+      if (!hasEntry() || !hadEntry(memoryPath)) return;
       count("logouts in pi");
-      const [entry, token] = [await world.piAuth.read(), await present()];
       logOutOfPi(authPath);
-      others = membersOfOthers(readFileSync(authPath, "utf8"));
+      baseline();
       outOfPi = true;
-      // What kimi-cli did before, and nobody has seen yet, is seen after it.
-      const known = entry.state === "oauth" ? chainOf.get(entry.token.refreshToken) : undefined;
-      newSinceLogout = token !== undefined && chainOf.get(token.refreshToken) !== known;
       await quiet();
     },
     async ownerLogsIn() {
       putLogin(kimiCli.path, newLogin());
-      newSinceLogout = true;
       await quiet();
     },
     async ownerLogsOut() {
       removeLogin(kimiCli.path);
+      inUse = undefined;
       await quiet();
     },
-    async ownerRotates() {
-      // kimi-cli waits 5 to 11 s for its lock; that we never hold it that long is shown in renewal.test.ts.
-      const lock = await takeFlock().catch(() => undefined);
-      if (lock?.state !== "held") return;
-      const token = await present();
-      if (token && needsRefresh(token, clock.now())) {
-        count("rotations by the owner");
-        // An answer that took longer than we may hold the lock, until it is written: nothing can keep kimi-cli from
-        // asking as well then.
-        const since = presentedAt.get(token.refreshToken);
-        if (since !== undefined && clock.now() - since >= HOLDS) excuse(token.refreshToken, "answer late");
-        ownerAsks = true;
-        const outcome = await world.refresh(token.refreshToken);
-        ownerAsks = false;
-        if (outcome.state === "refreshed") {
-          const rotated = service.currentTokens(token.refreshToken);
-          if (rotated) putLogin(kimiCli.path, rotated);
-        }
-      }
-      await lock.release();
+    async ownerRotates(patience) {
+      const pause = OWNER_PAUSES[patience];
+      void goesOn(
+        renewAsKimiCli({ world, locks, refresh: send, pause, presenting: ownerPresenting }).then((outcome) =>
+          count(`kimi-cli: ${outcome}`),
+        ),
+      );
       await quiet();
     },
     async serviceEndsLogin() {
@@ -308,49 +400,63 @@ export function interleavingIn(
       await quiet();
     },
     breakNetwork(action) {
-      repairs.push(service.fault({ path: "token", do: action, when: () => !ownerAsks }));
+      repairs.push(service.fault({ path: "token", do: action }));
     },
-    async breakDisk(broken) {
-      diskFails = broken;
+    slow(latency, times) {
+      for (let i = 0; i < times; i++) latencies.push(latency);
+    },
+    breakDisk(next) {
+      disk = next;
     },
     async end() {
-      diskFails = false;
+      disk = "works";
+      latencies.length = 0;
       for (const repair of repairs) repair();
-      const living = all.filter((process) => process.isAlive());
-      for (const process of living) process.run();
-      await world.drive(Promise.all(living.map((process) => process.pending())));
-      await world.drive(Promise.all(living.map(({ credential }) => credential.settle(600_000))));
-      await world.drive(clock.sleep(20_000));
-      await quiet();
-      for (const process of living) {
+      for (const process of living()) {
+        process.run();
+        process.proceed();
+      }
+      await rest();
+      await rest();
+      for (const process of living()) {
+        if (process.isLeaving()) throw new Error("a process did not end");
         if (process.unwritten.size > 0) throw new Error("a renewed login was not written");
+        if (process.inFlight.renewals.size > 0) throw new Error("a renewal does not end");
       }
       await judge();
     },
     async bury() {
       for (const repair of repairs) repair();
-      for (const process of all) {
-        process.kill();
-        await process.bury();
-      }
+      for (const process of all) await process.bury();
+      await world.drive(Promise.allSettled(beside));
     },
   };
 
+  /** Until whoever waits, for locks as well as for answers, has waited long enough. */
+  async function rest(): Promise<void> {
+    await world.drive(Promise.all(living().map((process) => process.pending())));
+    await world.drive(Promise.all(beside));
+    await world.drive(clock.sleep(120_000));
+    await quiet();
+  }
+
   /** What a process finds that starts when all is quiet. */
   async function judge(): Promise<void> {
+    for (const path of lockPaths) if (locks.isHeld(path)) throw new Error(`${path} was left locked`);
     const found = await kimiCli.read();
-    const fresh = world.start();
-    const access = await world.drive(fresh.renewal());
-    await world.drive(fresh.settle(600_000));
+    const fresh = world.start({ stores: [kimiCli, world.kimiCode] });
+    const access = await world.drive(fresh.keepFresh());
+    await world.drive(fresh.end());
     await quiet();
     const state = access.state === "ready" ? "ready" : access.reason.kind;
     count(`at the end: ${state}`);
-    if (found.state !== "present") {
-      if (state === "ready") throw new Error("a login appeared from nowhere");
+    if (outOfPi) {
+      if (found.state === "present" && state !== "logged-out")
+        throw new Error(`after a logout in pi: ${state}`);
       return;
     }
-    if (outOfPi && (!newSinceLogout || state === "logged-out")) {
-      if (state !== "logged-out") throw new Error(`after a logout in pi: ${state}`);
+    if (found.state !== "present") {
+      if (state === "ready") throw new Error("a login appeared from nowhere");
       return;
     }
     const current = service.currentTokens(found.token.refreshToken);
@@ -361,16 +467,10 @@ export function interleavingIn(
     if (access.token.accessToken !== service.currentTokens(current.refresh_token)?.access_token) {
       throw new Error("a new process has an old token");
     }
-    const entry = await world.piAuth.read();
+    const entry = await world.readEntry();
     if (entry.state !== "oauth" || entry.token.accessToken !== access.token.accessToken) {
       throw new Error("pi's entry is not the login in use");
     }
-    const lock = await kimiCli.lockAmongPi(0);
-    if (lock.state !== "held") throw new Error("a lock was left behind");
-    await lock.release();
-    const flock = await takeFlock();
-    if (flock.state !== "held") throw new Error("kimi-cli's lock was left behind");
-    await flock.release();
   }
 
   return self;

@@ -1,7 +1,7 @@
 /** Takes opencode's lock once for each case on its list, under the faults it names, and says what came of it. */
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { lockWithOwnerFile } from "../../../extensions/credentials/opencode-lock.ts";
+import { lockOwnerFile } from "../../../extensions/credentials/owner-file-lock.ts";
 
 const beats: (() => void)[] = [];
 Object.assign(globalThis, {
@@ -14,7 +14,10 @@ Object.assign(globalThis, {
 const [cases = "[]"] = process.argv.slice(3);
 for (const { folder, faults, atBeat = [] } of JSON.parse(cases)) {
   Object.assign(globalThis, { faults: [...faults] });
-  const { release: _, ...outcome } = { release: undefined, ...(await lockWithOwnerFile(folder, 0)) };
+  const { release: _, ...outcome } = {
+    release: undefined,
+    ...(await lockOwnerFile(folder, 120_000, { timeout: 0 })),
+  };
   Object.assign(globalThis, { faults: [...atBeat] });
   beats.pop()?.();
   Object.assign(globalThis, { faults: [] });

@@ -10,7 +10,7 @@ for (let left = 0; left <= 8; left++) {
   } catch {
     for (const file of open.splice(0, left)) closeSync(file);
   }
-  const outcome = await lockFile(path, 0);
+  const outcome = await lockFile(path, { timeout: 0 });
   if (outcome.state === "held") await outcome.release();
   for (const file of open) closeSync(file);
   console.log(outcome.state === "failed" ? outcome.code : outcome.state);

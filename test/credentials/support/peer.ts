@@ -1,50 +1,47 @@
 /**
- * A process that takes one of our locks: `hold` until it is told to let go, `exit` while holding it, or `count` in a file `times` over. What it
- * does to the counter is deliberately not atomic.
+ * A process that takes a lock of ours: `hold` until it is told to let go, `exit` while holding it, or `count` in a file
+ * `times` over. What it does to the counter is deliberately not atomic. With PLATFORM it takes itself to be there.
  */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { lockDirectory } from "../../../extensions/credentials/directory-lock.ts";
 import { lockFile } from "../../../extensions/credentials/flock.ts";
-import { kimiCliStore } from "../../../extensions/credentials/kimi-cli.ts";
-import { kimiCodeStore } from "../../../extensions/credentials/kimi-code.ts";
-import { opencodeKimiFullStore } from "../../../extensions/credentials/opencode-kimi-full.ts";
-import type { CredentialStore, LockOutcome } from "../../../extensions/credentials/store.ts";
+import { takeLocks } from "../../../extensions/credentials/locks.ts";
+import { lockOwnerFileAmongUs } from "../../../extensions/credentials/owner-file-lock.ts";
+import type { CredentialStore, Release } from "../../../extensions/credentials/store.ts";
+import {
+  kimiCliStore,
+  kimiCodeStore,
+  opencodeKimiFullStore,
+} from "../../../extensions/credentials/stores.ts";
+import { USUAL_HOSTS } from "./homes.ts";
 
+if (process.env.PLATFORM) Object.defineProperty(process, "platform", { value: process.env.PLATFORM });
 const [task, kind = "", place = "", counter = "", times = ""] = process.argv.slice(3);
-const TIMEOUT = 50_000;
+const PATIENCE = { timeout: 50_000 };
+const STORES: Record<string, (place: string) => CredentialStore> = {
+  "kimi-cli": kimiCliStore,
+  "kimi-code": (home) => kimiCodeStore(home, USUAL_HOSTS),
+  opencode: opencodeKimiFullStore,
+};
 
-function take(): Promise<LockOutcome> {
+function take() {
   switch (kind) {
     case "flock":
-      return lockFile(place, TIMEOUT);
+      return lockFile(place, PATIENCE);
     case "directory":
-      return lockDirectory(place, { stale: 5_000, update: 1_000 }, TIMEOUT);
-    case "opencode":
-      return takeBoth(opencodeKimiFullStore({ data: place }));
-    case "kimi-cli":
-      return kimiCliStore({ share: place }).lockAmongPi(TIMEOUT);
-    case "kimi-code":
-      return kimiCodeStore({
-        home: place,
-        oauthHost: "https://auth.kimi.com",
-        baseUrl: "https://api.kimi.com/coding/v1",
-      }).lockOfOwner(TIMEOUT);
-    default:
-      throw new Error(`no such lock: ${kind}`);
+      return lockDirectory(place, 5_000, PATIENCE);
+    case "among us":
+      return lockOwnerFileAmongUs(place, PATIENCE);
+    default: {
+      const store = STORES[kind]?.(place);
+      if (!store) throw new Error(`no such lock: ${kind}`);
+      return takeLocks(store, PATIENCE);
+    }
   }
 }
 
-/** As a renewal takes them. */
-async function takeBoth(store: CredentialStore): Promise<LockOutcome> {
-  const outer = await store.lockAmongPi(TIMEOUT);
-  if (outer.state !== "held") return outer;
-  const inner = await store.lockOfOwner(TIMEOUT);
-  if (inner.state !== "held") return inner;
-  return { state: "held", release: () => inner.release().then(outer.release) };
-}
-
-async function taken(): Promise<() => Promise<void>> {
+async function taken(): Promise<Release> {
   const outcome = await take();
   if (outcome.state !== "held") throw new Error(JSON.stringify(outcome));
   return outcome.release;

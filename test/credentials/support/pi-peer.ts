@@ -1,8 +1,9 @@
 /** A process that writes auth.json over and over: as pi does (`pi <key>`), or as we do (`ours`). */
 
 import { AuthStorage } from "@mariozechner/pi-coding-agent";
-import { piAuth } from "../../../extensions/credentials/pi-auth.ts";
-import { mirrorInto } from "./mirror.ts";
+import { mirror } from "../../../extensions/credentials/mirror.ts";
+import { readPiEntry } from "../../../extensions/credentials/pi-entry.ts";
+import { kimiCliStore } from "../../../extensions/credentials/stores.ts";
 
 const [path = "", who = "", times = ""] = process.argv.slice(3);
 for (let i = 1; i <= Number(times); i++) {
@@ -15,12 +16,9 @@ for (let i = 1; i <= Number(times); i++) {
       scope: undefined,
       tokenType: undefined,
     };
-    const outcome = await mirrorInto(
-      piAuth({ path, timeout: 30_000 }),
-      token,
-      { owner: "kimi-cli", path: "/store" },
-      true,
-    );
+    const store = { ...kimiCliStore("/store"), read: async () => ({ state: "present", token }) as const };
+    const files = { authPath: path, memoryPath: `${path}.memory` };
+    const outcome = await mirror(files, store, token, await readPiEntry(path));
     if (outcome.state !== "written") throw new Error(JSON.stringify(outcome));
   } else {
     // pi gives up on a lock after 200 ms and keeps the error to itself.

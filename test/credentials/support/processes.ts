@@ -9,9 +9,12 @@ export interface Peer {
   /** The next line it says; rejects when it ends without. */
   says(): Promise<string>;
   tell(line: string): void;
+  signal(name: NodeJS.Signals): void;
   kill(): Promise<void>;
   /** All it has to say until it ends well. */
   rest(): Promise<string[]>;
+  /** How it ended. */
+  end(): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
 }
 
 export interface NodeOptions extends SpawnOptions {
@@ -50,6 +53,7 @@ export function startPeer(command: string, args: readonly string[], options: Spa
   onTestFinished(kill);
   return {
     kill,
+    signal: (name) => void child.kill(name),
     tell: (line) => void stdin.write(`${line}\n`),
     async says() {
       const { value, done } = await lines.next();
@@ -62,6 +66,10 @@ export function startPeer(command: string, args: readonly string[], options: Spa
       const [code] = await exited;
       if (code !== 0) throw new Error(`${command} ended with ${String(code)}: ${all.join(" | ")}`);
       return all;
+    },
+    async end() {
+      const [code, signal] = await exited;
+      return { code, signal };
     },
   };
 }

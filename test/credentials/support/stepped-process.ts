@@ -1,178 +1,289 @@
 /**
- * A process of ours that moves one step at a time and can be killed at any of them: before and after each look at a
- * file, lock, request and write it waits until it is let on. What has been killed never goes on.
+ * A process of ours that moves one step at a time: before and after each look at a file, lock, request and write it
+ * waits until it is let on. It can be stopped there (its locks stay held, its answers wait in the socket), go on, be
+ * killed, be told to end, and have its session replaced. What has been killed never goes on.
  */
-import type { Access, SharedCredential } from "../../../extensions/credentials/shared-credential.ts";
-import type { LockOutcome, LoginStore } from "../../../extensions/credentials/store.ts";
-import type { Clock } from "../../../extensions/oauth/clock.ts";
+import { InFlight } from "../../../extensions/credentials/in-flight.ts";
+import type { Access, Login, Steps } from "../../../extensions/credentials/login.ts";
+import { mirror } from "../../../extensions/credentials/mirror.ts";
+import type { CredentialStore } from "../../../extensions/credentials/store.ts";
+import { reserveSuccessor, type Successor } from "../../../extensions/credentials/successor.ts";
+import type { Clock } from "../../../extensions/lib/clock.ts";
+import type { RefreshOutcome } from "../../../extensions/oauth/token-endpoint.ts";
+import { type LockTable, takingFrom } from "./lock-table.ts";
 import type { World } from "./world.ts";
+
+/** full: there is no new room, but what was reserved can be written; broken: nothing can. */
+export type Disk = "works" | "full" | "broken";
 
 /** What happens to all processes of a world. */
 export interface Surroundings {
   readonly world: World;
-  /** kimi-cli's lock, as it is taken in this sequence: never waits. */
-  readonly takeFlock: () => Promise<LockOutcome>;
-  readonly diskFails: () => boolean;
-  /** Told when a refresh token begins to be presented, and when its answer arrived. */
+  readonly locks: LockTable;
+  readonly disk: () => Disk;
+  /** Presents the refresh token on its way through the network, whatever becomes of who sent it. */
+  readonly send: (refreshToken: string) => Promise<RefreshOutcome>;
+  /** Told when a refresh token is about to be presented, and when its answer was read. */
   readonly presenting: (process: SteppedProcess, refreshToken: string) => void;
-  readonly answered: (process: SteppedProcess, refreshToken: string, state: string) => void;
+  readonly answered: (process: SteppedProcess, refreshToken: string, outcome: RefreshOutcome) => void;
+  /** Told when a renewed login could not be written. */
+  readonly unwritable: () => void;
+  /** Told of an access that a running process has waited for, ms. */
+  readonly waited: (ms: number) => void;
+  /** Told when a process has ended, with the refresh tokens that it has spent and not replaced, and why it ended. */
+  readonly ended: (process: SteppedProcess, unwritten: readonly string[], how: Ending) => void;
 }
+
+/** killed; at once: by a signal that nothing held back; gave up: after it had waited for long enough; else all is well. */
+export type Ending = "killed" | "at once" | "gave up" | "over";
 
 export interface SteppedProcess {
-  readonly credential: SharedCredential;
-  /** Begins something, and remembers how it ended. */
-  begin(work: (credential: SharedCredential) => Promise<Access>): void;
+  /** Begins something that a request or the timer does. */
+  begin(work: (login: Login) => Promise<Access>, isRequest: boolean): void;
   /** Lets it go one step; false where nothing of it waits. */
   step(): boolean;
-  /** From now on it goes without stopping. */
+  /** From now on it goes without waiting to be let on. */
   run(): void;
-  /** As SIGKILL: a flock falls at once, a directory lock when its heartbeat has been missing for ten seconds. */
-  kill(): void;
-  /** Lets go of what is left. */
+  /** SIGSTOP. */
+  stop(): void;
+  /** SIGCONT. */
+  proceed(): void;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** SIGTERM: waits where something holds the end back, and ends at once a second time. */
+  signal(): Promise<void>;
+  /** The end of the session and of the process. */
+  end(): Promise<void>;
+  /** /new: another instance of the extension in the same process. */
+  replaceSession(): void;
+  /** Does something in the process that is no renewal. */
+  does<T>(work: () => Promise<T>): Promise<T>;
+  /** Lets go of what the simulation holds. */
   bury(): Promise<void>;
   readonly isAlive: () => boolean;
-  /** What has begun and not ended. */
+  readonly isStopped: () => boolean;
+  /** What has begun and not ended; over with the process. */
   readonly pending: () => Promise<unknown>;
-  /** Refresh tokens that were presented and whose successor is not on disk. */
+  readonly inFlight: InFlight;
+  /** Refresh tokens that were sent and whose successor is not on disk. */
   readonly unwritten: ReadonlySet<string>;
-  readonly results: readonly Access[];
+  /** Whether it was told to end. */
+  readonly isLeaving: () => boolean;
+  /** It may present a refresh token: it is not to end, or has not stopped beginning what was due. */
+  readonly mayPresent: () => boolean;
 }
 
-/** After how long a directory lock without a heartbeat may be taken over, ms; the store's own figure. */
-const STALE = 10_000;
-/** Between two tries for kimi-cli's lock on the fake clock, ms. */
-const TRY_AGAIN = 150;
+/** How long a process that ends has to wait for what it has sent, ms awake. */
+const FAREWELL = 28_000;
 
 export function startStepped(around: Surroundings): SteppedProcess {
-  const { world } = around;
+  const { world, locks } = around;
   const { clock } = world;
   const waiting: (() => void)[] = [];
   const unwritten = new Set<string>();
-  const results: Access[] = [];
   const working = new Set<Promise<unknown>>();
-  const flocks = new Set<() => Promise<void>>();
-  const directories = new Set<() => Promise<void>>();
+  const rooms = new Set<Successor>();
   let alive = true;
+  let dead = () => {};
+  const death = new Promise<void>((resolve) => {
+    dead = resolve;
+  });
   let free = false;
+  let leaving = false;
+  let mayPresent = true;
+  let toldToEnd = 0;
+  /** Fires when the process is stopped; another one after it was continued. */
+  let stopping = new AbortController();
+  let proceeding: Promise<void> = Promise.resolve();
+  let proceed = () => {};
+  let stops = 0;
+  /** What waits for the end, while something holds it back. */
+  let held: ((isSilent: boolean) => Promise<void>) | undefined;
 
   const never = <T>() => new Promise<T>(() => {});
+  const isStopped = () => stopping.signal.aborted;
   /** Where the process may be stopped, or be dead. */
-  function gate(): Promise<void> {
-    if (!alive) return never();
-    if (free) return Promise.resolve();
-    return new Promise((go) => waiting.push(go));
+  async function gate(): Promise<void> {
+    if (alive && (!free || isStopped())) await new Promise<void>((go) => waiting.push(go));
+    if (!alive) await never();
   }
   async function step<T>(work: () => Promise<T>): Promise<T> {
     await gate();
     const result = await work();
-    return alive ? result : never<T>();
+    await gate();
+    return result;
   }
 
   const ownClock: Clock = {
     now: clock.now,
-    sleep: (ms, signal) => clock.sleep(ms, signal).then(() => (alive ? undefined : never<undefined>())),
+    async sleep(ms, signal) {
+      for (let left = ms; ; ) {
+        await proceeding;
+        if (signal?.aborted) break;
+        const began = clock.now();
+        const stopped = stopping.signal;
+        await clock.sleep(left, signal ? AbortSignal.any([signal, stopped]) : stopped);
+        left -= clock.now() - began;
+        if (!stopped.aborted) break;
+        left = Math.max(left, 1);
+      }
+      if (!alive) await never();
+    },
   };
 
-  function owned(lock: LockOutcome, among: Set<() => Promise<void>>): LockOutcome {
-    if (lock.state !== "held") return lock;
-    const { release } = lock;
-    among.add(release);
-    return {
-      state: "held",
-      release: () =>
-        step(() => {
-          among.delete(release);
-          return release();
-        }),
-    };
-  }
-
-  async function waitForFlock(timeout: number): Promise<LockOutcome> {
-    const giveUpAt = clock.now() + timeout;
-    for (;;) {
-      const present = (await world.kimiCli.read()).state !== "absent";
-      const lock: LockOutcome = present ? await around.takeFlock() : { state: "failed", code: "ENOENT" };
-      if (lock.state !== "busy" || clock.now() >= giveUpAt) return lock;
-      await ownClock.sleep(TRY_AGAIN);
-    }
-  }
-
-  const store: LoginStore = {
-    ...world.kimiCli,
-    read: () => step(world.kimiCli.read),
-    lockAmongPi: (timeout) => step(async () => owned(await world.kimiCli.lockAmongPi(timeout), directories)),
-    lockOfOwner: (timeout) => step(async () => owned(await waitForFlock(timeout), flocks)),
-    save: (token) =>
-      around.diskFails() ? Promise.resolve({ state: "failed", code: "ENOSPC" }) : world.kimiCli.save(token),
-    rehearse: () =>
-      step(async () => (around.diskFails() ? { state: "failed", code: "ENOSPC" } : world.kimiCli.rehearse())),
-    replace: (replaces, token) =>
+  const steps: Steps = {
+    takeLocks: (...given) => takingFrom(locks, self, ownClock, gate)(...given),
+    reserveSuccessor: (store) =>
       step(async () => {
-        if (around.diskFails()) return { state: "failed", code: "ENOSPC" };
-        const written = await world.kimiCli.replace(replaces, token);
-        if (written.state !== "failed") unwritten.delete(replaces);
-        return written;
+        if (around.disk() !== "works") return { state: "failed", code: "ENOSPC" };
+        const reservation = await reserveSuccessor(store);
+        if (reservation.state === "failed") return reservation;
+        const { successor } = reservation;
+        rooms.add(successor);
+        const write: Successor["write"] = (replaces, token) =>
+          step(async () => {
+            if (around.disk() === "broken") {
+              around.unwritable();
+              return { state: "failed", code: "EIO" };
+            }
+            const written = await successor.write(replaces, token);
+            if (written.state !== "failed") unwritten.delete(replaces);
+            return written;
+          });
+        return { state: "reserved", successor: { ...successor, write } };
       }),
+    mirror: (...given) =>
+      step(async () => (around.disk() === "works" ? mirror(...given) : { state: "failed", code: "ENOSPC" })),
   };
 
-  const credential = world.start({
-    kimiCli: store,
-    clock: ownClock,
-    piAuth: {
-      ...world.piAuth,
-      update: (change) =>
-        step(async () =>
-          around.diskFails() ? { state: "failed", code: "ENOSPC" } : world.piAuth.update(change),
-        ),
-    },
-    refresh: async (refreshToken) => {
-      // Under way from here on: what waits at the gate is a connection that is slow to come about.
-      around.presenting(self, refreshToken);
-      const outcome = await step(async () => {
-        unwritten.add(refreshToken);
-        return world.refresh(refreshToken);
-      });
-      await gate();
-      around.answered(self, refreshToken, outcome.state);
+  async function refresh(
+    refreshToken: string,
+    givenUp = new AbortController().signal,
+  ): Promise<RefreshOutcome> {
+    // Under way from here on: what waits at the gate is a connection that is slow to come about.
+    around.presenting(self, refreshToken);
+    await gate();
+    unwritten.add(refreshToken);
+    const lost = new Promise<RefreshOutcome>((resolve) => {
+      givenUp.addEventListener("abort", () =>
+        resolve({ state: "failed", cause: { kind: "network", code: "ABORT_ERR" }, committed: "unknown" }),
+      );
+    });
+    const outcome = await Promise.race([around.send(refreshToken), lost]);
+    await gate();
+    if (!givenUp.aborted) {
+      around.answered(self, refreshToken, outcome);
       if (outcome.state !== "refreshed") unwritten.delete(refreshToken);
-      return outcome;
+    }
+    return outcome;
+  }
+
+  const store: CredentialStore = {
+    ...world.kimiCli,
+    // One step with what follows: a token is presented as soon as it was read.
+    async read() {
+      await gate();
+      return world.kimiCli.read();
     },
+  };
+  const inFlight = new InFlight(ownClock, (wait) => {
+    held = wait;
+    return {
+      release() {
+        held = undefined;
+      },
+    };
   });
+  const startLogin = () =>
+    world.start({ stores: [store, world.kimiCode], clock: ownClock, inFlight, steps, refresh });
+  let login: Login = startLogin();
+
+  async function die(how: Ending): Promise<void> {
+    if (!alive) return;
+    alive = false;
+    dead();
+    waiting.length = 0;
+    const lost = [...unwritten];
+    around.ended(self, lost, how);
+    await locks.fallOf(self);
+  }
+  function run(): void {
+    free = true;
+    if (isStopped()) return;
+    for (const go of waiting.splice(0)) go();
+  }
+  const over = (): Promise<void> => {
+    const hasWaited = clock.now() - toldToEnd >= FAREWELL;
+    return die(inFlight.givenUp.aborted && hasWaited ? "gave up" : "over");
+  };
+  function isToldToEnd(): void {
+    leaving = true;
+    mayPresent = false;
+    toldToEnd = clock.now();
+  }
 
   const self: SteppedProcess = {
-    credential,
-    begin(work) {
-      const ended = work(credential).then((access) => {
-        results.push(access);
+    begin(work, isRequest) {
+      const began = clock.now();
+      const [wasFree, stopsBefore] = [free, stops];
+      const ended = work(login).then(() => {
         working.delete(ended);
+        if (isRequest && wasFree && stops === stopsBefore) around.waited(clock.now() - began);
       });
       working.add(ended);
     },
     step() {
+      if (isStopped()) return false;
       const go = waiting.shift();
       go?.();
       return go !== undefined;
     },
-    run() {
-      free = true;
-      for (const go of waiting.splice(0)) go();
+    run,
+    stop() {
+      if (isStopped()) return;
+      stops += 1;
+      proceeding = new Promise((resolve) => {
+        proceed = resolve;
+      });
+      stopping.abort();
     },
-    kill() {
-      alive = false;
-      waiting.length = 0;
-      for (const release of flocks) void release();
-      flocks.clear();
-      void clock.sleep(STALE).then(self.bury);
+    proceed() {
+      if (!isStopped()) return;
+      stopping = new AbortController();
+      proceed();
+      if (free) run();
     },
+    kill: () => die("killed"),
+    async signal() {
+      if (leaving) return die("killed");
+      if (!held) return die("at once");
+      isToldToEnd();
+      void held(true).then(over);
+      run();
+    },
+    async end() {
+      leaving = true;
+      // What was due when it was told is still begun.
+      inFlight.leaving.addEventListener("abort", isToldToEnd, { once: true });
+      run();
+      void login.end().then(over);
+    },
+    replaceSession() {
+      login = startLogin();
+    },
+    does: step,
     async bury() {
-      for (const release of [...flocks, ...directories]) await release();
-      flocks.clear();
-      directories.clear();
+      alive = false;
+      for (const room of rooms) room.discard();
+      await locks.fallOf(self);
     },
     isAlive: () => alive,
-    pending: () => Promise.all(working),
+    isStopped,
+    pending: () => Promise.race([Promise.all(working), death]),
+    inFlight,
     unwritten,
-    results,
+    isLeaving: () => leaving,
+    mayPresent: () => mayPresent,
   };
   return self;
 }

@@ -1,22 +1,22 @@
 /**
- * A home, the Kimi service and a clock of its own, in which any number of credentials live as processes would: real
+ * A home, the Kimi service and a clock of its own, in which any number of logins live as processes would: real
  * files, real locks, real HTTP; only time is fake.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
-import { kimiCliStore } from "../../../extensions/credentials/kimi-cli.ts";
-import { kimiCodeStore } from "../../../extensions/credentials/kimi-code.ts";
-import { type PiAuth, piAuth } from "../../../extensions/credentials/pi-auth.ts";
+import { InFlight } from "../../../extensions/credentials/in-flight.ts";
 import {
-  type CredentialEvent,
-  createSharedCredential,
-  type SharedCredential,
-} from "../../../extensions/credentials/shared-credential.ts";
-import type { CredentialStore, LoginStore } from "../../../extensions/credentials/store.ts";
-import type { Clock } from "../../../extensions/oauth/clock.ts";
-import { isJsonObject, type JsonObject } from "../../../extensions/oauth/json-object.ts";
-import type { Token } from "../../../extensions/oauth/token.ts";
+  createLogin,
+  type Login,
+  type LoginEvent,
+  type Steps,
+} from "../../../extensions/credentials/login.ts";
+import { type PiEntry, readPiEntry } from "../../../extensions/credentials/pi-entry.ts";
+import type { CredentialStore } from "../../../extensions/credentials/store.ts";
+import { kimiCliStore, kimiCodeStore } from "../../../extensions/credentials/stores.ts";
+import type { Clock } from "../../../extensions/lib/clock.ts";
+import { isJsonObject, type JsonObject } from "../../../extensions/lib/json.ts";
 import { type RefreshOutcome, refresh } from "../../../extensions/oauth/token-endpoint.ts";
 import { createFakeClock, type FakeClock } from "../../support/fake-clock.ts";
 import {
@@ -28,35 +28,42 @@ import {
 } from "../../support/kimi-service/index.ts";
 import { temporaryDirectory } from "./homes.ts";
 
-export type Refresh = (refreshToken: string) => Promise<RefreshOutcome>;
+export type Refresh = (refreshToken: string, signal?: AbortSignal) => Promise<RefreshOutcome>;
 
 /** What a process is started with beside the usual. */
 export interface Process {
   readonly refresh?: Refresh;
-  /** In place of kimi-cli's store. */
-  readonly kimiCli?: LoginStore;
-  readonly kimiCode?: CredentialStore;
-  readonly piAuth?: PiAuth;
+  /** In place of kimi-cli's and kimi-code's. */
+  readonly stores?: readonly CredentialStore[];
   readonly clock?: Clock;
+  /** That of a process whose session was replaced (/new). */
+  readonly inFlight?: InFlight;
+  readonly steps?: Partial<Steps>;
 }
 
-export type RunningProcess = SharedCredential & { readonly events: readonly CredentialEvent[] };
+export type RunningProcess = Login & {
+  readonly inFlight: InFlight;
+  readonly events: readonly LoginEvent[];
+};
 
 export interface World {
   readonly home: string;
   readonly clock: FakeClock;
   readonly service: KimiService;
-  readonly kimiCli: LoginStore;
-  readonly kimiCode: LoginStore;
-  readonly piAuth: PiAuth;
+  readonly kimiCli: CredentialStore;
+  readonly kimiCode: CredentialStore;
   readonly authPath: string;
   readonly memoryPath: string;
-  readonly rotationsPath: string;
+  /** Our entry in pi's auth.json. */
+  readEntry(): Promise<PiEntry>;
   /** The real request to the service. */
   readonly refresh: Refresh;
+  /** A process whose time is the world's; signals of the real one do not reach it. */
   start(process?: Process): RunningProcess;
   /** A login by one of the owners' programs, as it stands in its file. */
   login(store: CredentialStore): IssuedToken;
+  /** Does something that takes real time: meanwhile the clock stands still. */
+  counted<T>(work: Promise<T>): Promise<T>;
   /** Whether something of its own takes real time now. */
   isBusy(): boolean;
   /** Waits for `work`, moving the clock to whoever wakes next whenever nothing else goes on. */
@@ -73,16 +80,13 @@ export async function startWorld(options: KimiServiceOptions = {}): Promise<Worl
 
 /** A world in a home that somebody else removes, around a service that somebody else closes. */
 export function worldIn(home: string, clock: FakeClock, service: KimiService): World {
-  const kimiCli = kimiCliStore({ share: join(home, ".kimi") });
+  const kimiCli = kimiCliStore(join(home, ".kimi"));
   const { oauthHost, baseUrl } = service;
-  const kimiCode = kimiCodeStore({ home: join(home, ".kimi-code"), oauthHost, baseUrl });
+  const kimiCode = kimiCodeStore(join(home, ".kimi-code"), { oauthHost, baseUrl });
   const authPath = join(home, ".pi/agent/auth.json");
   const memoryPath = join(home, ".pi/agent/kimi-coder.json");
-  const rotationsPath = join(home, ".pi/agent/kimi-coder-renewals.json");
-  const real = piAuth({ path: authPath });
   const server = { host: oauthHost, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
   let busy = 0;
-  /** Counts what takes real time. */
   async function counted<T>(work: Promise<T>): Promise<T> {
     busy += 1;
     try {
@@ -92,42 +96,42 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
     }
   }
   const isBusy = () => busy > 0 || isBusyWithFiles();
-  const ask: Refresh = (refreshToken) => counted(refresh(server, refreshToken, clock.now, 15_000));
-  const pi: PiAuth = {
-    read: () => counted(real.read()),
-    update: (change) => counted(real.update(change)),
-  };
+  const ask: Refresh = (refreshToken, signal) =>
+    counted(refresh(server, refreshToken, clock.now, 15_000, signal));
   return {
     home,
     clock,
     service,
     kimiCli,
     kimiCode,
-    piAuth: pi,
     authPath,
     memoryPath,
-    rotationsPath,
+    readEntry: () => readPiEntry(authPath),
     refresh: ask,
     start(process = {}) {
-      const events: CredentialEvent[] = [];
-      const loginStore = process.kimiCli ?? kimiCli;
-      const credential = createSharedCredential({
-        stores: [loginStore, process.kimiCode ?? kimiCode],
-        loginStore,
-        piAuth: process.piAuth ?? pi,
+      const events: LoginEvent[] = [];
+      const own = process.clock ?? clock;
+      const inFlight = process.inFlight ?? new InFlight(own, () => ({ release() {} }));
+      const asking = process.refresh ?? ask;
+      const login = createLogin({
+        stores: process.stores ?? [kimiCli, kimiCode],
+        authPath,
         memoryPath,
-        refresh: process.refresh ?? ask,
-        clock: process.clock ?? clock,
-        rotationsPath,
+        refresh: (refreshToken, _store, signal) => asking(refreshToken, signal),
+        clock: own,
+        inFlight,
         listener: (event) => events.push(event),
+        ...(process.steps ? { steps: process.steps } : {}),
       });
-      return { ...credential, events };
+      void counted(login.prepare());
+      return { ...login, inFlight, events };
     },
     login(store) {
       const token = service.issueLogin();
       putLogin(store.path, token);
       return token;
     },
+    counted,
     isBusy,
     async drive(work) {
       let over = false;
@@ -135,10 +139,13 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
         over = true;
       };
       work.then(end, end);
+      let wentOn = Date.now();
       for (let idle = 0; !over; idle += 1) {
         await new Promise(setImmediate);
         const next = clock.next();
         if (next === undefined || isBusy()) idle = 0;
+        if (next !== undefined) wentOn = Date.now();
+        else if (Date.now() - wentOn > STUCK) throw new Error("everybody waits, and nobody for the time");
         if (next === undefined || idle < 3) continue;
         clock.advance(next);
         idle = 0;
@@ -147,6 +154,9 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
     },
   };
 }
+
+/** After so long in real time with nobody asleep on the clock, nothing will happen any more, ms. */
+const STUCK = 15_000;
 
 /** Whether Node is waiting for the file system or for a child (the one that takes a flock). */
 function isBusyWithFiles(): boolean {
@@ -170,17 +180,6 @@ export function readObject(path: string): JsonObject {
   const value: unknown = JSON.parse(readFileSync(path, "utf8"));
   if (!isJsonObject(value)) throw new Error(`${path} holds no object`);
   return value;
-}
-
-export function asToken(issued: IssuedToken): Token {
-  return {
-    accessToken: issued.access_token,
-    refreshToken: issued.refresh_token,
-    expiresAt: issued.expires_at * 1000,
-    lifetime: issued.expires_in * 1000,
-    scope: issued.scope,
-    tokenType: issued.token_type,
-  };
 }
 
 /** A promise that somebody else keeps. */

@@ -1,9 +1,5 @@
-/** Overwrites a file by more than the process may write into one, or rehearses to. */
-import {
-  rehearseWrite,
-  writeFileAtomically,
-  writeFileAtomicallySync,
-} from "../../../extensions/credentials/file.ts";
+/** Overwrites a file by more than the process may write into one. */
+import { replaceFile, replaceFileSync } from "../../../extensions/lib/replace-file.ts";
 
 // The signal would otherwise end the process, which a full disk does not.
 process.on("SIGXFSZ", () => {});
@@ -11,8 +7,7 @@ process.on("SIGXFSZ", () => {});
 const [path = "", how = ""] = process.argv.slice(3);
 const text = "x".repeat(100_000);
 const WAYS: Record<string, () => unknown> = {
-  async: () => writeFileAtomically(path, text, { mode: 0o600 }),
-  sync: () => writeFileAtomicallySync(path, text, { mode: 0o600 }),
-  rehearsal: () => rehearseWrite(path, text.length, { mode: 0o600 }),
+  async: () => replaceFile(path, text, { mode: 0o600 }),
+  sync: () => replaceFileSync(path, text, { mode: 0o600 }),
 };
 console.log(JSON.stringify(await WAYS[how]?.()));

@@ -1,26 +1,20 @@
 /** Overwrites a file once for each case on its list, under the faults it names, and says what came of it. */
 import { chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import {
-  rehearseWrite,
-  type WriteOptions,
-  writeFileAtomically,
-  writeFileAtomicallySync,
-} from "../../../extensions/credentials/file.ts";
+import { replaceFile, replaceFileSync, type WriteOptions } from "../../../extensions/lib/replace-file.ts";
 
 const [path = "", cases = "[]"] = process.argv.slice(3);
 const WAYS: Record<string, (options: WriteOptions) => unknown> = {
-  async: (options) => writeFileAtomically(path, "new", options),
-  sync: (options) => writeFileAtomicallySync(path, "new", options),
-  rehearsal: (options) => rehearseWrite(path, 3, options),
+  async: (options) => replaceFile(path, "new", options),
+  sync: (options) => replaceFileSync(path, "new", options),
 };
 const countOpen = () => readdirSync("/dev/fd").length;
-for (const { how, faults, old = "old", owner, durable = true } of JSON.parse(cases)) {
+for (const { how, faults, old = "old", owner } of JSON.parse(cases)) {
   writeFileSync(path, old);
   if (owner) chownSync(path, owner, owner);
   const open = countOpen();
   Object.assign(globalThis, { faults: [...faults] });
-  const outcome = await WAYS[how]?.({ mode: 0o600, directoryMode: 0o700, durable });
+  const outcome = await WAYS[how]?.({ mode: 0o600, directoryMode: 0o700 });
   const missed = Reflect.get(globalThis, "faults").length;
   Object.assign(globalThis, { faults: [] });
   const text = readFileSync(path, "utf8");

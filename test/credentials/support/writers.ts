@@ -1,10 +1,7 @@
-import { writeFileAtomically, writeFileAtomicallySync } from "../../../extensions/credentials/file.ts";
+import { replaceFile, replaceFileSync } from "../../../extensions/lib/replace-file.ts";
 
 /** Both ways to replace a file, by name. */
 export const WRITERS = [
-  ["writeFileAtomically", writeFileAtomically],
-  [
-    "writeFileAtomicallySync",
-    async (...args: Parameters<typeof writeFileAtomicallySync>) => writeFileAtomicallySync(...args),
-  ],
+  ["replaceFile", replaceFile],
+  ["replaceFileSync", async (...args: Parameters<typeof replaceFileSync>) => replaceFileSync(...args)],
 ] as const;

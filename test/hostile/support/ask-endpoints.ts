@@ -1,9 +1,9 @@
 /** Asks every endpoint of a hostile server at once in a process of its own, and says what came of each; see endpoints.test.ts. */
-import { chatFetch } from "../../../extensions/chat/chat-fetch.ts";
-import { fetchModels } from "../../../extensions/models/fetch.ts";
+import { chatFetch } from "../../../extensions/chat/fetch.ts";
+import { fetchModels } from "../../../extensions/models/catalogue.ts";
 import { poll, requestDeviceAuthorization } from "../../../extensions/oauth/device-authorization.ts";
 import { refresh } from "../../../extensions/oauth/token-endpoint.ts";
-import { fetchUsage } from "../../../extensions/usage/fetch.ts";
+import { fetchUsage } from "../../../extensions/quota/usage.ts";
 
 const [, , , url = ""] = process.argv;
 /** ms; the real ones are 15 and 20 s. */
@@ -21,7 +21,10 @@ const ask: Record<string, () => Promise<unknown>> = {
   /** As the adapter reads an error: all of it. */
   async chat() {
     try {
-      const answer = await chatFetch(url, fetch)(`${url}/chat/completions`, { method: "POST", body: "{}" });
+      const answer = await chatFetch(url, fetch, () => ({ tools: new Set(), calls: 0 }))(
+        `${url}/chat/completions`,
+        { method: "POST", body: "{}" },
+      );
       const text = await answer.text();
       return { status: answer.status, length: text.length, redirected: answer.redirected };
     } catch (error) {

@@ -1,8 +1,7 @@
 /** The authorization server's two endpoints: which grants it knows, and what makes a request invalid. */
 import { type Answer, oauthError, ok } from "./answers.ts";
 import type { DeviceFlow } from "./device-flow.ts";
-import type { Logins } from "./logins.ts";
-import { withoutExpiry } from "./token-response.ts";
+import { type Logins, withoutExpiry } from "./logins.ts";
 import type { LogEntry } from "./types.ts";
 
 /** Public, shared by all of Kimi's clients. */

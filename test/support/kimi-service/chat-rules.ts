@@ -1,7 +1,7 @@
 /** Kimi's rules for `POST /chat/completions`: everything in the body that the service answers with 400. */
 import { refusals } from "./answers.ts";
 import { isObject } from "./json.ts";
-import { checkMessages, TOOL_NAME, TOOL_NAME_RULE } from "./message-rules.ts";
+import { checkMessages, isBringingTools, TOOL_NAME, TOOL_NAME_RULE } from "./message-rules.ts";
 import { countTokens, promptText } from "./prompt.ts";
 import { checkThinking, isThinkingOn } from "./thinking-rules.ts";
 import { checkToolSchema } from "./tool-schema-rules.ts";
@@ -36,7 +36,7 @@ export function checkChatRequest(
   return (
     checkStream(body) ??
     checkThinking(body, model) ??
-    checkTools(body.tools) ??
+    checkTools(declaredTools(body)) ??
     checkMessages(body.messages, model, isThinkingOn(body, model)) ??
     checkCacheKey(body.prompt_cache_key) ??
     checkLength(body, model, outputCap)
@@ -49,9 +49,15 @@ function checkStream({ stream, stream_options }: JsonObject): string | undefined
   return usage ? undefined : "stream_options.include_usage must be true";
 }
 
-function checkTools(tools: unknown): string | undefined {
-  if (tools === undefined) return undefined;
-  if (!Array.isArray(tools)) return "tools must be an array";
+/** The tools at the front, and those that messages bring. */
+function declaredTools({ tools, messages }: JsonObject): readonly unknown[] {
+  const bringing = Array.isArray(messages) ? messages.filter(isObject).filter(isBringingTools) : [];
+  return [tools ?? [], ...bringing.map((message) => message.tools)];
+}
+
+function checkTools(lists: readonly unknown[]): string | undefined {
+  if (!lists.every((list) => Array.isArray(list))) return "tools must be an array";
+  const tools: unknown[] = lists.flat();
   const names = new Set<string>();
   for (const tool of tools) {
     if (!isObject(tool) || tool.type !== "function" || !isObject(tool.function)) {

@@ -1,4 +1,4 @@
-/** The coding API: who may call it, and what it answers to chats, models, usages and me. */
+/** The coding API: who may call it, and what it answers to chats, models, usages, me, searches and fetches. */
 import { randomBytes } from "node:crypto";
 import { type Answer, ok, refusals, refuse } from "./answers.ts";
 import { checkChatRequest } from "./chat-rules.ts";
@@ -8,12 +8,13 @@ import type { Logins } from "./logins.ts";
 import { countTokens, createPromptCache, promptText } from "./prompt.ts";
 import { isThinkingOn } from "./thinking-rules.ts";
 import type { Completion, JsonObject, LogEntry, ModelEntry, Usage } from "./types.ts";
+import { answerFetch, answerSearch, type WebState } from "./web-tools.ts";
 
 /** The gate admits by prefix; pi's own since 2026-08-01 (kimi-code#2185). */
 const ADMITTED_AGENTS = ["KimiCLI/", "kimi-code-cli/", "claude-code/", "pi/"];
 
 /** What tests may change while the service runs. */
-export interface ApiState {
+export interface ApiState extends WebState {
   readonly apiKeys: Set<string>;
   readonly replies: Completion[];
   models: readonly ModelEntry[];
@@ -28,6 +29,8 @@ export interface CodingApi {
   models(entry: LogEntry): Answer;
   usages(entry: LogEntry): Answer;
   me(entry: LogEntry): Answer;
+  search(entry: LogEntry): Answer;
+  fetch(entry: LogEntry): Answer;
 }
 
 export function createCodingApi(state: ApiState, now: () => number, logins: Logins): CodingApi {
@@ -79,6 +82,8 @@ export function createCodingApi(state: ApiState, now: () => number, logins: Logi
       return complete(body, model);
     },
     models: (entry) => refuseCaller(entry) ?? ok({ object: "list", data: state.models }),
+    search: (entry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerSearch(entry, state),
+    fetch: (entry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerFetch(entry, state),
     usages: (entry) => refuseCaller(entry) ?? ok(state.usages),
     me(entry) {
       const account = logins.accountOf(entry.accessToken ?? "") ?? "someone";

@@ -27,16 +27,15 @@ export function completionEvents(completion: Completion, facts: StreamFacts): st
   const thought = facts.thinking ? pieces(completion.thinking) : [];
   const calls = completion.toolCalls ?? [];
   const usage = usageObject(facts.usage, completion.cachedTokensAt);
-  const finish_reason = completion.finishReason ?? (calls.length > 0 ? "tool_calls" : "stop");
-  return [
-    delta({ role: "assistant", content: "" }),
+  const { finishReason: finish_reason = calls.length > 0 ? "tool_calls" : "stop", deltas } = completion;
+  const said = deltas?.map(delta) ?? [
     ...thought.map((piece) => delta({ reasoning_content: piece })),
     ...pieces(completion.text).map((piece) => delta({ content: piece })),
     ...calls.flatMap((call, index) => callParts(call, index, facts.callsBefore).map(delta)),
-    chunk([{ index: 0, delta: {}, finish_reason, usage }]),
-    chunk([], usage),
-    "[DONE]",
   ];
+  const begun = [delta({ role: "assistant", content: "" }), ...said];
+  if (finish_reason === null) return begun;
+  return [...begun, chunk([{ index: 0, delta: {}, finish_reason, usage }]), chunk([], usage), "[DONE]"];
 }
 
 type Call = NonNullable<Completion["toolCalls"]>[number];

@@ -1,9 +1,8 @@
 /** Device authorization (RFC 8628): the codes handed out, and what each poll is told. */
 import { randomBytes, randomInt } from "node:crypto";
 import { type Answer, oauthError, ok } from "./answers.ts";
-import type { Logins } from "./logins.ts";
-import { withoutExpiry } from "./token-response.ts";
-import type { DeviceOutcome, KimiServiceOptions } from "./types.ts";
+import { type Logins, withoutExpiry } from "./logins.ts";
+import type { DeviceOutcome } from "./types.ts";
 
 interface Authorization {
   expiresAt: number;
@@ -29,6 +28,8 @@ const DEFAULT_INTERVAL = 5;
 const SLOW_DOWN = 5000;
 /** A client that slept the whole interval by its own timer may seem this much early on ours (ms). */
 const TOLERANCE = 100;
+/** Tests that set an interval under this many ms poll as they like. */
+const STRICT_FROM = 1000;
 
 const answers = {
   pending: () => oauthError("authorization_pending", "The authorization request is still pending", false),
@@ -37,12 +38,7 @@ const answers = {
   denied: () => oauthError("access_denied", "The user denied the request", false),
 };
 
-export function createDeviceFlow(
-  origin: string,
-  now: () => number,
-  logins: Logins,
-  options: KimiServiceOptions,
-): DeviceFlow {
+export function createDeviceFlow(origin: string, now: () => number, logins: Logins): DeviceFlow {
   const authorizations = new Map<string, Authorization>();
   const outcomes: DeviceOutcome[] = [];
   let patch: Readonly<Record<string, unknown>> = {};
@@ -105,8 +101,8 @@ export function createDeviceFlow(
       if (authorization.end === "expired" || now() >= authorization.expiresAt) return answers.expired();
       const since = now() - (authorization.polledAt ?? Number.NEGATIVE_INFINITY);
       authorization.polledAt = now();
-      const patient = authorization.interval < 1000 || since >= authorization.interval - TOLERANCE;
-      if (!patient && options.strictPolling !== false) {
+      const patient = authorization.interval < STRICT_FROM || since >= authorization.interval - TOLERANCE;
+      if (!patient) {
         authorization.interval += SLOW_DOWN;
         return answers.slowDown(true);
       }

@@ -20,7 +20,7 @@ export function createFaults(): Faults {
     take(entry) {
       for (const pending of rules) {
         const { rule } = pending;
-        if (!isAimedAt(rule, entry.kind) || (rule.when && !rule.when(entry))) continue;
+        if (!isAimedAt(rule.path, entry.kind) || (rule.when && !rule.when(entry))) continue;
         pending.left -= 1;
         if (pending.left <= 0) rules.delete(pending);
         return rule.do;
@@ -30,7 +30,7 @@ export function createFaults(): Faults {
   };
 }
 
-function isAimedAt(rule: FaultRule, kind: RequestKind): boolean {
+function isAimedAt(path: FaultPath, kind: RequestKind): boolean {
   const kinds: Record<FaultPath, readonly RequestKind[]> = {
     token: ["refresh", "device_poll", "token"],
     device_authorization: ["device_authorization"],
@@ -38,7 +38,8 @@ function isAimedAt(rule: FaultRule, kind: RequestKind): boolean {
     models: ["models"],
     usages: ["usages"],
     me: ["me"],
+    search: ["search"],
+    fetch: ["fetch"],
   };
-  const grant = { refresh_token: "refresh", device_code: "device_poll" } as const;
-  return kinds[rule.path].includes(kind) && (rule.grant === undefined || grant[rule.grant] === kind);
+  return kinds[path].includes(kind);
 }

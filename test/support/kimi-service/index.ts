@@ -43,7 +43,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
   const log = createRequestLog();
   const faults = createFaults();
   const logins = createLogins(now, options);
-  const device = createDeviceFlow(url, now, logins, options);
+  const device = createDeviceFlow(url, now, logins);
   const state: ApiState = {
     apiKeys: new Set(),
     replies: [],
@@ -51,6 +51,8 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     usages: olderUsages(now()),
     me: undefined,
     membership: "active",
+    searchResults: [],
+    pages: new Map(),
     parallelLimit: Number.POSITIVE_INFINITY,
   };
   const api = createCodingApi(state, now, logins);
@@ -71,6 +73,8 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       case "models":
       case "usages":
       case "me":
+      case "search":
+      case "fetch":
         return api[entry.kind](entry);
       case "other":
         return entry.path.startsWith(VERIFICATION_PATH) ? ok("Approve it.") : refuse(refusals.notFound);
@@ -156,6 +160,12 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     },
     setMe(body) {
       state.me = body;
+    },
+    setSearchResults(results) {
+      state.searchResults = results;
+    },
+    setPage(url, text) {
+      state.pages.set(url, text);
     },
     setMembership(membership) {
       state.membership = membership;

@@ -33,11 +33,16 @@ export interface Logins {
   secrets(): string[];
 }
 
-const MONTH = 30 * 86_400;
+/** How long a refresh token lives if it is not used, ms. */
+const REFRESHABLE = 30 * 86_400_000;
+
+/** As it goes over the wire (RFC 6749 §5.1): `expires_at` is what clients keep in files. */
+export function withoutExpiry({ expires_at: _, ...response }: IssuedToken): Omit<IssuedToken, "expires_at"> {
+  return response;
+}
 
 export function createLogins(now: () => number, options: KimiServiceOptions): Logins {
   const lifetime = options.accessTokenLifetime ?? 900;
-  const refreshLifetime = options.refreshTokenLifetime ?? MONTH;
   const byRefreshToken = new Map<string, Login>();
   const accessTokens = new Map<string, AccessToken>();
 
@@ -54,7 +59,7 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
     byRefreshToken.set(login.tokens.refresh_token, login);
     const expiresAt = now() + lifetime * 1000;
     accessTokens.set(login.tokens.access_token, { login, expiresAt, revoked: false });
-    login.refreshableUntil = now() + refreshLifetime * 1000;
+    login.refreshableUntil = now() + REFRESHABLE;
   };
   const works = (login: Login) => !login.revoked && now() < login.refreshableUntil;
 

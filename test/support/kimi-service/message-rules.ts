@@ -6,6 +6,11 @@ export const TOOL_NAME = /^[A-Za-z][A-Za-z0-9_-]*$/;
 export const TOOL_NAME_RULE =
   "must start with a letter and can contain letters, numbers, underscores, and dashes";
 
+/** `{role: "system", tools}`, and not even `content: null`: Kimi's form of tools that come in mid-session. */
+export function isBringingTools(message: unknown): boolean {
+  return isObject(message) && message.role === "system" && "tools" in message && !("content" in message);
+}
+
 /** What is wrong with the messages, or undefined. `thinking`: whether this request leaves it on. */
 export function checkMessages(messages: unknown, model: ModelEntry, thinking: boolean): string | undefined {
   if (!Array.isArray(messages) || messages.length === 0) return "messages must not be empty";
@@ -36,6 +41,8 @@ function checkMessage(
   model: ModelEntry,
   thinking: boolean,
 ): string | undefined {
+  // Its tools are judged with the others.
+  if (isBringingTools(message)) return model.supports_dynamic_tools ? undefined : "tokenization failed";
   switch (message.role) {
     case "system":
     case "user":
@@ -119,17 +126,37 @@ function checkPart(part: unknown, model: ModelEntry): string | undefined {
       return part.text === "" ? "text content is empty" : undefined;
     case "image_url":
       if (!model.supports_image_in) return `image input is not supported by ${model.id}`;
-      return hasUrl(part.image_url) ? undefined : "invalid image_url";
+      return checkPicture(addressOf(part.image_url));
     case "video_url":
       if (!model.supports_video_in) return `video input is not supported by ${model.id}`;
-      return hasUrl(part.video_url) ? undefined : "invalid video_url";
+      return isAddress(addressOf(part.video_url)) ? undefined : "invalid video_url";
     default:
       return `content type '${String(part.type)}' is not supported`;
   }
 }
 
-/** Inline data or an uploaded file; the service fetches nothing from elsewhere. */
-function hasUrl(value: unknown): boolean {
+function addressOf(value: unknown): string {
   const url = isObject(value) ? value.url : value;
-  return typeof url === "string" && /^(data:[a-z]+\/[a-z0-9.+-]+;base64,.|ms:\/\/.)/i.test(url);
+  return typeof url === "string" ? url : "";
+}
+
+/** Inline data or an uploaded file; the service fetches nothing from elsewhere. */
+function isAddress(url: string): boolean {
+  return /^(data:[a-z]+\/[a-z0-9.+-]+;base64,.|ms:\/\/.)/i.test(url);
+}
+
+/** The pictures that kimi-code sends, and how they begin; others end in this answer (MoonshotAI/kimi-cli#2017). */
+const PICTURES: Readonly<Record<string, RegExp>> = {
+  png: /^89504e470d0a1a0a/,
+  jpeg: /^ffd8ff/,
+  gif: /^47494638(37|39)61/,
+  webp: /^52494646.{8}57454250/,
+};
+
+function checkPicture(url: string): string | undefined {
+  if (!isAddress(url)) return "invalid image_url";
+  if (url.startsWith("ms:")) return undefined;
+  const [, type = "", data = ""] = /^data:image\/([a-z]+);base64,([A-Za-z0-9+/]+={0,2})$/.exec(url) ?? [];
+  const bytes = Buffer.from(data.slice(0, 32), "base64").toString("hex");
+  return PICTURES[type]?.test(bytes) ? undefined : "unsupported image format";
 }

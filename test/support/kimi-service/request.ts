@@ -14,6 +14,8 @@ const ROUTES: Readonly<Record<string, RequestKind>> = {
   [`GET ${API_PATH}/models`]: "models",
   [`GET ${API_PATH}/usages`]: "usages",
   [`GET ${API_PATH}/me`]: "me",
+  [`POST ${API_PATH}/search`]: "search",
+  [`POST ${API_PATH}/fetch`]: "fetch",
 };
 
 /** The whole request, or undefined where the client left before it was complete. */

@@ -1,11 +1,15 @@
 /**
- * Kimi's rules for the JSON schema of a tool's parameters ("moonshot flavored json schema").
- * Only what the service is known to refuse; keywords that it is not known to judge pass.
+ * Kimi's rules for the JSON schema of a tool's parameters ("moonshot flavored json schema"), after its own validator
+ * (MoonshotAI/walle, level `strict`) and after what people were refused. Keywords that it is not known to judge pass,
+ * and so do properties named `required` and the like: `strict` refuses them, nobody has reported it, real tools have them.
  */
 import { isObject } from "./json.ts";
+import { checkWholeSchema } from "./tool-schema-whole.ts";
 import type { JsonObject } from "./types.ts";
 
 const TYPES = new Set(["object", "array", "string", "number", "integer", "boolean", "null"]);
+const MOST_VALUES = 1_000;
+const MOST_ALTERNATIVES = 500;
 
 /** What the service finds wrong with a tool's parameters, in its words, or undefined where they are fine. */
 export function checkToolSchema(schema: unknown): string | undefined {
@@ -15,61 +19,56 @@ export function checkToolSchema(schema: unknown): string | undefined {
       ? "At path '': type is not defined"
       : "At path '': root schema must have type object";
   }
-  return checkSchema(schema, "", schema);
+  return checkSchema(schema, "") ?? checkWholeSchema(schema);
 }
 
-function checkSchema(schema: unknown, path: string, root: JsonObject): string | undefined {
+function checkSchema(schema: unknown, path: string): string | undefined {
   const at = (problem: string) => `At path '${path}': ${problem}`;
   if (typeof schema === "boolean") return at("boolean schema is not supported");
   if (!isObject(schema)) return at("schema must be an object");
-  const problem = checkKind(schema, root) ?? checkEnum(schema) ?? checkRequired(schema);
+  const problem =
+    checkKind(schema) ??
+    checkEnum(schema) ??
+    checkTypeList(schema) ??
+    checkProperties(schema) ??
+    checkTexts(schema);
   if (problem) return at(problem);
   for (const [step, child] of children(schema)) {
     const found =
       child === undefined
         ? `At path '${join(path, step)}': tuple items are not supported`
-        : checkSchema(child, join(path, step), root);
+        : checkSchema(child, join(path, step));
     if (found) return found;
   }
   return undefined;
 }
 
-/** A schema says its type itself, by `anyOf`, or by a reference into `#/$defs`; never by two of the first. */
-function checkKind(schema: JsonObject, root: JsonObject): string | undefined {
+/** A schema says its type itself, by `anyOf`, or by a reference; never by two of them. */
+function checkKind(schema: JsonObject): string | undefined {
   const { $ref, anyOf, type } = schema;
+  if (anyOf !== undefined) return checkAlternatives(schema, anyOf);
   if ($ref !== undefined) {
-    if (typeof $ref !== "string" || !$ref.startsWith("#/$defs/")) return "$ref must start with #/$defs/";
-    if (!resolves($ref, root)) return `$ref ${$ref} is not defined`;
-  }
-  if (anyOf !== undefined) {
-    if (!Array.isArray(anyOf) || anyOf.length === 0) return "anyOf must be a non-empty array";
     return type === undefined
       ? undefined
-      : "when using anyOf, type should be defined in anyOf items instead of the parent schema";
+      : "when using $ref, type should be defined in the referenced schema instead of the parent schema";
   }
-  if (type === undefined) return $ref === undefined ? "type is not defined" : undefined;
+  if (type === undefined) return "type is not defined";
   const names: unknown[] = Array.isArray(type) ? type : [type];
   const known = names.length > 0 && names.every((name) => typeof name === "string" && TYPES.has(name));
   return known ? undefined : "type is not valid";
 }
 
-function resolves(reference: string, root: JsonObject): boolean {
-  let at: unknown = root;
-  for (const step of reference.slice(2).split("/")) {
-    const key = decodePointer(step);
-    if (Array.isArray(at)) at = at[Number(key)];
-    else at = isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined;
+function checkAlternatives(schema: JsonObject, anyOf: unknown): string | undefined {
+  if (!Array.isArray(anyOf) || anyOf.length === 0) return "anyOf must be a non-empty array";
+  if (anyOf.length > MOST_ALTERNATIVES) return `anyOf must have 1-${MOST_ALTERNATIVES} items`;
+  if (schema.type !== undefined) {
+    return "when using anyOf, type should be defined in anyOf items instead of the parent schema";
   }
-  return isObject(at);
-}
-
-/** One step of a JSON pointer in a URI fragment (RFC 6901 §6). */
-function decodePointer(step: string): string {
-  try {
-    return decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
-  } catch {
-    return step;
-  }
+  const outside = Object.keys(schema).filter((key) => !["anyOf", "title", "description"].includes(key));
+  const conflict = outside.find((key) => anyOf.some((branch) => isObject(branch) && key in branch));
+  return conflict === undefined
+    ? undefined
+    : `conflicting keywords found in anyOf with parent: keywords (${conflict})`;
 }
 
 function checkEnum(schema: JsonObject): string | undefined {
@@ -77,7 +76,10 @@ function checkEnum(schema: JsonObject): string | undefined {
   if (values !== undefined && (!Array.isArray(values) || values.length === 0)) {
     return "enum must be a non-empty array";
   }
-  if (type === undefined) return undefined;
+  if (Array.isArray(values) && values.length > MOST_VALUES) {
+    return `enum array cannot have more than ${MOST_VALUES} items`;
+  }
+  if (type === undefined) return values === undefined ? undefined : "type is not defined";
   const names: unknown[] = Array.isArray(type) ? type : [type];
   const fits = (value: unknown) => names.some((name) => isOfType(value, name));
   if (Array.isArray(values) && !values.every(fits)) return "enum value does not match type";
@@ -99,17 +101,35 @@ function isOfType(value: unknown, name: unknown): boolean {
   }
 }
 
-function checkRequired(schema: JsonObject): string | undefined {
+/** Of several types nothing else may be said but words, and of texts or truth values that may be null their `enum`. */
+function checkTypeList({ type, ...others }: JsonObject): string | undefined {
+  if (!Array.isArray(type) || type.length < 2) return undefined;
+  const nullable =
+    type.length === 2 && type.includes("null") && (type.includes("string") || type.includes("boolean"));
+  const key = Object.keys(others).find(
+    (name) => name !== "title" && name !== "description" && !(name === "enum" && nullable),
+  );
+  return key === undefined ? undefined : `keyword ${key} is not allowed in combination with multiple types`;
+}
+
+function checkProperties(schema: JsonObject): string | undefined {
   const { properties, required } = schema;
   if (properties !== undefined && !isObject(properties)) return "properties must be an object";
-  if (required === undefined) return undefined;
+  const names = Object.keys(properties ?? {});
+  if (names.includes("$ref")) return "$ref must be a string";
+  const braced = names.find((name) => name.includes("{") && name.includes("}"));
+  if (braced !== undefined) return `invalid path: properties.${braced}`;
+  if (!("required" in schema)) return undefined;
   if (!Array.isArray(required)) return "required must be an array";
-  const unknown: unknown = required.find(
-    (name) => typeof name !== "string" || !Object.hasOwn(properties ?? {}, name),
-  );
+  const unknown: unknown = required.find((name) => typeof name !== "string" || !names.includes(name));
   return unknown === undefined
     ? undefined
     : `required property '${String(unknown)}' is not defined in properties`;
+}
+
+function checkTexts(schema: JsonObject): string | undefined {
+  const key = ["description", "pattern"].find((name) => name in schema && typeof schema[name] !== "string");
+  return key === undefined ? undefined : `${key} must be a string`;
 }
 
 /** The schemas inside a schema, each with its step; undefined stands for a tuple, which is refused. */
@@ -125,7 +145,9 @@ function* children(schema: JsonObject): Generator<[string, unknown]> {
     for (const [index, child] of list.entries()) yield [`${keyword}.${index}`, child ?? null];
   }
   const { additionalProperties, items, prefixItems } = schema;
-  if (isObject(additionalProperties)) yield ["additionalProperties", additionalProperties];
+  // The one place where `{}` is anything.
+  if (isObject(additionalProperties) && Object.keys(additionalProperties).length > 0)
+    yield ["additionalProperties", additionalProperties];
   if (items !== undefined) yield ["items", Array.isArray(items) ? undefined : items];
   if (prefixItems !== undefined) yield ["prefixItems", undefined];
 }

@@ -29,6 +29,17 @@ export interface ModelEntry {
     readonly default_effort?: string;
   };
   readonly protocol?: string;
+  /** Takes tools that a message brings in mid-session. */
+  readonly supports_dynamic_tools?: boolean;
+}
+
+/** A member of `search_results` in the answer of `POST /search`. */
+export interface SearchResult {
+  readonly title?: string;
+  readonly url?: string;
+  readonly snippet?: string;
+  readonly date?: string;
+  readonly site_name?: string;
 }
 
 export interface KimiServiceOptions {
@@ -36,14 +47,10 @@ export interface KimiServiceOptions {
   readonly now?: () => number;
   /** How long access tokens live, in s. Default 900. */
   readonly accessTokenLifetime?: number;
-  /** How long a refresh token lives if it is not used, in s. Default 30 days. */
-  readonly refreshTokenLifetime?: number;
   /** The answer of `GET /models`, and what chat requests are judged by. */
   readonly models?: readonly ModelEntry[];
   /** Whether a used refresh token that is presented again ends the whole login (default) or is only refused. */
   readonly reusePolicy?: "revoke" | "refuse";
-  /** Whether polling faster than the interval earns `slow_down`. Default true; never with an interval under 1 s. */
-  readonly strictPolling?: boolean;
 }
 
 /** What one poll of the token endpoint says; `{approved}` names the account that the new login belongs to. */
@@ -70,12 +77,23 @@ export interface Completion {
   readonly toolCalls?: readonly { readonly id?: string; readonly name: string; readonly arguments: object }[];
   /** Replaces what the service would count. */
   readonly usage?: Partial<Usage>;
-  readonly finishReason?: string;
+  /** null = the stream ends without one. */
+  readonly finishReason?: string | null;
+  /** What is streamed in place of thinking, text and calls, delta by delta, whatever the request says of thinking. */
+  readonly deltas?: readonly JsonObject[];
   /** Where the usage object says how much was cached; both are in use (pi#8119). Default `details`. */
   readonly cachedTokensAt?: "details" | "top";
 }
 
-export type FaultPath = "token" | "device_authorization" | "chat" | "models" | "usages" | "me";
+export type FaultPath =
+  | "token"
+  | "device_authorization"
+  | "chat"
+  | "models"
+  | "usages"
+  | "me"
+  | "search"
+  | "fetch";
 
 export type FaultAction =
   /** Answers late (ms). The request is committed on arrival, unless `commit: "late"`. */
@@ -100,8 +118,6 @@ export type FaultAction =
 
 export interface FaultRule {
   readonly path: FaultPath;
-  /** Only for `token`: which grant. */
-  readonly grant?: "refresh_token" | "device_code";
   /** How many requests it hits. Default 1. */
   readonly times?: number;
   readonly when?: (entry: LogEntry) => boolean;
@@ -118,6 +134,8 @@ export type RequestKind =
   | "models"
   | "usages"
   | "me"
+  | "search"
+  | "fetch"
   | "other";
 
 /** One request. It enters the log on arrival (with status 0) and is completed as it is answered. */
@@ -188,6 +206,10 @@ export interface KimiService {
   setModels(models: readonly ModelEntry[]): void;
   setUsages(body: unknown): void;
   setMe(body: unknown): void;
+  /** What every search finds, as far as its limit goes. */
+  setSearchResults(results: readonly SearchResult[]): void;
+  /** What `POST /fetch` gives for an address; for others it answers 404. */
+  setPage(url: string, text: string): void;
   /** Without a membership the API answers 402. */
   setMembership(state: "active" | "lapsed"): void;
   /** More chats than this at once earn 403 `permission_error`. Default: no limit. */

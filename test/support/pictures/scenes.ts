@@ -1,7 +1,7 @@
-/** What the pictures of the README show: each a moment of the real pi 0.73.1, with the simulated Kimi service. */
+/** What the pictures of the README show: each a moment of the real pi, with the simulated Kimi service. */
 import { chmodSync } from "node:fs";
 import { createHome, type Home } from "../home.ts";
-import { olderHost } from "../hosts.ts";
+import { newerHost, type PiHost } from "../hosts.ts";
 import { type KimiService, startKimiService } from "../kimi-service/index.ts";
 import { ourModel } from "../pi.ts";
 import { startTmux, type TmuxPi } from "../tmux.ts";
@@ -18,7 +18,7 @@ export interface Scene {
   readonly loggedIn: boolean;
   /** Before pi starts. */
   readonly prepare?: (home: Home) => void;
-  readonly play: (pi: TmuxPi, service: KimiService) => Promise<unknown>;
+  readonly play: (pi: TmuxPi, service: KimiService, host: PiHost) => Promise<unknown>;
   /** The first line that the picture shows; what pi says at its start is left out. */
   readonly from: RegExp;
   /** Of what must be legible in it. */
@@ -51,13 +51,14 @@ export const scenes: readonly Scene[] = [
     width: 104,
     height: 36,
     loggedIn: false,
-    async play(pi, service) {
+    async play(pi, service, host) {
       service.deviceResponse({ user_code: USER_CODE, verification_uri_complete: ADDRESS });
-      await enterLogin(pi, olderHost);
+      await enterLogin(pi, host);
       await pi.waitFor(/another 29:58/);
     },
-    from: /^─+$/,
-    shows: ["Log in to Kimi Coder", ADDRESS, USER_CODE, /good for another 29:5\d/, "share the login"],
+    // What we show is a dialog on pi 0.73.1, and stands above pi's own on its successor.
+    from: /^─+$|Open the address/,
+    shows: [/Log ?in to Kimi Coder/, ADDRESS, USER_CODE, /good for another 29:5\d/, "share the login"],
   },
   {
     name: "thinking",
@@ -68,13 +69,13 @@ export const scenes: readonly Scene[] = [
     async play(pi, service) {
       service.reply({ thinking: THOUGHT, text: ANSWER });
       await enter(pi, "/thinking high");
-      await pi.waitFor("Thinking is high");
+      await pi.waitFor(/Thinking (?:is|level:) high/);
       await enter(pi, QUESTION);
       await pi.waitFor("never tries the same one twice");
       await pi.waitFor((screen) => !screen.includes("Working"));
     },
-    from: /Thinking is high/,
-    shows: ["Thinking is high.", QUESTION, "reused refresh token", "kimi-for-coding • high"],
+    from: /Thinking (?:is|level:) high/,
+    shows: [/Thinking (?:is|level:) high/, QUESTION, "reused refresh token", "kimi-for-coding • high"],
   },
   {
     name: "usage",
@@ -92,9 +93,9 @@ export const scenes: readonly Scene[] = [
   },
   {
     name: "doctor",
-    title: "/kimi doctor: a line for everything that could be wrong, with a tick or with what to do about it",
+    title: "/kimi doctor: what is wrong and what to do about it, then what is fine",
     width: 110,
-    height: 50,
+    height: 24,
     loggedIn: true,
     prepare: (home) => chmodSync(home.kimiCliPath, 0o644),
     async play(pi) {
@@ -102,13 +103,13 @@ export const scenes: readonly Scene[] = [
       await enter(pi, "/kimi doctor");
       await pi.waitFor(/^ ?[✓✗]/m);
     },
-    from: /^ ?[✓✗]/,
+    from: /thing is wrong/,
     shows: [/✓ pi: /, /✗ .*kimi-code\.json/, "chmod"],
   },
 ];
 
 /** Plays the scene in a home of its own. Throws where the picture would not show what it is for. */
-export async function capture(scene: Scene): Promise<readonly Row[]> {
+export async function capture(scene: Scene, host: PiHost = newerHost): Promise<readonly Row[]> {
   const service = await startKimiService();
   const home = createHome();
   try {
@@ -118,13 +119,13 @@ export async function capture(scene: Scene): Promise<readonly Row[]> {
     scene.prepare?.(home);
     home.write(".pi/agent/settings.json", JSON.stringify({ quietStartup: true }));
     const { width, height } = scene;
-    const pi = await startTmux(olderHost, home, ourModel, {
+    const pi = await startTmux(host, home, ourModel, {
       env: { ...service.environment, COLORTERM: "truecolor", TZ: "UTC" },
       width,
       height,
     });
     try {
-      await scene.play(pi, service);
+      await scene.play(pi, service, host);
       const rows = crop(parseScreen(neutral(await pi.styled(), home, service)), scene.from);
       check(scene, plainText(rows));
       return rows;

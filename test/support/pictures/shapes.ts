@@ -10,20 +10,12 @@ export interface Shape {
   readonly path: string;
 }
 
-/** The part of a cell that a block fills, in eighths: left, top, right, bottom. */
-const BLOCKS: Readonly<Record<string, readonly [number, number, number, number]>> = {
-  "█": [0, 0, 8, 8],
-  "░": [0, 0, 8, 8],
-  "▀": [0, 0, 8, 4],
-  "▄": [0, 4, 8, 8],
-  "▌": [0, 0, 4, 8],
-  "▐": [4, 0, 8, 8],
-  "▏": [0, 0, 1, 8],
-  "▎": [0, 0, 2, 8],
-  "▍": [0, 0, 3, 8],
-  "▋": [0, 0, 5, 8],
-  "▊": [0, 0, 6, 8],
-  "▉": [0, 0, 7, 8],
+/** From where to where a block fills the height of its cell. */
+const BLOCKS: Readonly<Record<string, readonly [from: number, to: number]>> = {
+  "█": [0, 1],
+  "░": [0, 1],
+  "▀": [0, 0.5],
+  "▄": [0.5, 1],
 };
 
 /** Where the cell's left upper corner is at (`left`, `top`); undefined for what a font writes. */
@@ -35,18 +27,15 @@ export function shapeOf(
 ): Shape | undefined {
   const block = BLOCKS[character];
   if (block) {
-    const [x1, y1, x2, y2] = block;
-    const x = (eighths: number) => left + (eighths * width) / 8;
-    const y = (eighths: number) => top + (eighths * height) / 8;
+    const [from, to] = block.map((part) => top + part * height);
     return {
       kind: character === "░" ? "shade" : "fill",
-      path: `M${x(x1)} ${y(y1)}H${x(x2)}V${y(y2)}H${x(x1)}Z`,
+      path: `M${left} ${from}H${left + width}V${to}H${left}Z`,
     };
   }
   const [x, y, right, bottom] = [left + width / 2, top + height / 2, left + width, top + height];
   const paths: Readonly<Record<string, string>> = {
     "─": `M${left} ${y}H${right}`,
-    "━": `M${left} ${y}H${right}`,
     "│": `M${x} ${top}V${bottom}`,
     "╭": `M${right} ${y}Q${x} ${y} ${x} ${bottom}`,
     "╮": `M${left} ${y}Q${x} ${y} ${x} ${bottom}`,

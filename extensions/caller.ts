@@ -1,0 +1,206 @@
+/**
+ * Decides alone what a request to Kimi is sent with, on whose account, and in which region: requests, quota, models,
+ * status and doctor ask here. pi's own order holds (`--api-key`, a key in auth.json, a login), and a configured key
+ * wins over a login.
+ */
+import { createHash } from "node:crypto";
+import type { ExtensionContext } from "@mariozechner/pi-coding-agent";
+import { API_KEY_VARIABLE, type Configuration, type ConfiguredKey, PROVIDER } from "./configuration.ts";
+import type { Choice, NoLogin, Search } from "./credentials/choose.ts";
+import type { Access, Login, Unavailable } from "./credentials/login.ts";
+import type { CredentialStore } from "./credentials/store.ts";
+import { inTurn, NOT_LOADED } from "./lib/lazy.ts";
+import { fingerprint } from "./lib/safe-text.ts";
+import { hostsOf, type Region } from "./region.ts";
+
+/** Whose figures, list of models and place in the queue these are: a login by where it is kept, a key by its fingerprint. */
+export interface Account {
+  readonly owner: string;
+  readonly path: string;
+  /** The API that it belongs to, without a trailing slash. */
+  readonly baseUrl: string;
+  readonly region: Region;
+  /** A fingerprint of all of this. */
+  readonly id: string;
+}
+
+/** What a request is sent with. */
+export type Bearer =
+  /** The user's API key: sent as it is, never renewed. */
+  | { readonly state: "key"; readonly key: string; readonly account: Account }
+  | {
+      readonly state: "token";
+      readonly accessToken: string;
+      readonly store: CredentialStore;
+      readonly account: Account;
+    }
+  /** Nothing may be sent; `message` is a sentence that says why and what to do. */
+  | { readonly state: "none"; readonly message: string };
+
+export type Usable = Exclude<Bearer, { state: "none" }>;
+
+/** The same as far as files tell it, for those who show it. */
+export type Sight =
+  | {
+      readonly kind: "key";
+      /** The argument and the entry in auth.json are pi's to read. */
+      readonly given: "argument" | "entry" | "configuration";
+      /** `--api-key`, a variable, or the path of a file; never the key. */
+      readonly source: string;
+      /** undefined where pi did not hand it out. */
+      readonly key: string | undefined;
+      readonly account: Account | undefined;
+    }
+  | {
+      readonly kind: "login";
+      readonly choice: Exclude<Choice, { state: "none" }>;
+      readonly store: CredentialStore;
+      readonly account: Account;
+    }
+  | { readonly kind: "none"; readonly reason: NoLogin | "configuration"; readonly message: string };
+
+/** What is looked at of a session. */
+export type SessionNow = Pick<ExtensionContext, "model" | "modelRegistry">;
+
+export interface CallerParts {
+  readonly configuration: Configuration;
+  readonly authPath: string;
+  readonly login: Login;
+  /** Read each time: a person may set it while pi runs. */
+  readonly configuredKey: () => ConfiguredKey | undefined;
+  /** Whether pi was started with `--api-key`. */
+  readonly keyArgument: boolean;
+  /** Whether pi took this key from its own copy of the login; any other was given by hand. */
+  readonly isFromEntry: (key: string) => boolean;
+  /** Told why nothing can be sent, with the sentence that is about to be shown. */
+  readonly failed: (sentence: string, why: Unavailable | "configuration") => void;
+}
+
+export class Caller {
+  private readonly parts: CallerParts;
+
+  constructor(parts: CallerParts) {
+    this.parts = parts;
+  }
+
+  /**
+   * What a request is sent with. `fromPi` is what pi would send: undefined where it has nothing, and on pi 0.77 to 0.86
+   * the name of our variable. An access token that has ended is renewed first, see Login.
+   */
+  async current(fromPi: string | undefined): Promise<Bearer> {
+    const { configuration, configuredKey, isFromEntry, login } = this.parts;
+    const { refusal } = configuration;
+    if (refusal !== undefined) return this.refuse(refusal, "configuration");
+    if (fromPi && fromPi !== API_KEY_VARIABLE && !isFromEntry(fromPi)) return this.withKey(fromPi);
+    const configured = configuredKey();
+    return configured ? this.withKey(configured.key) : this.withAccess(await login.current());
+  }
+
+  /** Another token than this one, which the API has rejected. */
+  async afterRejection({ accessToken }: Extract<Bearer, { state: "token" }>): Promise<Bearer> {
+    return this.withAccess(await this.parts.login.afterRejection(accessToken));
+  }
+
+  /** What a request would be sent with now. Nothing is renewed, asked for or written. Never throws. */
+  async look(session?: SessionNow): Promise<Sight> {
+    return (await this.search(session)).sight;
+  }
+
+  /** The same, with all logins that there are. */
+  async search(session?: SessionNow): Promise<Search & { readonly sight: Sight }> {
+    const { login } = this.parts;
+    const search = await login.look();
+    return { ...search, sight: await this.see(search.choice, session) };
+  }
+
+  /** What a request by hand is sent with, where this was seen. */
+  async bearerFor(sight: Sight): Promise<Bearer> {
+    if (sight.kind === "none") return { state: "none", message: sight.message };
+    if (sight.kind === "key" && sight.key !== undefined) return this.withKey(sight.key);
+    return this.current(undefined);
+  }
+
+  /** Of the account of a login. */
+  accountOf({ owner, path, region }: Pick<CredentialStore, "owner" | "path" | "region">): Account {
+    return this.account(owner, path, region);
+  }
+
+  private async see(choice: Choice, session: SessionNow | undefined): Promise<Sight> {
+    const { configuration, configuredKey, keyArgument, authPath } = this.parts;
+    const { refusal } = configuration;
+    if (refusal !== undefined) return { kind: "none", reason: "configuration", message: refusal };
+    if (keyArgument && session?.model?.provider === PROVIDER) {
+      return this.seeKey("argument", "--api-key", await handKey(session));
+    }
+    if (choice.state === "none" && choice.reason.kind === "own-key") {
+      return this.seeKey("entry", authPath, session && (await handKey(session)));
+    }
+    const configured = configuredKey();
+    if (configured) return this.seeKey("configuration", configured.source, configured.key);
+    if (choice.state === "none") {
+      return { kind: "none", reason: choice.reason, message: await sayWhy(choice.reason) };
+    }
+    const store = choice.state === "use" ? choice.store : choice.problem.store;
+    return { kind: "login", choice, store, account: this.accountOf(store) };
+  }
+
+  private seeKey(
+    given: "argument" | "entry" | "configuration",
+    source: string,
+    key: string | undefined,
+  ): Sight {
+    return { kind: "key", given, source, key, account: key === undefined ? undefined : this.keyAccount(key) };
+  }
+
+  private withKey(key: string): Bearer {
+    // A header cannot hold anything else, and an error about it would show a piece of the key.
+    if (!/^[\x21-\x7e]+$/.test(key)) return this.refuse(BAD_KEY, "configuration");
+    return { state: "key", key, account: this.keyAccount(key) };
+  }
+
+  private async withAccess(access: Access): Promise<Bearer> {
+    if (access.state === "unavailable") return this.refuse(await sayWhy(access.reason), access.reason);
+    const { token, store } = access;
+    return { state: "token", accessToken: token.accessToken, store, account: this.accountOf(store) };
+  }
+
+  private refuse(message: string, why: Unavailable | "configuration"): Bearer {
+    this.parts.failed(message, why);
+    return { state: "none", message };
+  }
+
+  /** A key belongs to the first region. */
+  private keyAccount(key: string): Account {
+    return this.account("key", fingerprint(key), this.parts.configuration.regions[0].region);
+  }
+
+  private account(owner: string, path: string, region: Region): Account {
+    const { baseUrl } = hostsOf(this.parts.configuration.regions, region);
+    const id = createHash("sha256").update(`${owner}\n${path}\n${baseUrl}`).digest("hex").slice(0, 16);
+    return { owner, path, baseUrl, region, id };
+  }
+}
+
+/** The sentence, which is loaded only when there is something to say. */
+async function sayWhy(reason: Unavailable): Promise<string> {
+  try {
+    const { sayUnavailable } = await inTurn(() => import("./messages.ts"));
+    return sayUnavailable(reason);
+  } catch {
+    return NOT_LOADED;
+  }
+}
+
+const BAD_KEY =
+  "Kimi Coder: the API key contains a character that keys do not have, perhaps a line break; correct it where you set it.";
+
+/** The key given to pi by hand for our provider, which only pi knows: `--api-key`, or an entry in auth.json. */
+async function handKey({ modelRegistry }: SessionNow): Promise<string | undefined> {
+  try {
+    const key = await modelRegistry.getApiKeyForProvider(PROVIDER);
+    return key === "" || key === API_KEY_VARIABLE ? undefined : key;
+  } catch {
+    // The session was replaced meanwhile.
+    return undefined;
+  }
+}

@@ -1,0 +1,118 @@
+/** What happens after `/login kimi-coder` was typed: the question for the login, then our own screen in pi 0.73's. */
+import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
+import type { ExtensionAPI, ExtensionContext, InputEvent } from "@mariozechner/pi-coding-agent";
+import { FIRST_MODEL, NOBODY_THERE, PROVIDER } from "../configuration.ts";
+import type { Stores } from "../credentials/stores.ts";
+import { ownerName } from "../messages.ts";
+import { parseRegion } from "../region.ts";
+import { lookForBrowser, openBrowser } from "./browser.ts";
+import { loadEncode } from "./half-blocks.ts";
+import type { VerificationCallback } from "./login.ts";
+import { type AnswerCallback, CANCELLED, type LoginAnswer, type LoginQuestion } from "./question.ts";
+import { loginScreen } from "./screen.ts";
+
+export interface LoginPlaces {
+  readonly question: () => Promise<LoginQuestion>;
+  readonly stores: Pick<Stores, "forLogin">;
+  /** Takes the login from pi; a sentence where that failed. */
+  readonly logOut: () => Promise<string | undefined>;
+}
+
+/** After `/logout kimi-coder`: pi's own selector does the same. */
+export async function answerLogout({ logOut }: LoginPlaces, ctx: ExtensionContext): Promise<void> {
+  const failure = await logOut();
+  if (failure !== undefined) return say(ctx, failure, "error");
+  say(ctx, "Kimi Coder: logged out in pi alone; type /login kimi-coder to log in.", "info");
+}
+
+export interface TypedLogin {
+  readonly ctx: ExtensionContext;
+  /** As it was typed; undefined = none was. */
+  readonly region: string | undefined;
+  readonly source: InputEvent["source"];
+  /** One sentence why nobody can be asked. */
+  readonly refusal: string | undefined;
+}
+
+const NO_REGION =
+  "Kimi Coder: that is not a region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai.";
+
+export async function answerLogin(
+  pi: ExtensionAPI,
+  places: LoginPlaces,
+  { ctx, region: typed, source, refusal }: TypedLogin,
+): Promise<void> {
+  if (refusal) return say(ctx, refusal, "error");
+  // A screen and a keyboard: not print, JSON or RPC mode.
+  if (!ctx.hasUI || source !== "interactive") return say(ctx, NOBODY_THERE, "error");
+  const named = typed === undefined ? undefined : parseRegion(typed);
+  if (typed !== undefined && named === undefined) return say(ctx, NO_REGION, "error");
+  const answer: LoginAnswer | undefined = named
+    ? { kind: "new", region: named }
+    : await ask(ctx, await places.question());
+  if (!answer) return;
+  const failure = answer.kind === "found" ? await takeFound(ctx, answer) : await logInAnew(ctx, answer);
+  if (failure === CANCELLED) return;
+  if (failure !== undefined) return say(ctx, `Kimi Coder: ${failure}`, "error");
+  const store = answer.kind === "found" ? answer.store : places.stores.forLogin(answer.region);
+  const saved = answer.kind === "found" ? "logged in with the login of" : "logged in; saved for pi and";
+  say(ctx, `Kimi Coder: ${saved} ${ownerName(store.owner)}.`, "info");
+  const model = ctx.modelRegistry.find(PROVIDER, FIRST_MODEL);
+  if (!ctx.model && model) await pi.setModel(model);
+}
+
+/** Before the dialog opens: pi 0.73 would not bring it back after a question. Undefined after Esc. */
+async function ask(ctx: ExtensionContext, question: LoginQuestion): Promise<LoginAnswer | undefined> {
+  const { message, options } = question;
+  if (options.length === 1) return options[0].answer;
+  const labels = options.map(({ label }) => label);
+  const chosen = await ctx.ui.select(message, labels);
+  return options.find(({ label }) => label === chosen)?.answer;
+}
+
+/** Why pi did not take it; undefined where it did. */
+async function takeFound(ctx: ExtensionContext, answer: LoginAnswer): Promise<string | undefined> {
+  const callbacks: OAuthLoginCallbacks & AnswerCallback = { ...SILENT, answer };
+  return failureOf(ctx.modelRegistry.authStorage.login(PROVIDER, callbacks));
+}
+
+/** Nothing has to be shown or typed. */
+const SILENT: OAuthLoginCallbacks = {
+  onAuth: () => {},
+  onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
+};
+
+function failureOf(work: Promise<unknown>): Promise<string | undefined> {
+  return work.then(
+    () => undefined,
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
+}
+
+/** Shows our own screen until the login is there; why it is not, or undefined. */
+async function logInAnew(ctx: ExtensionContext, answer: LoginAnswer): Promise<string | undefined> {
+  const browser = lookForBrowser(process);
+  const encode = await loadEncode();
+  return ctx.ui.custom<string | undefined>((tui, theme, keybindings, done) => {
+    const stop = new AbortController();
+    const isCancel = (data: string) => keybindings.matches(data, "tui.select.cancel");
+    const screen = loginScreen({ tui, theme, browser, encode, now: Date.now }, isCancel, () => stop.abort());
+    const callbacks: OAuthLoginCallbacks & AnswerCallback & VerificationCallback = {
+      // The screen shows all there is.
+      ...SILENT,
+      answer,
+      onVerification(verification) {
+        screen.show(verification);
+        if (browser !== "remote") openBrowser(verification.verificationUri, process.platform);
+      },
+      signal: stop.signal,
+    };
+    void failureOf(ctx.modelRegistry.authStorage.login(PROVIDER, callbacks)).then(done);
+    return screen;
+  });
+}
+
+function say(ctx: ExtensionContext, text: string, type: "info" | "error"): void {
+  if (ctx.hasUI) ctx.ui.notify(text, type);
+  else console.error(text);
+}

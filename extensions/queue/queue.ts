@@ -1,0 +1,218 @@
+/**
+ * Keeps the requests of all pi processes on one account within the account's limit, in the order in which they came, and
+ * makes all of them wait when the service asks one to. Whatever goes wrong here costs no request: it is sent without.
+ */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { Clock } from "../lib/clock.ts";
+import {
+  diskFolder,
+  draw,
+  type Folder,
+  learnedLimit,
+  othersThan,
+  ownerOf,
+  pauseAfter,
+  privateFolder,
+  type Refusal,
+  readRules,
+  SIGN_EVERY,
+  type Ticket,
+  ticketFile,
+  waitingFile,
+} from "./tickets.ts";
+
+export interface Queue {
+  /** The place of one request. `account` may be part of a file's name. Nothing is read or written before `enter`. */
+  readonly place: (account: string) => Place;
+}
+
+export interface Place {
+  /**
+   * Resolves when the request may be sent; with true if it had to wait. Resolves soon after `signal` fires, without a
+   * place. Without effect while the place is held. Never rejects.
+   */
+  readonly enter: (signal: AbortSignal | undefined) => Promise<boolean>;
+  /** The service refused the request: the place is given up, and the next `enter` waits. Never throws. */
+  readonly refused: (refusal: Refusal) => void;
+  /** The request went well. Never throws. */
+  readonly served: () => void;
+  /** To be called at the end, whatever happened; a second time without effect. Never throws. */
+  readonly release: () => void;
+}
+
+/** What a request waits for. */
+export type Waiting =
+  /** For a place; 1 = the next. */
+  | { readonly for: "place"; readonly position: number }
+  /** For a time, ms since the epoch. */
+  | { readonly for: "time"; readonly until: number };
+
+export interface QueueParts {
+  /** The folder with a folder for each account. */
+  readonly path: string;
+  /** How many requests at once the account may have, as far as it is configured or known of its plan. Must not throw. */
+  readonly limit: (account: string) => number | undefined;
+  readonly clock: Clock;
+  /** Calls `tick` every `ms` without keeping the process alive; returns what stops it. */
+  readonly every: (ms: number, tick: () => void) => () => void;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** Told what a request of this process waits for; undefined = it goes on. Must not throw. */
+  readonly waiting: (waiting: Waiting | undefined) => void;
+  /** Default: the folder on disk. */
+  readonly openFolder?: (path: string) => Folder;
+}
+
+/** How often a waiting request looks whether it is its turn, in ms. */
+const LOOK_EVERY = 100;
+/** After a pause requests start at random within this time, in ms. */
+const SPREAD = 500;
+/** How long to wait in a line that does not move, in ms. */
+const PATIENCE = 900_000;
+
+export function createQueue(parts: QueueParts): Queue {
+  const { path, limit, clock, every, random, openFolder = diskFolder } = parts;
+  let owner: string | undefined;
+
+  function place(account: string): Place {
+    let folder = openFolder(join(path, account));
+    let ticket: Ticket | undefined;
+    /** Whether the ticket is marked as waiting. */
+    let marked = false;
+    let stopSigns = () => {};
+    let state: "outside" | "inside" | "over" = "outside";
+    let sentAt = 0;
+    /** The notes of pauses that were over when the request was sent. */
+    let endedPauses: readonly string[] = [];
+
+    /** Where the folder cannot be used, this request goes on without the others. */
+    function orAlone<T>(work: () => T): T {
+      try {
+        return work();
+      } catch {
+        leave();
+        folder = privateFolder();
+        return work();
+      }
+    }
+
+    function ownTicket(): Ticket {
+      if (ticket) return ticket;
+      owner ??= ownerOf(process.pid);
+      const drawn = draw(folder, `${owner}.${randomUUID().slice(0, 8)}`);
+      stopSigns = every(SIGN_EVERY, () => {
+        folder.touch(ticketFile(drawn));
+        if (marked) folder.touch(waitingFile(drawn));
+      });
+      ticket = drawn;
+      return drawn;
+    }
+
+    function leave(): void {
+      if (!ticket) return;
+      stopSigns();
+      if (marked) mark(ticket, false);
+      folder.remove(ticketFile(ticket));
+      ticket = undefined;
+    }
+
+    /** What the request has to wait for, by what is in the folder now. `patient`: whether for a place, too. */
+    function reasonToWait(own: Ticket, patient: boolean): Waiting | undefined {
+      const now = clock.now();
+      const names = folder.list();
+      const rules = readRules(names, now, limit(account));
+      for (const name of rules.outdated) folder.remove(name);
+      endedPauses = rules.endedPauses;
+      if (rules.pause && rules.pause.until > now) return { for: "time", until: rules.pause.until };
+      const others = othersThan(own, names, folder, now);
+      const ahead = others.filter(({ waits, number }) => !waits || number < own.number).length;
+      return patient && rules.limit !== undefined && ahead >= rules.limit
+        ? { for: "place", position: ahead - rules.limit + 1 }
+        : undefined;
+    }
+
+    /** Takes a place if there is one, else says what to wait for. */
+    function takePlace(patient: boolean): Waiting | undefined {
+      const own = ownTicket();
+      if (marked) {
+        const waiting = reasonToWait(own, patient);
+        if (waiting) return waiting;
+        // If others took it for dead while it waited, its ticket is gone.
+        folder.touch(ticketFile(own));
+        mark(own, false);
+      }
+      const waiting = reasonToWait(own, patient);
+      if (waiting) mark(own, true);
+      return waiting;
+    }
+
+    function mark(own: Ticket, waits: boolean): void {
+      if (waits) folder.create(waitingFile(own));
+      else folder.remove(waitingFile(own));
+      marked = waits;
+    }
+
+    async function enter(signal: AbortSignal | undefined): Promise<boolean> {
+      if (state !== "outside") return false;
+      let waited = false;
+      let position = Number.POSITIVE_INFINITY;
+      /** How long the line has not moved, in ms: time that was slept, for the clock may be set. */
+      let stood = 0;
+      while (!signal?.aborted && state === "outside") {
+        const waiting = orAlone(() => takePlace(stood < PATIENCE));
+        if (!waiting) {
+          state = "inside";
+          sentAt = clock.now();
+          break;
+        }
+        waited = true;
+        const asleepAt = clock.now();
+        if (waiting.for === "time") {
+          parts.waiting(waiting);
+          await clock.sleep(waiting.until - asleepAt + random() * SPREAD, signal);
+          stood = 0;
+          position = Number.POSITIVE_INFINITY;
+          continue;
+        }
+        if (waiting.position < position) stood = 0;
+        if (waiting.position !== position) parts.waiting(waiting);
+        position = waiting.position;
+        await clock.sleep(LOOK_EVERY, signal);
+        stood += Math.min(LOOK_EVERY, Math.max(0, clock.now() - asleepAt));
+      }
+      if (waited) parts.waiting(undefined);
+      return waited;
+    }
+
+    function refused(refusal: Refusal): void {
+      if (state !== "inside") return;
+      state = "outside";
+      orAlone(() => {
+        const own = ownTicket();
+        mark(own, true);
+        const names = folder.list();
+        const now = clock.now();
+        const { pause: last } = readRules(names, now, undefined);
+        const pause = pauseAfter(last, refusal, { now, sentAt, random: random() });
+        if (pause !== undefined) folder.create(pause);
+        if (!refusal.concurrency) return;
+        const held = othersThan(own, names, folder, now).filter(({ waits }) => !waits).length;
+        folder.create(learnedLimit(held, now));
+      });
+    }
+
+    return {
+      enter,
+      refused,
+      served() {
+        for (const name of endedPauses) folder.remove(name);
+      },
+      release() {
+        state = "over";
+        leave();
+      },
+    };
+  }
+  return { place };
+}

@@ -1,0 +1,311 @@
+/**
+ * The requests of an account as files in a folder that all processes see: an empty file for each, its ticket, numbered in
+ * the order in which they came, and a second one while it waits. There is neither a lock nor a daemon; what a dead
+ * process leaves behind is recognised by the process that is part of its name.
+ *
+ * A ticket takes a place unless it is marked as waiting. Whoever wants to send first takes a place, then looks, and
+ * gives the place up where too many are taken. So there are never more than the limit: of those that are being sent, the
+ * last to look has seen the places of all others. The numbers only decide who may take a place that is free.
+ */
+import { createHash } from "node:crypto";
+import {
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { systemCode } from "../lib/json.ts";
+import { makeFolder } from "../lib/owner.ts";
+
+/** All calls are synchronous. */
+export interface Folder {
+  /** No names where there is no folder yet. Throws what the system says. */
+  readonly list: () => readonly string[];
+  /** Makes an empty file, and the folder; without effect where it exists. Throws what the system says. */
+  readonly create: (name: string) => void;
+  /** Never throws: a file that cannot be removed stays. */
+  readonly remove: (name: string) => void;
+  /** When the file was made or its owner last gave a sign of life, ms since the epoch; undefined where it is gone. Never throws. */
+  readonly touchedAt: (name: string) => number | undefined;
+  /** Gives a sign of life; makes the file again where another process took its owner for dead. Never throws. */
+  readonly touch: (name: string) => void;
+}
+
+export function diskFolder(path: string): Folder {
+  const create = (name: string) => writeFileSync(join(path, name), "", { flag: "wx", mode: 0o600 });
+  return {
+    list: () => attempt(() => readdirSync(path), { ENOENT: () => [] }),
+    create: (name) =>
+      attempt(() => create(name), {
+        EEXIST: () => {},
+        ENOENT: () => {
+          makeFolder(path, 0o700);
+          create(name);
+        },
+      }),
+    remove: (name) => quietly(() => unlinkSync(join(path, name))),
+    touchedAt: (name) => quietly(() => lstatSync(join(path, name)).mtimeMs),
+    touch(name) {
+      const now = new Date();
+      quietly(() => attempt(() => utimesSync(join(path, name), now, now), { ENOENT: () => create(name) }));
+    },
+  };
+}
+
+/** In place of a folder that cannot be used: other processes do not see it. */
+export function privateFolder(): Folder {
+  const names = new Set<string>();
+  return {
+    list: () => [...names],
+    create: (name) => void names.add(name),
+    remove: (name) => void names.delete(name),
+    touchedAt: () => undefined,
+    touch: () => {},
+  };
+}
+
+function attempt<T>(work: () => T, otherwise: Readonly<Record<string, () => T>>): T {
+  try {
+    return work();
+  } catch (error) {
+    const expected = otherwise[systemCode(error)];
+    if (!expected) throw error;
+    return expected();
+  }
+}
+
+function quietly<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+export interface Ticket {
+  readonly number: number;
+  /** Unique, made of letters, digits and dots; begins with `ownerOf` its process. */
+  readonly id: string;
+}
+
+/** A ticket as others see it. */
+export interface Standing extends Ticket {
+  /** Whether its request may not be sent yet. */
+  readonly waits: boolean;
+}
+
+/** The file that shows the request. */
+export const ticketFile = ({ number, id }: Ticket) => `ticket-${number}-${id}`;
+/** The file that is there too as long as the request waits. */
+export const waitingFile = ({ number, id }: Ticket) => `waits-${number}-${id}`;
+const FILE = /^(ticket|waits)-(\d{1,15})-([\w.]+)$/;
+const LARGEST = 999_999_999_999_999;
+
+/** Makes a ticket behind all others, which takes a place. Throws what the system says. */
+export function draw(folder: Folder, id: string): Ticket {
+  const numbers = folder.list().map((name) => readName(name)?.number ?? 0);
+  const ticket = { id, number: Math.min(LARGEST, Math.max(0, ...numbers) + 1) };
+  folder.create(ticketFile(ticket));
+  return ticket;
+}
+
+/** The tickets of the living among `names`, without `own`; the files of the dead are removed. `now` in ms since the epoch. */
+export function othersThan(
+  own: Ticket,
+  names: readonly string[],
+  folder: Folder,
+  now: number,
+): readonly Standing[] {
+  const tickets: Ticket[] = [];
+  const waiting = new Set<string>();
+  for (const name of names) {
+    const file = readName(name);
+    if (file === undefined || file.id === own.id) continue;
+    const touchedAt = folder.touchedAt(name);
+    // It has left since it was listed.
+    if (touchedAt === undefined) continue;
+    if (!isAlive(file.id, touchedAt, now)) folder.remove(name);
+    else if (file.kind === "ticket") tickets.push(file);
+    else waiting.add(file.id);
+  }
+  return tickets.map(({ number, id }) => ({ number, id, waits: waiting.has(id) }));
+}
+
+function readName(name: string) {
+  const [, kind, number, id] = FILE.exec(name) ?? [];
+  return id === undefined ? undefined : { kind, number: Number(number), id };
+}
+
+/** How often a process gives a sign of life for each of its requests, in ms. */
+export const SIGN_EVERY = 30_000;
+/** How long a process without a sign of life counts as alive where nothing else tells, in ms. */
+const SILENT_AFTER = 120_000;
+
+/**
+ * Whether the process of `id` lives. The clock may be set at any time and stands still while a machine sleeps, so where
+ * the process is seen to run, that decides. Where it is stopped, on another machine or in another container, or where
+ * the system does not tell processes apart that had the same number, its last sign does (both in ms since the epoch); a
+ * sign from the future was given before the clock was set back.
+ */
+export function isAlive(id: string, lastSign: number, now: number): boolean {
+  const [where, pid, start] = id.split(".");
+  const state = where === thisPlace() ? lookAt(Number(pid), start) : "unknown";
+  return state === "unknown" ? Math.abs(now - lastSign) <= SILENT_AFTER : state === "running";
+}
+
+/** What the ids of a process's requests begin with. */
+export function ownerOf(pid: number): string {
+  return `${thisPlace()}.${pid}.${readStat(pid)?.start ?? NO_START}`;
+}
+
+/** In place of the time at which a process was started: it is not known, or there is no such process. */
+const NO_START = "0";
+
+function lookAt(pid: number, start: string | undefined): "running" | "ended" | "unknown" {
+  if (start !== NO_START) {
+    const stat = readStat(pid);
+    if (stat === undefined) return "unknown";
+    if (stat.start !== start) return "ended";
+    return /[Tt]/.test(stat.state) ? "unknown" : "running";
+  }
+  try {
+    process.kill(pid, 0);
+    return "unknown";
+  } catch (error) {
+    return systemCode(error) === "EPERM" ? "unknown" : "ended";
+  }
+}
+
+/**
+ * The letter for the state of a process and when it was started, in the kernel's ticks since the boot (proc(5)); the
+ * start is NO_START for one that has ended. Undefined where it cannot be read.
+ */
+function readStat(pid: number): { readonly state: string; readonly start: string } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // The name in parentheses may contain anything; the state follows it, 19 fields later the start.
+    const [state = "", ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const start = /[ZX]/.test(state) ? NO_START : fields[18];
+    return start === undefined ? undefined : { state, start };
+  } catch (error) {
+    return ["ENOENT", "ESRCH"].includes(systemCode(error)) ? { state: "", start: NO_START } : undefined;
+  }
+}
+
+let place: string | undefined;
+
+/** Names what process ids belong to: this machine, and on Linux the PID namespace. */
+function thisPlace(): string {
+  const namespace = () => quietly(() => readlinkSync("/proc/self/ns/pid")) ?? "";
+  place ??= createHash("sha256").update(`${hostname()}\n${namespace()}`).digest("hex").slice(0, 8);
+  return place;
+}
+
+export interface Refusal {
+  /** Too many at once, in contrast to too many in a time. */
+  readonly concurrency: boolean;
+  /** How long the service asks to wait, ms. */
+  readonly retryAfter: number | undefined;
+}
+
+/** What holds for everybody at the moment. */
+export interface Rules {
+  /** How many requests there may be at once, 1 or more; undefined = any number. */
+  readonly limit: number | undefined;
+  /** The pause that ends last, or ended last: no request is sent before its end. */
+  readonly pause: Pause | undefined;
+  /** The notes of pauses that are over: a success after them shows that the next pause may be short again. */
+  readonly endedPauses: readonly string[];
+  /** The notes that mean nothing any more. */
+  readonly outdated: readonly string[];
+}
+
+export interface Pause {
+  /** ms since the epoch. */
+  readonly until: number;
+  /** How many pauses came before it without a success in between. */
+  readonly step: number;
+}
+
+/** Shortest pause, also where the service asks for less, in ms. Each pause that follows is twice as long … */
+const FIRST_PAUSE = 1_000;
+/** … up to this, in ms. */
+const LONGEST_PAUSE = 15_000;
+/** How long after a pause a refusal still counts as following it, in ms. */
+const PAUSE_REMEMBERED = 60_000;
+/** Longest wait that is imposed on all processes, in ms; a longer one is shown to the user instead. */
+export const LONGEST_SHARED_WAIT = 60_000;
+/** Interval after which a learned limit is tried one higher, in ms. */
+const LEARNED_GROWS = 60_000;
+/** How long a learned limit holds, in ms: another program of the account may have been the reason for it. */
+const LEARNED_FOR = 600_000;
+/** Tolerance for times that lie in the future, in ms. A note from further ahead was written before the clock was set back. */
+const AHEAD = 1_000;
+
+/** The rules that `names` make at `now` (ms since the epoch); `known` is the limit that is configured or on the plan. */
+export function readRules(names: readonly string[], now: number, known: number | undefined): Rules {
+  const limits = known === undefined ? [] : [known];
+  const endedPauses: string[] = [];
+  const outdated: string[] = [];
+  let pause: Pause | undefined;
+  for (const name of names) {
+    const note = readNote(name);
+    if (note === undefined) continue;
+    if (!isInForce(note, now)) outdated.push(name);
+    else if (note.kind === "learned") limits.push(note.count + Math.floor((now - note.at) / LEARNED_GROWS));
+    else {
+      if (note.until <= now) endedPauses.push(name);
+      if (!pause || note.until > pause.until) pause = note;
+    }
+  }
+  const limit = limits.length === 0 ? undefined : Math.max(1, Math.floor(Math.min(...limits)));
+  return { limit, pause, endedPauses, outdated };
+}
+
+/**
+ * The note that makes everybody wait after a refusal; undefined where the `last` one suffices, or where the service
+ * asks for more than LONGEST_SHARED_WAIT. `sentAt`: when the refused request was sent; requests that were under way
+ * together lengthen the pause once. `random` in [0, 1).
+ */
+export function pauseAfter(
+  last: Pause | undefined,
+  { retryAfter }: Refusal,
+  { now, sentAt, random }: { readonly now: number; readonly sentAt: number; readonly random: number },
+): string | undefined {
+  if (retryAfter !== undefined && retryAfter > LONGEST_SHARED_WAIT) return undefined;
+  const sameWave = last !== undefined && sentAt < last.until;
+  if (sameWave && (retryAfter === undefined || now + retryAfter <= last.until)) return undefined;
+  const step = last === undefined ? 0 : sameWave ? last.step : last.step + 1;
+  const backOff = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** step) * (0.75 + random / 2);
+  return `pause-${Math.ceil(now + Math.max(retryAfter ?? 0, backOff))}-${step}`;
+}
+
+/** The note that `held` others were under way at `now` when one more was refused. */
+export function learnedLimit(held: number, now: number): string {
+  return `learned-${Math.max(1, held)}-${now}`;
+}
+
+type Note =
+  | (Pause & { readonly kind: "pause" })
+  | { readonly kind: "learned"; readonly count: number; readonly at: number };
+
+const NOTE = /^(pause|learned)-(\d{1,15})-(\d{1,15})$/;
+
+function readNote(name: string): Note | undefined {
+  const [, kind, first, second] = NOTE.exec(name) ?? [];
+  if (kind === undefined) return undefined;
+  return kind === "pause"
+    ? { kind, until: Number(first), step: Number(second) }
+    : { kind: "learned", count: Number(first), at: Number(second) };
+}
+
+function isInForce(note: Note, now: number): boolean {
+  return note.kind === "pause"
+    ? note.until > now - PAUSE_REMEMBERED && note.until <= now + LONGEST_SHARED_WAIT + AHEAD
+    : note.at > now - LEARNED_FOR && note.at <= now + AHEAD;
+}

@@ -1,0 +1,83 @@
+/** `/kimi status`, and `/kimi` alone: what this process uses and has sent. Nothing is refreshed, asked for or written. */
+import { stat } from "node:fs/promises";
+import type { ExtensionAPI, ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
+import type { Sight } from "../caller.ts";
+import { type Configuration, PROVIDER } from "../configuration.ts";
+import { keyringOwner } from "../credentials/keyring.ts";
+import type { Versions } from "../identity.ts";
+import { sessionCache } from "../quota/session-use.ts";
+import { hostsOf } from "../region.ts";
+import type { Run } from "../reply.ts";
+import type { Runtime } from "../runtime.ts";
+import { statusJson } from "./json.ts";
+import { overviewLines, type Status, statusLines } from "./lines.ts";
+
+export interface StatusParts {
+  readonly pi: Pick<ExtensionAPI, "getThinkingLevel">;
+  readonly versions: Versions;
+  readonly configuration: Configuration;
+  readonly runtime: Runtime;
+}
+
+export function status(parts: StatusParts): Run {
+  const { refusal } = parts.configuration;
+  return async ({ ctx, options, reply }) => {
+    const json = options.has("--json");
+    if (refusal !== undefined && !json) return reply.complain(refusal);
+    const found = await gather(parts, ctx);
+    if (!json) return reply.say(statusLines(found));
+    reply.json(statusJson(found, refusal));
+    if (refusal !== undefined) reply.fail();
+  };
+}
+
+export function overview(parts: StatusParts): Run {
+  const { refusal } = parts.configuration;
+  return async ({ ctx, reply }) => {
+    if (refusal !== undefined) return reply.complain(refusal);
+    reply.say(overviewLines(await gather(parts, ctx)));
+  };
+}
+
+async function gather(
+  { pi, versions, configuration, runtime }: StatusParts,
+  ctx: ExtensionCommandContext,
+): Promise<Status> {
+  // Read before anything is waited for: the session may be replaced meanwhile.
+  const { model } = ctx;
+  const entries = ctx.sessionManager.getEntries();
+  const thinking = pi.getThinkingLevel();
+  const [sight, identity, usage] = await Promise.all([
+    runtime.caller.look(ctx),
+    runtime.identity(false),
+    runtime.usage.load(),
+  ]);
+  const region = sight.kind === "none" ? undefined : sight.account?.region;
+  const hosts = hostsOf(configuration.regions, region ?? configuration.regions[0].region);
+  return {
+    versions,
+    home: configuration.home,
+    sight,
+    keyring: isMissing(sight) ? await keyringOwner(configuration) : undefined,
+    renewedAt: await renewedAt(sight),
+    figures: usage.known(sight),
+    hosts,
+    userAgent: identity["User-Agent"] ?? "none",
+    model,
+    thinking,
+    last: runtime.lastRequest.look(),
+    cache: sessionCache(entries, PROVIDER),
+    now: runtime.clock.now(),
+  };
+}
+
+function isMissing(sight: Sight): boolean {
+  return sight.kind === "none" && sight.reason !== "configuration" && sight.reason.kind === "no-login";
+}
+
+/** When the file of the login was written last, ms since the epoch; undefined where no login's file is used. */
+async function renewedAt(sight: Sight): Promise<number | undefined> {
+  if (sight.kind !== "login" || sight.choice.state !== "use") return undefined;
+  const file = await stat(sight.store.path).catch(() => undefined);
+  return file?.mtimeMs;
+}

@@ -1,0 +1,58 @@
+/** What `/kimi status --json` says: one object whose members are documented in docs/json.md and only ever added to. */
+import type { Sight } from "../caller.ts";
+import { hitPercent } from "../quota/session-use.ts";
+import type { Status } from "./lines.ts";
+
+/** Times are ISO 8601 in UTC; what is not known is null. `refusal`: the sentence for why nothing is sent anywhere. */
+export function statusJson(status: Status, refusal?: string) {
+  const { versions, sight, renewedAt, figures, hosts, userAgent, model, last, cache } = status;
+  const plan = figures?.figures.plan;
+  return {
+    version: 1,
+    extension: versions.extension,
+    pi: versions.pi,
+    ...sightJson(sight),
+    problem: refusal ?? null,
+    // Who wrote the file is not recorded any more.
+    renewal: renewedAt === undefined ? null : { at: time(renewedAt), by: null, pid: null, login: null },
+    plan: figures && plan !== undefined ? { name: plan, askedAt: time(figures.fetchedAt) } : null,
+    region: refusal === undefined ? hosts.region : null,
+    api: refusal === undefined ? hosts.baseUrl : null,
+    authorizationServer: refusal === undefined ? hosts.oauthHost : null,
+    identity: refusal === undefined ? userAgent : null,
+    model: model ? `${model.provider}/${model.id}` : null,
+    lastRequest: last
+      ? { model: last.model, thinking: last.thinking ?? null, maxTokens: last.maxTokens ?? null }
+      : null,
+    cache: {
+      answers: cache.answers,
+      promptTokens: cache.prompt,
+      cachedTokens: cache.cached,
+      percent: hitPercent(cache) ?? null,
+    },
+  };
+}
+
+const NOTHING = { state: "none", login: null, key: null, reason: null };
+
+/** `state`: whether a request could be sent, and with what. */
+function sightJson(sight: Sight) {
+  switch (sight.kind) {
+    case "key":
+      return { ...NOTHING, state: "key", key: { source: sight.source } };
+    case "none":
+      return { ...NOTHING, reason: sight.reason === "configuration" ? sight.reason : sight.reason.kind };
+    case "login": {
+      const { choice, store } = sight;
+      const state = choice.state === "use" ? "login" : "copy";
+      const accessTokenEnds = time(choice.token.expiresAt);
+      return { ...NOTHING, state, login: { owner: store.owner, path: store.path, accessTokenEnds } };
+    }
+  }
+}
+
+/** `at` in ms since the epoch, from a file: null where it is no time. */
+function time(at: number): string | null {
+  const date = new Date(at);
+  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+}

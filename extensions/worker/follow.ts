@@ -1,0 +1,228 @@
+/** The worker's listener: pi's events become the record, the record the status file. Loaded where one is asked for. */
+import { constants } from "node:os";
+import { join } from "node:path";
+import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
+import { type Environment, PROVIDER } from "../configuration.ts";
+import { isJsonObject } from "../lib/json.ts";
+import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
+import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
+import { classOf, type Failure, NO_KEY, NO_MODEL, type Why } from "./failure.ts";
+import { hearUntold, retrySettings, silenceAfter, untoldBy } from "./older-pi.ts";
+import { claim, isProcessAlive, type Surroundings, statusPath } from "./place.ts";
+import { openStatusFile } from "./publish.ts";
+import {
+  BEGINNING,
+  contentOf,
+  isBusy,
+  type Life,
+  next,
+  type Plan,
+  quotaOf,
+  usageOf,
+  type WorkerEvent,
+} from "./record.ts";
+
+type Model = NonNullable<ExtensionContext["model"]>;
+
+/** What the rest of this extension tells the worker. */
+export interface Worker {
+  /** Says that a request waits, and for what; undefined = it goes on. Never throws. */
+  readonly waiting: (note: string | undefined) => void;
+  /** Says why a request fails, with the sentence that pi is about to show. */
+  readonly noteFailure: (sentence: string, why: Why) => void;
+}
+
+/** Events that pi 0.73 does not have, and never fires. */
+interface Later {
+  on(event: string, handler: (event: unknown) => void): void;
+}
+
+/** Follows pi where `env` asks for it and no pi above this one has the file; undefined where nothing is written. */
+export function followWorker(
+  pi: ExtensionAPI,
+  env: Record<string, string | undefined> & Environment,
+  surroundings: Surroundings,
+  piVersion: string,
+): Worker | undefined {
+  const asked = statusPath(env, surroundings);
+  if (!asked) return undefined;
+  if (asked.state === "refused") {
+    warnAtStart(pi, asked.sentence);
+    return undefined;
+  }
+  const { path } = asked;
+  if (!claim(env, process.pid, path, isProcessAlive)) return undefined;
+  return follow(pi, { path, agentDir: surroundings.agentDir, piVersion });
+}
+
+/** The record of this process: pi builds the extension again for /new and /reload. The number changes with `Life`. */
+const KEY = Symbol.for("pi-kimi-coder.worker.1");
+
+function isLife(value: unknown): value is Life {
+  return typeof value === "object" && value !== null && "rest" in value;
+}
+
+interface Parts {
+  readonly path: string;
+  readonly agentDir: string;
+  readonly piVersion: string;
+}
+
+/** Writes the first state at once. Nothing of it throws into pi, or keeps the process alive. */
+function follow(pi: ExtensionAPI, { path, agentDir, piVersion }: Parts): Worker {
+  const { pid } = process;
+  const now = Date.now;
+  const untold = untoldBy(piVersion);
+  const figures = join(agentDir, `${PROVIDER}-usage.json`);
+  let context: ExtensionContext | undefined;
+  let unsaid: string | undefined;
+  let silence: NodeJS.Timeout | undefined;
+  let replaced = false;
+  /** The session's. */
+  let entries: readonly unknown[] = [];
+  /** How much was used when the session began, or when the first figures of this account were known. */
+  let beginning: Beginning | undefined;
+
+  const warn = (sentence: string) => {
+    try {
+      if (context) say(context, sentence);
+      else unsaid = sentence;
+    } catch {
+      // The session was replaced meanwhile.
+    }
+  };
+  const before: unknown = Reflect.get(globalThis, KEY);
+  let life = isLife(before) ? before : BEGINNING;
+  const write = openStatusFile({ path, message: life.message, now, warn });
+
+  function publish(): void {
+    write(contentOf(life, pid, life.model?.startsWith(`${PROVIDER}/`) ? readPlan() : undefined));
+  }
+
+  /** The plan's limits as they were last fetched, and what the session has used of them. Fetches nothing. */
+  function readPlan(): Plan {
+    const kept = readKeptFigures(figures);
+    const account = readKeptJson(figures)?.account;
+    try {
+      entries = context?.sessionManager.getEntries() ?? entries;
+    } catch {
+      // The session was replaced meanwhile.
+    }
+    if (kept && typeof account === "string" && beginning?.account !== account) {
+      beginning = readBeginning(entries, account) ?? beginningOf(kept, account);
+    }
+    const quota = kept ? quotaOf(kept, now()) : null;
+    return { quota, usage: usageOf(sessionUse(entries, PROVIDER, beginning, kept)) };
+  }
+
+  function hear(event: WorkerEvent): void {
+    if (replaced || (event.type === "session_compact" && !life.compacting)) return;
+    life = next(life, event);
+    Reflect.set(globalThis, KEY, life);
+    publish();
+    const retries = () => retrySettings(context?.cwd ?? process.cwd(), agentDir);
+    const patience = silenceAfter(event, life, untold, retries);
+    if (patience === "unchanged") return;
+    clearTimeout(silence);
+    if (patience === "told") return;
+    silence = setTimeout(hear, patience, { type: "agent_settled", aborted: false });
+    silence.unref();
+  }
+
+  hearUntold(pi, untold, () => life, hear);
+  pi.on("session_start", ({ reason }, ctx) => {
+    context = ctx;
+    if (unsaid !== undefined) warn(unsaid);
+    unsaid = undefined;
+    const { hasUI, sessionManager } = ctx;
+    hear({
+      type: "session_start",
+      reason,
+      sessionId: sessionManager.getSessionId(),
+      model: ctx.model && nameOf(ctx.model),
+      hasUI,
+    });
+  });
+  pi.on("model_select", ({ model }) => hear({ type: "model_select", model: nameOf(model) }));
+  pi.on("input", (_event, ctx) => {
+    if (!isBusy(life)) hear({ type: "input", refusal: refusalOf(ctx) });
+  });
+  pi.on("before_agent_start", () => hear({ type: "before_agent_start" }));
+  pi.on("agent_start", () => hear({ type: "agent_start" }));
+  pi.on("message_end", ({ message }) => {
+    if (message.role === "assistant") hear({ type: "message_end", answer: message });
+  });
+  pi.on("agent_end", ({ messages }) => {
+    const answer = messages.findLast(({ role }) => role === "assistant");
+    hear({ type: "agent_end", answer: answer?.role === "assistant" ? answer : undefined });
+  });
+  pi.on("session_before_compact", () => hear({ type: "session_before_compact" }));
+  pi.on("session_compact", () => hear({ type: "session_compact" }));
+  const later: Later = pi;
+  later.on("session_compact_failed", () => hear({ type: "session_compact" }));
+  later.on("agent_settled", (event) => {
+    hear({ type: "agent_settled", aborted: isJsonObject(event) && event.aborted === true });
+  });
+  const forget = onProcessEnd((code) => hear({ type: "exit", at: now(), code }));
+  pi.on("session_shutdown", ({ reason }) => {
+    hear({ type: "session_shutdown", reason, at: now() });
+    if (life.exit) return;
+    // The next session has listeners of its own.
+    replaced = true;
+    forget();
+  });
+
+  if (life === BEGINNING) publish();
+
+  return {
+    waiting: (note) => hear({ type: "request_waits", note, at: now() }),
+    noteFailure: (sentence, why) => hear({ type: "request_fails", said: { sentence, class: classOf(why) } }),
+  };
+}
+
+function warnAtStart(pi: ExtensionAPI, sentence: string): void {
+  let said = false;
+  pi.on("session_start", ({ reason }, ctx) => {
+    if (!said && reason === "startup") say(ctx, sentence);
+    said = true;
+  });
+}
+
+function say({ hasUI, ui }: ExtensionContext, sentence: string): void {
+  if (hasUI) ui.notify(sentence, "warning");
+  else console.error(sentence);
+}
+
+function nameOf({ provider, id }: Model): string {
+  return `${provider}/${id}`;
+}
+
+function refusalOf({ model, modelRegistry }: ExtensionContext): Failure | undefined {
+  if (!model) return NO_MODEL;
+  return modelRegistry.hasConfiguredAuth(model) ? undefined : NO_KEY;
+}
+
+/** The signals that pi ends by in every mode. */
+const SIGNALS = ["SIGTERM", "SIGHUP"] as const;
+
+/**
+ * Calls `ended` with the exit code, for a signal 128 and its number; returns what ends that. What becomes of the process
+ * is what would have become of it without this: signal-exit, which all hosts have loaded, kills it at once where it
+ * finds no listener but its own, and pi 0.87 and later remove their own as the first thing that they do.
+ */
+function onProcessEnd(ended: (code: number) => void): () => void {
+  const hooks = SIGNALS.map((signal) => ({
+    signal,
+    // Taken off the list before it is called, so that it is counted once.
+    listener: () => {
+      ended(128 + constants.signals[signal]);
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    },
+  }));
+  process.on("exit", ended);
+  for (const { signal, listener } of hooks) process.prependOnceListener(signal, listener);
+  return () => {
+    process.off("exit", ended);
+    for (const { signal, listener } of hooks) process.off(signal, listener);
+  };
+}

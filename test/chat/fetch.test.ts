@@ -1,0 +1,130 @@
+import { getEventListeners } from "node:events";
+import type { RequestListener } from "node:http";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { chatFetch as chatFetchAsked, lend } from "../../extensions/chat/fetch.ts";
+import { startLoopback } from "../support/loopback.ts";
+
+const real = fetch;
+const chatFetch = (url: string, by: typeof fetch) =>
+  chatFetchAsked(url, by, () => ({ tools: new Set(), calls: 0 }));
+
+async function serving(answer: RequestListener): Promise<string> {
+  const server = await startLoopback(answer);
+  onTestFinished(() => server.close());
+  return server.url;
+}
+
+const finished = '"choices":[{"delta":{},"finish_reason":"stop"}]';
+const usageEvent = `data: {${finished},"usage":{"cached_tokens":4}}\n\n`;
+const completed = `data: {${finished},"usage":{"cached_tokens":4,"prompt_tokens_details":{"cached_tokens":4}}}\n\n`;
+
+describe("the fetch of a chat", () => {
+  test("keeps status and headers, and completes the usage of a stream, whatever its type", async () => {
+    const url = await serving((request, response) => {
+      const type = request.url === "/events" ? "text/event-stream; charset=utf-8" : "text/plain";
+      response.writeHead(request.url === "/refused" ? 400 : 200, { "content-type": type, "x-a": "b" });
+      response.end(usageEvent);
+    });
+    const guarded = chatFetch(url, real);
+    const events = await guarded(`${url}/events`);
+    expect({ status: events.status, a: events.headers.get("x-a"), text: await events.text() }).toEqual({
+      status: 200,
+      a: "b",
+      text: completed,
+    });
+    expect(await (await guarded(`${url}/plain`)).text()).toBe(completed);
+    expect((await guarded(`${url}/refused`)).status).toBe(400);
+  });
+
+  test("leaves requests to other hosts as they are", async () => {
+    const asked: unknown[] = [];
+    const answer = new Response(usageEvent, { headers: { "content-type": "text/event-stream" } });
+    const guarded = chatFetch("https://api.kimi.com/coding/v1", async (...args) => {
+      asked.push(args);
+      return answer;
+    });
+    const init = { method: "POST" };
+    expect(await guarded("https://elsewhere.example/v1/chat/completions", init)).toBe(answer);
+    expect(asked).toEqual([["https://elsewhere.example/v1/chat/completions", init]]);
+  });
+
+  test("passes each event on as it comes, and a connection that breaks as an error", async () => {
+    let go = () => {};
+    const url = await serving((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(usageEvent);
+      go = () => response.destroy();
+    });
+    const reader = (await chatFetch(url, real)(url)).body?.getReader();
+    const first = await reader?.read();
+    expect(Buffer.from(first?.value ?? []).toString()).toBe(completed);
+    go();
+    await expect(reader?.read()).rejects.toThrow();
+  });
+
+  test("ends with its signal, and closes the connection when its reader loses interest", async () => {
+    const closed: Promise<void>[] = [];
+    const url = await serving((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(usageEvent);
+      closed.push(new Promise((resolve) => response.once("close", resolve)));
+    });
+    const stop = new AbortController();
+    const aborted = await chatFetch(url, real)(url, { signal: stop.signal });
+    expect(getEventListeners(stop.signal, "abort").length).toBeGreaterThan(0);
+    const rest = aborted.text();
+    stop.abort();
+    await expect(rest).rejects.toThrow(expect.objectContaining({ name: "AbortError" }));
+    const unread = await chatFetch(url, real)(url);
+    await unread.body?.cancel();
+    await Promise.all(closed);
+    expect(closed).toHaveLength(2);
+  });
+});
+
+describe("the loan of the global fetch", () => {
+  test("lasts from begin to end, and never begins again", () => {
+    const guarded = chatFetch("https://api.kimi.com", real);
+    const loan = lend(guarded);
+    expect(globalThis.fetch).toBe(real);
+    loan.begin();
+    loan.begin();
+    expect(globalThis.fetch).toBe(guarded);
+    loan.end();
+    expect(globalThis.fetch).toBe(real);
+    loan.begin();
+    expect(globalThis.fetch).toBe(real);
+  });
+
+  test("is over before anything else runs, though nobody ended it", async () => {
+    const loan = lend(chatFetch("https://api.kimi.com", real));
+    loan.begin();
+    await Promise.resolve();
+    expect(globalThis.fetch).toBe(real);
+    loan.end();
+    expect(globalThis.fetch).toBe(real);
+  });
+
+  test("of two leaves what was there before, in whatever order they end", async () => {
+    const loans = [1, 2].map(() => {
+      const loan = lend(chatFetch("https://api.kimi.com", fetch));
+      loan.begin();
+      return loan;
+    });
+    for (const loan of loans) loan.end();
+    expect(globalThis.fetch).toBe(real);
+  });
+
+  test("leaves alone what somebody else has put there meanwhile", async () => {
+    const theirs: typeof fetch = (...args) => real(...args);
+    const loan = lend(chatFetch("https://api.kimi.com", real));
+    loan.begin();
+    globalThis.fetch = theirs;
+    onTestFinished(() => {
+      globalThis.fetch = real;
+    });
+    loan.end();
+    await Promise.resolve();
+    expect(globalThis.fetch).toBe(theirs);
+  });
+});

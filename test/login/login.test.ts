@@ -1,0 +1,252 @@
+import { mkdirSync } from "node:fs";
+import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CredentialStore } from "../../extensions/credentials/store.ts";
+import { kimiCliStore } from "../../extensions/credentials/stores.ts";
+import type { Verification } from "../../extensions/login/lines.ts";
+import { type LoginParts, logInAnew } from "../../extensions/login/login.ts";
+import type { Token } from "../../extensions/oauth/token.ts";
+import type { AuthorizationServer } from "../../extensions/oauth/token-endpoint.ts";
+import { listing, temporaryDirectory } from "../credentials/support/homes.ts";
+import { createFakeClock, type FakeClock } from "../support/fake-clock.ts";
+import {
+  CLIENT_ID,
+  type DeviceOutcome,
+  type KimiService,
+  startKimiService,
+} from "../support/kimi-service/index.ts";
+
+let clock: FakeClock;
+let service: KimiService;
+let server: AuthorizationServer;
+let home: string;
+let store: CredentialStore;
+/** What was shown, in order. */
+let trace: string[];
+let stop: AbortController;
+
+beforeEach(async () => {
+  clock = createFakeClock();
+  clock.autoAdvance();
+  service = await startKimiService({ now: clock.now });
+  server = { host: service.url, clientId: CLIENT_ID, fetch, identity: async () => ({}) };
+  home = temporaryDirectory();
+  store = kimiCliStore(home);
+  trace = [];
+  stop = new AbortController();
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  expect(listing(home).filter((name) => name.endsWith(".pi-new"))).toEqual([]);
+  await service.close();
+});
+
+/** pi 0.73's callbacks. */
+const callbacks = (): OAuthLoginCallbacks => ({
+  onAuth: ({ url, instructions }) => trace.push(`auth ${url.replace(service.url, "")} ${instructions}`),
+  onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
+  onProgress: (message) => trace.push(`progress ${message}`),
+  signal: stop.signal,
+});
+const run = (to: Parameters<typeof logInAnew>[1] = callbacks(), beside?: LoginParts["beside"]) =>
+  logInAnew({ server, clock, store, ...(beside && { beside }) }, to);
+const polls = () => service.log.filter(({ kind }) => kind === "device_poll");
+const expectSaved = async (token: Token) =>
+  expect(await store.read()).toMatchObject({
+    state: "present",
+    token: { accessToken: token.accessToken, refreshToken: token.refreshToken },
+  });
+const codes = () => trace.filter((line) => line.startsWith("auth "));
+
+describe("a login", () => {
+  it("shows address and code, waits for the user, saves, and gives pi the token", async () => {
+    service.scriptDevice(["pending", "pending", { approved: "someone" }]);
+    const token = await run();
+    expect(trace).toEqual([
+      expect.stringMatching(/^auth \/device\?user_code=(\w{4}-\w{4}) Code: \1$/),
+      "progress Open the address in any browser and confirm the code; pi goes on by itself. Esc cancels.",
+    ]);
+    await expectSaved(token);
+    expect(service.currentTokens(token.refreshToken)?.access_token).toBe(token.accessToken);
+    expect(clock.sleeps).toEqual([5_000, 5_000, 5_000]);
+    expect(service.refused()).toEqual([]);
+  });
+
+  it("shows a fresh code when one has expired", async () => {
+    service.scriptDevice(["pending", "expired", "approved"]);
+    const token = await run();
+    expect(new Set(codes()).size).toBe(2);
+    expect(trace).toContain("progress The code has expired; here is a new one.");
+    expect(trace.indexOf("progress The code has expired; here is a new one.")).toBeLessThan(
+      trace.lastIndexOf(codes()[1] ?? ""),
+    );
+    await expectSaved(token);
+  });
+
+  it("shows a fresh code when one has outlived its time without the server saying so", async () => {
+    service.deviceResponse({ expires_in: 12 });
+    service.scriptDevice(["pending", "pending", "approved"]);
+    await run();
+    expect(codes()).toHaveLength(2);
+  });
+
+  it("gives up after an hour, and promises no code it will not show", async () => {
+    service.deviceResponse({ interval: 50, expires_in: 1_700 });
+    service.scriptDevice(Array<DeviceOutcome>(200).fill("pending"));
+    const start = clock.now();
+    await expect(run()).rejects.toThrow(
+      "the login was not confirmed in time; type /login kimi-coder to try again.",
+    );
+    expect(clock.now() - start).toBeGreaterThanOrEqual(3_600_000);
+    expect(clock.now() - start).toBeLessThan(3_660_000);
+    expect(trace.filter((line) => line.startsWith("progress The code has"))).toHaveLength(codes().length - 1);
+    expect(await store.read()).toEqual({ state: "absent" });
+  });
+
+  it("ends after five failures in a row, with the reason", async () => {
+    service.fault({ path: "token", times: 9, do: { status: 502, body: "<html>" } });
+    await expect(run()).rejects.toThrow(
+      "the login failed because the authorization server is out of order; type /login kimi-coder to try again.",
+    );
+    expect(polls()).toHaveLength(5);
+  });
+
+  it("says where it could not be saved, and does not go on as if it were", async () => {
+    const inTheWay = () => void mkdirSync(store.path);
+    await expect(run({ ...callbacks(), onAuth: inTheWay })).rejects.toThrow(
+      `the login could not be saved in ${store.path} (EISDIR); make it writable and log in again.`,
+    );
+  });
+
+  it.each([
+    ["nobody listens", async () => service.close(), /network error \(ECONNREFUSED\)/],
+    [
+      "an error comes",
+      () => service.fault({ path: "device_authorization", do: { status: 500, body: {} } }),
+      /out of order/,
+    ],
+  ] as const)("shows nothing and says why when %s", async (_name, prepare, reason) => {
+    await prepare();
+    const failure = await run().catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(Error);
+    expect(String(failure)).toMatch(reason);
+    expect(String(failure)).toMatch(/type \/login kimi-coder again\.$/);
+    expect(trace).toEqual([]);
+  });
+
+  it("never has a secret in an error", async () => {
+    const outcomes: DeviceOutcome[] = [
+      "denied",
+      { status: 400, body: { error: "x", error_description: "leak" } },
+    ];
+    const failures: string[] = [];
+    for (const outcome of outcomes) {
+      service.scriptDevice([outcome]);
+      failures.push(String(await run().catch((error: unknown) => error)));
+    }
+    expect(failures).toHaveLength(2);
+    const said = [...failures, ...trace].join("\n");
+    for (const secret of [...service.secrets(), "leak"]) expect(said).not.toContain(secret);
+  });
+
+  it.each([
+    ["here", true],
+    ["remote", false],
+  ] as const)(
+    "gives the successor of pi 0.73 the code in its own callback, browser %s",
+    async (browser, opens) => {
+      vi.stubEnv("SSH_TTY", undefined);
+      vi.stubEnv("SSH_CONNECTION", browser === "remote" ? "::1 1 ::1 22" : undefined);
+      const shown: object[] = [];
+      await run({ ...callbacks(), onDeviceCode: (info) => shown.push(info) });
+      expect(shown).toEqual([
+        {
+          userCode: expect.stringMatching(/^\w{4}-\w{4}$/),
+          verificationUri: expect.stringContaining(`${service.url}/device?user_code=`),
+          openBrowserOnConfirm: opens,
+          intervalSeconds: 5,
+          expiresInSeconds: 1800,
+        },
+      ]);
+      expect(codes()).toEqual([]);
+    },
+  );
+
+  it("leaves all of the showing to a screen of our own, without the device code", async () => {
+    service.scriptDevice(["expired", "approved"]);
+    const shown: Verification[] = [];
+    const start = clock.now();
+    await run({ ...callbacks(), onVerification: (verification) => shown.push(verification) });
+    const [first, second] = shown;
+    expect(shown).toHaveLength(2);
+    expect(first).toEqual({
+      userCode: expect.stringMatching(/^\w{4}-\w{4}$/),
+      verificationUri: expect.stringContaining(`${service.url}/device?user_code=`),
+      expiresAt: start + 1_800_000,
+      savedFor: "kimi-cli",
+      isAnother: false,
+    });
+    expect(second).toMatchObject({ isAnother: true });
+    expect(codes()).toEqual([]);
+  });
+
+  it.each(["approved", "denied"] as const)(
+    "takes away what it put beside pi's dialog when %s",
+    async (end) => {
+      service.scriptDevice(["expired", end]);
+      let there = 0;
+      const beside = ({ isAnother }: Verification) => {
+        trace.push(`beside ${isAnother}`);
+        there += 1;
+        return () => {
+          there -= 1;
+        };
+      };
+      await run(callbacks(), beside).catch(() => {});
+      expect(trace.filter((line) => line.startsWith("beside"))).toEqual(["beside false", "beside true"]);
+      expect(there).toBe(0);
+    },
+  );
+
+  it("does without the callbacks that are optional", async () => {
+    const { onAuth, onPrompt } = callbacks();
+    service.scriptDevice(["expired", "approved"]);
+    await expectSaved(await run({ onAuth, onPrompt }));
+  });
+});
+
+describe("Esc", () => {
+  const cancelled = "Login cancelled";
+
+  it("stops while the code is being asked for", async () => {
+    service.fault({ path: "device_authorization", do: { hang: true } });
+    const outcome = expect(run()).rejects.toThrow(new Error(cancelled));
+    await service.waitFor(({ kind }) => kind === "device_authorization");
+    stop.abort();
+    await outcome;
+    expect(trace).toEqual([]);
+  });
+
+  it("stops at once between two polls", async () => {
+    clock.autoAdvance(false);
+    const outcome = expect(run()).rejects.toThrow(new Error(cancelled));
+    await clock.asleep();
+    stop.abort();
+    await outcome;
+    expect(polls()).toEqual([]);
+    expect(await store.read()).toEqual({ state: "absent" });
+  });
+
+  it("comes too late when the approval is there: the login is kept", async () => {
+    const late: typeof fetch = async (input, init) => {
+      const response = await fetch(input, init);
+      const text = await response.text();
+      if (String(input).endsWith("/token")) stop.abort();
+      return new Response(text, response);
+    };
+    server = { ...server, fetch: late };
+    const token = await run();
+    await expectSaved(token);
+    expect(stop.signal.aborted).toBe(true);
+  });
+});

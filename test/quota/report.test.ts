@@ -1,0 +1,151 @@
+/** The JSON object fits its schema, whatever is known. */
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { usage } from "../../extensions/quota/command.ts";
+import { parseFigures } from "../../extensions/quota/figures.ts";
+import { report } from "../../extensions/quota/report.ts";
+import { type SessionUse, sessionUse } from "../../extensions/quota/session-use.ts";
+import { accepts } from "../chat/payload/json-schema.ts";
+import { newerUsages, olderUsages } from "../support/kimi-service/index.ts";
+
+const schema: unknown = JSON.parse(
+  readFileSync(new URL("../../extensions/quota/report.schema.json", import.meta.url), "utf8"),
+);
+const now = Date.UTC(2026, 10, 20, 12);
+const unused = sessionUse([], "kimi-coder", undefined, undefined);
+const kept = (body: unknown) => {
+  const figures = parseFigures(body);
+  return figures && { figures, fetchedAt: now - 60_000 };
+};
+
+test("says what is known", () => {
+  const fast = { usages: { limit_5h: { used_ratio: 0.90004, reset_time: "2026-11-20T15:00:00Z" } } };
+  const problem = "Kimi Coder: no.";
+  expect(report(kept(fast), unused, problem, now)).toMatchObject({ state: "kept", problem });
+  expect(report(kept(fast), unused, undefined, now)).toEqual({
+    version: 1,
+    state: "fresh",
+    problem: null,
+    fetchedAt: "2026-11-20T11:59:00.000Z",
+    plan: null,
+    windows: [
+      {
+        kind: "5h",
+        label: "5 hours",
+        usedPercent: 90,
+        resetsAt: "2026-11-20T15:00:00.000Z",
+        lengthSeconds: 18_000,
+        binding: true,
+        emptyAt: "2026-11-20T12:12:12.980Z",
+      },
+    ],
+    parallelLimit: null,
+    wallet: null,
+    session: {
+      requests: 0,
+      promptTokens: 0,
+      cachedTokens: 0,
+      cachedPercent: null,
+      misses: [],
+      since: null,
+      windows: [],
+    },
+  });
+});
+
+test("says what the session has used", () => {
+  const session: SessionUse = {
+    answers: 12,
+    prompt: 300,
+    cached: 200,
+    misses: [{ cause: "model", times: 1, tokens: 80 }],
+    since: now - 3_600_000,
+    moved: [{ kind: "week", label: "week", percent: 1.2345 }],
+  };
+  const made = report(undefined, session, "Kimi Coder: no.", now);
+  expect(accepts(schema, made)).toBe(true);
+  expect(made.session).toEqual({
+    requests: 12,
+    promptTokens: 300,
+    cachedTokens: 200,
+    cachedPercent: 66,
+    misses: [{ cause: "model", times: 1, tokens: 80 }],
+    since: "2026-11-20T11:00:00.000Z",
+    windows: [{ kind: "week", label: "week", movedPercent: 1.23 }],
+  });
+});
+
+test("never says 100 for less", () => {
+  const percent = (used_ratio: number) =>
+    report(kept({ usages: { limit_5h: { used_ratio } } }), unused, undefined, now).windows[0]?.usedPercent;
+  expect(percent(0.99996)).toBe(99.99);
+  expect(percent(0.9999)).toBe(99.99);
+  expect(percent(1)).toBe(100);
+  expect(percent(0.29)).toBe(29);
+});
+
+test("the schema takes members that may come, and nothing else", () => {
+  const made = report(kept(newerUsages(now)), unused, undefined, now);
+  const [window] = made.windows;
+  for (const other of [
+    { ...made, version: 2 },
+    { ...made, plan: undefined },
+    { ...made, session: undefined },
+    { ...made, windows: [{ ...window, usedPercent: 101 }] },
+    { ...made, windows: [{ ...window, kind: "day" }] },
+  ])
+    expect(accepts(schema, JSON.parse(JSON.stringify(other)))).toBe(false);
+  expect(accepts(schema, { ...made, extra: 1 })).toBe(true);
+});
+
+test("fits for any figures", () => {
+  const share = fc.record({
+    used_ratio: fc.oneof(fc.double(), fc.string()),
+    reset_time: fc.oneof(
+      fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+      fc.string(),
+    ),
+  });
+  const name = fc.oneof(fc.constantFrom("limit_5h", "limit_7d", "limit_month_total"), fc.string());
+  fc.assert(
+    fc.property(fc.dictionary(name, share), fc.nat(2 ** 31), (usages, at) => {
+      const made = report(kept({ usages, parallel: { limit: 3 } }), unused, undefined, now + at);
+      expect(accepts(schema, JSON.parse(JSON.stringify(made)))).toBe(true);
+    }),
+  );
+});
+
+test("/kimi usage asks the session nothing once it has waited: it may have been replaced", async () => {
+  let replaced = false;
+  const ctx = JSON.parse("{}");
+  // Newer pi says its mode itself, and throws in the same way.
+  for (const [name, value] of Object.entries({
+    hasUI: true,
+    mode: "rpc",
+    sessionManager: { getEntries: () => [] },
+  }))
+    Object.defineProperty(ctx, name, {
+      get() {
+        if (replaced) throw new Error("stale");
+        return value;
+      },
+    });
+  const parts = JSON.parse("{}");
+  Object.assign(parts, {
+    usage: {
+      look: async () => ({ kind: "login", account: { id: "a" } }),
+      known: () => undefined,
+      async refresh() {
+        replaced = true;
+        return { state: "fresh", kept: kept(olderUsages(now)), region: "kimi.com" };
+      },
+    },
+    clock: { now: () => now, sleep: () => new Promise(() => {}) },
+  });
+  const said: string[] = [];
+  const run = JSON.parse("{}");
+  Object.assign(run, { ctx, options: new Set(), reply: { say: (text: string) => said.push(text) } });
+  await usage(parts)(run);
+  expect(said).toEqual([expect.stringMatching(/^Kimi quota · Intermediate\n/)]);
+});
