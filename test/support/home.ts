@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { slotName } from "../../extensions/credentials/stores.ts";
 import type { JsonObject } from "../../extensions/lib/json.ts";
-import { readObject, root } from "./hosts.ts";
+import { parseObject, readObject, root } from "./hosts.ts";
 import type { IssuedToken } from "./kimi-service/types.ts";
 import { keepTrace } from "./secrets.ts";
 
@@ -48,6 +48,7 @@ export interface Home {
   writeKimiCode(token: IssuedToken, hosts: Hosts): void;
   readKimiCode(hosts: Hosts): JsonObject | undefined;
   writeAuth(auth: JsonObject): void;
+  /** pi's auth.json; undefined where there is none, and where pi, which writes in place, has just emptied it. */
   readAuth(): JsonObject | undefined;
   /** What a browser was opened on. No browser is: PATH begins with stand-ins for `open` and `xdg-open`. */
   openedUrls(): string[];
@@ -124,7 +125,7 @@ export function createHome(): Home {
       ),
     readKimiCode: (hosts) => readIfThere(kimiCodePath(hosts)),
     writeAuth: (auth) => write(authPath, JSON.stringify(auth, null, 2)),
-    readAuth: () => readIfThere(authPath),
+    readAuth: () => readIfWritten(authPath),
     openedUrls: () => (existsSync(opened) ? readFileSync(opened, "utf8").split("\n").slice(0, -1) : []),
     files: () =>
       Object.fromEntries(
@@ -159,6 +160,11 @@ function removeAll(path: string): void {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
     }
   }
+}
+
+function readIfWritten(file: string): JsonObject | undefined {
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  return text === "" ? undefined : parseObject(text, file);
 }
 
 function readIfThere(file: string): JsonObject | undefined {

@@ -79,7 +79,12 @@ function findBinary(): PiHost | undefined {
 
 /** Throws on what is no JSON object. */
 export function readObject(file: string): JsonObject {
-  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+  return parseObject(readFileSync(file, "utf8"), file);
+}
+
+/** Throws on what is no JSON object. */
+export function parseObject(text: string, file: string): JsonObject {
+  const value: unknown = JSON.parse(text);
   if (!isJsonObject(value)) throw new Error(`${file} is no object`);
   return value;
 }
