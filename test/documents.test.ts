@@ -300,7 +300,7 @@ function isMessage(text: string): boolean {
   return isWhole && !NO_TROUBLE.test(sentence);
 }
 
-/** Of a row: what is left without "…" and what else stands for a value, and without the punctuation around those. */
+/** The words of a row around its placeholders ("…", "(FIELD)"), without the punctuation next to them. */
 function fixedParts(row: string): string[] {
   return row
     .split("…")
@@ -308,7 +308,7 @@ function fixedParts(row: string): string[] {
     .filter((part) => part !== "");
 }
 
-/** Whether a sentence says `part`: any word may be one that is filled in, but not most of it. */
+/** A sentence says `part` if it has its words in order. A word may be a filled-in value; most of the text must not be. */
 function says(part: string): (sentence: string) => boolean {
   const pattern = new RegExp(
     part

@@ -183,7 +183,7 @@ describe.each(hosts)("pi $name", (host) => {
     const conversation = await begin({ model: "kimi-for-coding", level: "high" });
     await conversation.say("first");
     await conversation.say("second");
-    // Two are asked for, at once by the older pi: of what came before the last turn, and of that turn's beginning.
+    // Two summaries: one of the turns before the last, one of the last turn's beginning. The older pi asks for both at once.
     service.reply({ thinking: "Shorter.", text: "In short." }, { thinking: "Shorter.", text: "In short." });
     await rpc.request({ type: "compact" });
     await conversation.say("third");

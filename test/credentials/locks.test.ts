@@ -184,7 +184,7 @@ describe("the owner's lock", () => {
     await lockFile(at("credentials/kimi-code.lock"), AT_ONCE);
     const stop = new AbortController();
     const waiting = takeLocks(store, { timeout: 600_000, signal: stop.signal });
-    setTimeout(() => stop.abort(), 100);
+    setImmediate(() => stop.abort());
     expect(await waiting).toEqual({ state: "failed", failure: { kind: "busy" } });
   });
 

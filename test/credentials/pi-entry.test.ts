@@ -17,6 +17,7 @@ import type { CredentialStore, StoredLogin } from "../../extensions/credentials/
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 import { FIRST, listing, modeOf, put, SECOND, temporaryDirectory } from "./support/homes.ts";
+import { lockFoundHeld, skippedLockWaits } from "./support/lock-waits.ts";
 import { startNode } from "./support/processes.ts";
 
 const SHARE = "/home/me/.kimi";
@@ -365,8 +366,9 @@ describe("pi's lock on auth.json", () => {
     const { path, follow, content } = newAuth({ "kimi-coder": ENTRY });
     const before = content();
     const release = lockSync(path, { realpath: false });
+    const waits = lockFoundHeld(4);
     const waiting = follow(SECOND);
-    await new Promise((later) => setTimeout(later, 200));
+    await waits;
     expect(content()).toBe(before);
     release();
     expect(await waiting).toEqual({ state: "written" });
@@ -376,10 +378,12 @@ describe("pi's lock on auth.json", () => {
     const { path, follow } = newAuth();
     mkdirSync(dirname(path));
     const release = lockSync(path, { realpath: false });
-    const started = performance.now();
+    const waits = skippedLockWaits();
     const locked = { state: "failed", code: "ELOCKED", path: `${path}.lock` };
     expect(await follow(FIRST, NONE)).toEqual(locked);
-    expect(performance.now() - started).toBeGreaterThan(4_500);
+    const waited = waits.reduce((sum, ms) => sum + ms);
+    expect(waited).toBeGreaterThanOrEqual(5_000);
+    expect(waited).toBeLessThan(5_100);
     expect(existsSync(path)).toBe(false);
     release();
   });
@@ -404,9 +408,10 @@ describe("pi's lock on auth.json", () => {
     symlinkSync("../dotfiles/auth.json", path);
     const before = content();
     const releases = [false, true].map((realpath) => lockSync(path, { realpath }));
+    const atFirst = lockFoundHeld();
     const writing = follow(SECOND);
-    for (const release of releases) {
-      await new Promise((later) => setTimeout(later, 100));
+    for (const [index, release] of releases.entries()) {
+      await (index === 0 ? atFirst : lockFoundHeld());
       expect(content()).toBe(before);
       release();
     }

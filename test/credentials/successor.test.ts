@@ -25,6 +25,7 @@ import {
 } from "../../extensions/credentials/stores.ts";
 import { reserveLogin, reserveSuccessor, type Successor } from "../../extensions/credentials/successor.ts";
 import { FIRST, listing, put, SECOND, temporaryDirectory, USUAL_HOSTS } from "./support/homes.ts";
+import { lockFoundHeld } from "./support/lock-waits.ts";
 import { type Peer, startPeer } from "./support/processes.ts";
 import { replace, save } from "./support/replace.ts";
 
@@ -236,8 +237,8 @@ describe("in pi's own store", () => {
     const others = { anthropic: { type: "api_key", key: "k" } };
     const changed = JSON.stringify({ ...others, "kimi-coder": { ...ENTRY, note: "mine" } });
     writeFileSync(path, changed);
-    const later = new Promise((resolve) => setTimeout(resolve, 150, "waits"));
-    expect(await Promise.race([writing, later])).toBe("waits");
+    const waits = lockFoundHeld(3).then(() => "waits");
+    expect(await Promise.race([writing, waits])).toBe("waits");
     expect(readFileSync(path, "utf8")).toBe(changed);
     rmSync(`${path}.lock`, { recursive: true });
     expect(await writing).toEqual(WRITTEN);

@@ -193,7 +193,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     const { service, home, env, status, logInToKimiCli } = await createWatched();
     logInToKimiCli();
     service.fault({ path: "chat", do: { hang: true } });
-    const crash = 'setTimeout(() => { throw new Error("crash"); }, 100)';
+    const crash = 'setImmediate(() => { throw new Error("crash"); })';
     home.write("crash.ts", `export default (pi) => pi.on("agent_start", () => { ${crash}; });\n`);
     const arguments_ = ["-e", join(home.path, "crash.ts"), "-p", "hello", ...ourModel];
     const { exitCode, stderr } = await runPi(host, home, arguments_, env());

@@ -1,6 +1,6 @@
 /**
  * Loaded into a program by `NODE_OPTIONS=--require`: of several readings of models.json that begin at once the last is
- * done first, and the others 100 ms after it, as a busy machine does now and then.
+ * done first, and the others begin after it, as on a busy machine now and then.
  */
 const fs = require("node:fs");
 const { syncBuiltinESMExports } = require("node:module");
@@ -9,12 +9,14 @@ const { readFile } = fs.promises;
 let last;
 
 fs.promises.readFile = async (path, ...rest) => {
-  if (String(path).endsWith("models.json")) {
-    const own = {};
-    last = own;
-    await new Promise(setImmediate);
-    if (last !== own) await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  return readFile(path, ...rest);
+  if (!String(path).endsWith("models.json")) return readFile(path, ...rest);
+  const own = {};
+  own.done = new Promise((resolve) => {
+    own.end = resolve;
+  });
+  last = own;
+  await new Promise(setImmediate);
+  if (last !== own) await last.done;
+  return readFile(path, ...rest).finally(own.end);
 };
 syncBuiltinESMExports();

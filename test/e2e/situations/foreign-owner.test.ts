@@ -122,7 +122,7 @@ const look = (path: string) =>
     ? { text: readFileSync(path, "utf8"), ino: lstatSync(path).ino, uid: lstatSync(path).uid }
     : undefined;
 
-/** A pi that has ended left this: any other may take it over, so whoever plants a copy passes for one. */
+/** The record of a pi that has ended. Any other pi may replace it, so a planted copy looks like one of ours. */
 async function endedRecord(host: PiHost, { home, env }: World): Promise<string> {
   const path = join(home.path, "earlier", "worker.json");
   await printPi(host, home, ["earlier"], env({ KIMI_CODER_STATUS_FILE: path }));

@@ -108,7 +108,7 @@ function escapeXml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** The words of a picture made here, a line for each of its lines that has any. */
+/** The text of a picture made by this file, line by line, without empty lines. */
 export function textOf(svg: string): string {
   return [...svg.matchAll(/<text [^>]*>(.*)<\/text>/g)]
     .map(([, line = ""]) =>
