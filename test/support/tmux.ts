@@ -146,7 +146,10 @@ export async function startTerminal(
     },
     ended: (timeoutMs = PATIENCE) =>
       eventually(
-        () => (existsSync(status) ? Number(readFileSync(status, "utf8")) : undefined),
+        () => {
+          const code = existsSync(status) ? readFileSync(status, "utf8") : "";
+          return code === "" ? undefined : Number(code); // the shell makes the file before it writes
+        },
         async () => `pi goes on:\n${await capture()}`,
         timeoutMs,
       ),
