@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type FlockOptions, lockFile, usualSearchPath } from "../../extensions/credentials/flock.ts";
 import { modeOf, put, temporaryDirectory } from "./support/homes.ts";
-import { hasPython, startNode, startPeer, startPython } from "./support/processes.ts";
+import { children, hasPython, startNode, startPeer, startPython } from "./support/processes.ts";
 
 const RUN = join(import.meta.dirname, "support/run.mjs");
 
@@ -144,7 +144,6 @@ describe("flock(2)", () => {
       const path = join(temporaryDirectory(), "lock");
       return { path, release: await hold(path) };
     }
-    const children = () => process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
 
     it("is told by the system, not by looking: one child, until the holder lets go", async () => {
       const { path, release } = await held();

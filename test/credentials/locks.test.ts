@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { lock as lockProperly } from "proper-lockfile";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { lockFile } from "../../extensions/credentials/flock.ts";
 import { takeLocks } from "../../extensions/credentials/locks.ts";
 import { piStore } from "../../extensions/credentials/pi-entry.ts";
@@ -24,7 +24,7 @@ import {
 } from "../../extensions/credentials/stores.ts";
 import { listing, put, temporaryDirectory, USUAL_HOSTS } from "./support/homes.ts";
 import { pretendWindows } from "./support/platform.ts";
-import { startNode } from "./support/processes.ts";
+import { children, startNode } from "./support/processes.ts";
 
 const AT_ONCE: Patience = { timeout: 0 };
 
@@ -183,8 +183,11 @@ describe("the owner's lock", () => {
     const { store, at } = newStore((home) => kimiCliStore(home));
     await lockFile(at("credentials/kimi-code.lock"), AT_ONCE);
     const stop = new AbortController();
+    const before = children();
     const waiting = takeLocks(store, { timeout: 600_000, signal: stop.signal });
-    setImmediate(() => stop.abort());
+    // A child takes our lock, then another waits for the owner's.
+    await vi.waitFor(() => expect(children()).toBe(before + 1), { interval: 5 });
+    stop.abort();
     expect(await waiting).toEqual({ state: "failed", failure: { kind: "busy" } });
   });
 

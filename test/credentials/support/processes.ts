@@ -76,3 +76,8 @@ export function startPeer(command: string, args: readonly string[], options: Spa
 
 export const hasPython = spawnSync("python3", ["-c", "import fcntl"]).status === 0;
 if (!hasPython) process.stderr.write("SKIPPED: the flock tests against Python, because python3 is missing\n");
+
+/** How many child processes of this one run. */
+export function children(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === "ProcessWrap").length;
+}
