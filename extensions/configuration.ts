@@ -268,7 +268,7 @@ export type Switch =
 
 export interface ToolSwitch {
   readonly is: Switch;
-  /** Who says so; nobody: the default. */
+  /** Source of the setting; "nobody" is the default, off. */
   readonly by: "variable" | "project" | "global" | "nobody";
 }
 
@@ -324,7 +324,7 @@ export function choosesNoModel(arguments_: readonly string[]): boolean {
   return arguments_.some((argument) => /^--(?:provider|model|list-models)(=|$)/.test(argument));
 }
 
-/** One sentence why nobody is asked to log in: a program reads the status file, or pi has no screen. */
+/** The refusal to log in where no person can: a program reads the status file, or pi has no screen. Else undefined. */
 export function loginRefusal(env: Environment, arguments_: readonly string[]): string | undefined {
   if (asksForStatus(env)) return DRIVEN;
   const hasNoScreen = (word: string, index: number) =>

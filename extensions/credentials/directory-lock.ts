@@ -8,7 +8,7 @@ import { systemClock } from "../lib/clock.ts";
 import { systemCode } from "../lib/json.ts";
 import type { LockOutcome, Patience, Release } from "./store.ts";
 
-/** Between two looks at a lock that somebody holds, ms; doubles from the one to the other. */
+/** Pause before a held lock is tried again, in ms: doubles from the shortest to the longest. */
 const SHORTEST_PAUSE = 10;
 const LONGEST_PAUSE = 150;
 

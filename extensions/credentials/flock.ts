@@ -26,9 +26,9 @@ const closeFile = promisify(close);
 const statFile = promisify(stat);
 const statOpenFile = promisify(fstat);
 
-/** A child that was not to wait, and has not answered after this, hangs in the file system, ms. */
+/** Time limit of a child that tries once, in ms: after it, the file system hangs. */
 const CHILD_LIMIT = 5_000;
-/** Between two looks at a lock that macOS takes by open(2), ms. */
+/** Pause before a held lock is tried again on macOS, where open(2) takes it, in ms. */
 const PAUSE = 50;
 
 /** LOCK_EX (2), with LOCK_NB (4) added, on descriptor 3; 1 = another holds it (EAGAIN is 11 on Linux, 35 on macOS and BSD). */

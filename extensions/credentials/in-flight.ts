@@ -188,7 +188,7 @@ class Hold {
   private take(event: string, instead: Listener): void {
     const before = process.rawListeners(event).filter(isListener);
     this.taken.set(event, { before, instead });
-    // In this order: a signal that arrives while nobody listens for it, if only for an instant, is lost.
+    // The new listener comes first: a signal that arrives in an instant without listeners is lost.
     process.on(event, instead);
     for (const listener of before) process.removeListener(event, listener);
   }

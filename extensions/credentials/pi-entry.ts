@@ -1,7 +1,6 @@
 /**
- * Our entry in pi's auth.json, as it is read: a mirror of the owner's login; or, where it names no owner, a login that
- * nobody else has. And the one thing that is remembered beside it: that there was an entry, so that one that is gone
- * means a logout here.
+ * Reading our entry in pi's auth.json: a mirror of the owner's login or, where it names no owner, a login of its own.
+ * One fact is remembered beside it: that an entry existed, so that its absence means a logout here.
  */
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,7 +1,7 @@
 /**
  * What a credential store is: the one file in which a login's current token is kept by the program that owns it.
- * A chain of rotating refresh tokens belongs to exactly one store; pi's auth.json is a mirror of it, or itself the store
- * of a login that nobody else has.
+ * A chain of rotating refresh tokens belongs to exactly one store. pi's auth.json mirrors it, and is the store itself
+ * for a login that stands in no other program's file.
  */
 import type { Members } from "../lib/json.ts";
 import type { Token } from "../oauth/token.ts";

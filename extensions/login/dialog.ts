@@ -30,7 +30,7 @@ export interface TypedLogin {
   /** As it was typed; undefined = none was. */
   readonly region: string | undefined;
   readonly source: InputEvent["source"];
-  /** One sentence why nobody can be asked. */
+  /** The sentence shown instead of a login where no person can log in. */
   readonly refusal: string | undefined;
 }
 

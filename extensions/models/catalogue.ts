@@ -74,9 +74,9 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
       else void start(bearer, account);
     },
 
-    /** Asks because somebody has just logged in, perhaps to another account. */
+    /** Asks for the list right after a login, which may be to another account. */
     async afterLogin(accessToken: string, account: Account): Promise<void> {
-      // A list that was asked for with the login of before must not be the one that stays.
+      // The request made with the previous login ends first, so that its list is not kept last.
       await asking;
       await start(accessToken, account);
     },

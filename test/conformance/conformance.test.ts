@@ -189,7 +189,7 @@ describe.each(hosts)("pi $name", (host) => {
     await conversation.say("third");
     const [one, other, third] = sent(conversation).slice(2);
     const limits = [one, other].map((body) => Number(body?.max_tokens)).sort((a, b) => b - a);
-    // The newer pi lets a summary be as long as any answer of the model.
+    // The newer pi limits a summary as it limits any answer of the model.
     expect(limits).toEqual(host === olderHost ? [13_107, 8_192] : [32_768, 32_768]);
     const summaries = [one, other].map((body) => ({ ...body, max_tokens: "<limit>" }));
     expectGolden("compaction", host, { summaries, third });
