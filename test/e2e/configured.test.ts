@@ -179,6 +179,8 @@ describeInTmux.each(hosts)("the screen of pi $name", (host) => {
       expect(await pi.waitFor(/kimi-for-coding/)).not.toMatch(/error|no default/i);
       await enter(pi, "hello");
       await pi.waitFor("You said: hello");
+      // A plan costs nothing by the token.
+      await pi.waitFor(/\$0\.000 \(sub\)/);
     } finally {
       await pi.close();
     }
