@@ -39,9 +39,9 @@ test("every part of the bench has its figures, and those that are no times meet 
   // For each host two commands, warm and cold, beside two others.
   expect(of("a")).toHaveLength(hosts.length * 2 * 2 * 2);
   expect(of("a").filter(({ met }) => met !== "")).toHaveLength(4);
-  // For each host pi alone, with an empty extension, with a fresh and an expired token, and the whole run; ours over the
-  // newer pi's own provider; kimi-code with both tokens, and how many times slower it is.
-  expect(of("b")).toHaveLength(hosts.length * 6 + 2 + 2 * (1 + hosts.length));
+  // For each host pi alone, with an empty extension, with a provider of empty modules, with a fresh and an expired token,
+  // and the whole run; ours over the newer pi's own provider; kimi-code with both tokens, and how many times slower it is.
+  expect(of("b")).toHaveLength(hosts.length * 8 + 2 + 2 * (1 + hosts.length));
   expect(of("c")).toMatchObject([{ figure: "0", met: "yes" }]);
   expect(of("d").filter(({ what }) => what.endsWith("refreshes"))).toMatchObject(
     hosts.map(() => ({ figure: "1", met: "yes" })),

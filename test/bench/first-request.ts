@@ -1,14 +1,14 @@
 /**
  * (b) From the start of the process until the chat request of a one-shot prompt arrives, and until the process ends,
- * beside pi alone with a key in models.json, beside the newer pi's own provider, and beside kimi-code and opencode; (c) what
- * the service is asked before it.
+ * beside pi alone with a key in models.json, beside the newer pi's own provider, and beside kimi-code; (c) what the service is
+ * asked before it.
  */
 import { hosts, kimiCode, newerHost, type PiHost, root } from "../support/hosts.ts";
 import { configureKimiCode } from "../support/peers.ts";
 import { ourModel } from "../support/pi.ts";
 import { difference, estimate, interleave, median, type Task } from "./measure.ts";
-import { openOpencode } from "./opencode.ts";
 import {
+  bareModel,
   builtInModel,
   createScene,
   expireLogin,
@@ -34,7 +34,6 @@ const prompt = ["-p", "hello"];
 export async function measureFirstRequest(extent: Extent): Promise<Row[]> {
   extent.note("(b, c) the chat request");
   const scene = await createScene();
-  const opencode = extent.peers ? await openOpencode(scene.home, extent.note) : undefined;
   try {
     scene.service.fault({ path: "token", times: Number.POSITIVE_INFINITY, do: { delay: ROUND_TRIP } });
     const before: number[] = [];
@@ -43,10 +42,7 @@ export async function measureFirstRequest(extent: Extent): Promise<Row[]> {
       {},
       ...hosts.map((host) => piTasks(scene, host, before, walls)),
     );
-    const peers: Record<string, Task> = {
-      ...kimiCodeTasks(scene),
-      ...(opencode ? { [opencode.name]: opencode.untilChat } : {}),
-    };
+    const peers = kimiCodeTasks(scene);
     const samples = await interleave({ ...pi, ...peers }, extent.runs);
     return [
       ...hosts.flatMap((host) => [
@@ -65,7 +61,6 @@ export async function measureFirstRequest(extent: Extent): Promise<Row[]> {
       warmStarts(before),
     ];
   } finally {
-    await opencode?.close();
     await scene.close();
   }
 }
@@ -75,11 +70,16 @@ type Token = "fresh" | "expired";
 const ALONE = "static key, no extension";
 /** What pi's loading of any extension takes, whatever is in it. */
 const EMPTY = "static key, empty extension";
+/** What any provider costs that is an extension of as many modules as ours, whatever is in them. */
+const BARE = "static key, provider of empty modules";
 
 /** pi's own provider, with a login of its own. */
 const BUILT_IN = "kimi-coding, fresh";
 
-function nameOf(host: PiHost, what: Token | typeof ALONE | typeof EMPTY | typeof BUILT_IN): string {
+function nameOf(
+  host: PiHost,
+  what: Token | typeof ALONE | typeof EMPTY | typeof BARE | typeof BUILT_IN,
+): string {
   return `pi ${host.name}, ${what}`;
 }
 
@@ -121,6 +121,7 @@ function piTasks(
   return {
     [alone]: withKey(alone, undefined, staticModel),
     [nameOf(host, EMPTY)]: withKey(nameOf(host, EMPTY), scene.emptyExtension, staticModel),
+    [nameOf(host, BARE)]: withKey(nameOf(host, BARE), scene.bareProvider, bareModel),
     ...(host === newerHost ? { [builtIn]: withKey(builtIn, undefined, builtInModel) } : {}),
     [fresh]: async () => {
       const { chat, isWarm } = await runOurs();
@@ -152,8 +153,15 @@ function compareRuns(host: PiHost, walls: (name: string) => readonly number[]): 
   const alone = walls(nameOf(host, ALONE));
   const base = median(alone);
   const more = difference(walls(nameOf(host, "fresh")), alone);
+  const bare = difference(walls(nameOf(host, BARE)), alone);
   const allowed = ALLOWED_SHARE(host).run;
   return [
+    {
+      part: "b",
+      what: `${nameOf(host, BARE)}, whole run: over pi alone`,
+      target: "",
+      figure: surplus(bare, base),
+    },
     {
       part: "b",
       what: `${nameOf(host, "fresh")}, whole run: over pi alone (${inMs(estimate(alone))})`,
@@ -181,6 +189,7 @@ function compareToBuiltIn(
 function compare(host: PiHost, samples: (name: string) => readonly number[]): Row[] {
   const alone = samples(nameOf(host, ALONE));
   const empty = difference(samples(nameOf(host, EMPTY)), alone);
+  const bare = difference(samples(nameOf(host, BARE)), alone);
   const fresh = samples(nameOf(host, "fresh"));
   const base = median(alone);
   const more = difference(fresh, alone);
@@ -189,6 +198,7 @@ function compare(host: PiHost, samples: (name: string) => readonly number[]): Ro
   return [
     { part, what: nameOf(host, ALONE), target: "", figure: inMs(estimate(alone)) },
     { part, what: `${nameOf(host, EMPTY)}: over pi alone`, target: "", figure: surplus(empty, base) },
+    { part, what: `${nameOf(host, BARE)}: over pi alone`, target: "", figure: surplus(bare, base) },
     { part, what: nameOf(host, "fresh"), target: "", figure: inMs(estimate(fresh)) },
     {
       part,

@@ -1,6 +1,6 @@
 /**
  * What this extension costs, beside pi alone and beside the alternatives: `npm run bench`.
- * `-- --runs N` rounds (default 15), `--only a,e` parts, `--peers` opencode as well, `--quick` only whether it works.
+ * `-- --runs N` rounds (default 15), `--only a,e` parts, `--quick` only whether it works.
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
@@ -27,7 +27,6 @@ const { values } = parseArgs({
   options: {
     runs: { type: "string", default: USUAL_RUNS },
     only: { type: "string", default: "abcdefg" },
-    peers: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
   },
 });
@@ -40,7 +39,7 @@ const note = (text: string) =>
 const rows: Row[] = [];
 for (const { letters, measure } of parts) {
   if (![...letters].some((letter) => values.only.includes(letter))) continue;
-  rows.push(...(await measure({ runs, quick: values.quick, peers: values.peers, note })));
+  rows.push(...(await measure({ runs, quick: values.quick, note })));
 }
 console.log(
   `${cpus().length} × ${cpus()[0]?.model.trim()}; medians ± standard error of ${runs} interleaved rounds\n`,

@@ -15,6 +15,8 @@ import { type Finished, type Running, start } from "../support/processes.ts";
 /** s; so long that nothing is renewed unless the bench says so. */
 const LIFETIME = 86_400;
 const STATIC_KEY = "sk-bench";
+/** How many modules of ours are loaded before a first request; see modules.test.ts. */
+const MODULES = 36;
 export const EMPTY_EXTENSION = "empty";
 
 export interface Scene {
@@ -22,6 +24,8 @@ export interface Scene {
   readonly home: Home;
   /** The directory of an extension that does nothing. */
   readonly emptyExtension: string;
+  /** The directory of one that registers a provider with a key in as many modules as ours loads, all but one empty. */
+  readonly bareProvider: string;
   /** A temporary folder that nothing was cached in. */
   newTemporary(): string;
   close(): Promise<void>;
@@ -32,14 +36,16 @@ export async function createScene(): Promise<Scene> {
   const home = createHome();
   service.apiKeys.add(STATIC_KEY);
   home.writeKimiCli(service.issueLogin());
-  home.write(".pi/agent/models.json", providers(service));
-  const manifest = { name: EMPTY_EXTENSION, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
-  home.write(`${EMPTY_EXTENSION}/package.json`, JSON.stringify(manifest));
-  home.write(`${EMPTY_EXTENSION}/extensions/index.ts`, "export default function () {}\n");
+  home.write(".pi/agent/models.json", JSON.stringify({ providers: providersOf(service) }));
+  const emptyExtension = writeExtension(home, EMPTY_EXTENSION, "export default function () {}\n");
+  const bareProvider = writeExtension(home, "bare", bareProviderSource(service));
+  for (const name of emptyModules)
+    home.write(`bare/extensions/${name}.ts`, "export const nothing = undefined;\n");
   return {
     service,
     home,
-    emptyExtension: join(home.path, EMPTY_EXTENSION),
+    emptyExtension,
+    bareProvider,
     newTemporary: () => mkdtempSync(join(home.path, "cold-")),
     async close() {
       home.remove();
@@ -48,27 +54,52 @@ export async function createScene(): Promise<Scene> {
   };
 }
 
+/** The path of an extension with one entry, written into the home. */
+function writeExtension(home: Home, name: string, source: string): string {
+  const manifest = { name, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
+  home.write(`${name}/package.json`, JSON.stringify(manifest));
+  home.write(`${name}/extensions/index.ts`, source);
+  return join(home.path, name);
+}
+
+const emptyModules = Array.from({ length: MODULES - 1 }, (_, index) => `module-${index + 1}`);
+
+function bareProviderSource(service: KimiService): string {
+  const { static: provider } = providersOf(service);
+  return [
+    ...emptyModules.map((name) => `import "./${name}.ts";`),
+    "export default (pi) =>",
+    `  pi.registerProvider("bare", ${JSON.stringify(provider)});`,
+    "",
+  ].join("\n");
+}
+
 /** ms since the epoch, finer than `Date.now`. */
 function exactTime(): number {
   return performance.timeOrigin + performance.now();
 }
 
 /** pi's models.json: for the same model with a key in it, which is what pi does alone; and where the newer pi's own provider asks. */
-function providers({ baseUrl }: KimiService): string {
+function providersOf({ baseUrl }: KimiService) {
   const model = {
     id: "kimi-for-coding",
     name: "Kimi",
     reasoning: false,
+    input: ["text"],
+    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
     contextWindow: 262_144,
     maxTokens: 32_768,
     compat: { supportsStore: false, supportsDeveloperRole: false, supportsStrictMode: false },
   };
   const headers = { "User-Agent": "pi/bench" };
   const provider = { baseUrl, api: "openai-completions", apiKey: STATIC_KEY, headers, models: [model] };
-  return JSON.stringify({ providers: { static: provider, "kimi-coding": { baseUrl } } });
+  return { static: provider, "kimi-coding": { baseUrl } };
 }
 
 export const staticModel: readonly string[] = ["--provider", "static", "--model", "kimi-for-coding"];
+
+/** Of the extension whose modules are empty. */
+export const bareModel: readonly string[] = ["--provider", "bare", "--model", "kimi-for-coding"];
 
 /** Of the newer pi's own provider. */
 export const builtInModel: readonly string[] = ["--provider", "kimi-coding", "--model", "kimi-for-coding"];

@@ -17,8 +17,6 @@ export interface Extent {
   readonly runs: number;
   /** As little as shows that everything works: the figures mean nothing. */
   readonly quick: boolean;
-  /** Whether opencode is installed and measured as well. */
-  readonly peers: boolean;
   /** Says what is being done. */
   readonly note: (text: string) => void;
 }
