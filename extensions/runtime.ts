@@ -68,13 +68,14 @@ export function createRuntime(parts: RuntimeParts) {
     identity: () => identity(true),
   });
 
+  const tokenEndpoint = lazy(() => inTurn(() => import("./oauth/token-endpoint.ts")));
   const stores = createStores(configuration);
   const login = createLogin({
     stores: stores.all,
     authPath: files.auth,
     memoryPath: files.memory,
     async refresh(refreshToken, { region }, signal) {
-      const { refresh } = await inTurn(() => import("./oauth/token-endpoint.ts"));
+      const { refresh } = await tokenEndpoint.load();
       return refresh(server(region), refreshToken, clock.now, TOKEN_TIMEOUT, signal);
     },
     clock,
@@ -154,7 +155,10 @@ export function createRuntime(parts: RuntimeParts) {
     answered: ({ account, ...bearer }, goesOn) => {
       const secret = bearer.state === "key" ? bearer.key : bearer.accessToken;
       catalogue.keepUp(secret, account);
-      if (goesOn) void login.prepare();
+      if (!goesOn) return;
+      // An update under a running pi must find loaded what the next renewal needs.
+      void login.prepare();
+      void tokenEndpoint.load().catch(() => {});
     },
     identity: ({ state }) => identity(state === "token"),
     // A URL from pi's models.json is somebody's own choice.

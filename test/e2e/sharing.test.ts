@@ -1,4 +1,6 @@
 /** One login, many processes: pi on both hosts, kimi-cli's protocol, the real kimi-code. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, newerHost, olderHost } from "../support/hosts.ts";
 import {
@@ -8,7 +10,7 @@ import {
   runKimiCli,
   runKimiCode,
 } from "../support/peers.ts";
-import { ourModel, printPi } from "../support/pi.ts";
+import { copyExtension, ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { answered } from "../support/survival.ts";
 import { createWorld, type World } from "../support/world.ts";
@@ -139,6 +141,21 @@ describe.each(hosts)("pi $name", (host) => {
     expect(answered(await printPi(host, home, ["three"], env()))).toBe(true);
     expect(service.refreshes()).toHaveLength(3);
     expect(service.reusedRefreshTokens()).toBe(0);
+  });
+
+  test("renews the login of a session whose files have gone, as an update takes them away", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    const extension = copyExtension(home);
+    const rpc = startRpc(host, home, ourModel, { ...env(), extension });
+    await rpc.prompt("one");
+    // One module is loaded after the other, so this answers once all is loaded that the prompt has asked for.
+    await rpc.request({ type: "prompt", message: "/kimi status" });
+    rmSync(join(extension, "extensions"), { recursive: true });
+    service.revokeAccessToken();
+    expect(JSON.stringify(await rpc.prompt("two"))).toContain("You said: two");
+    expect(service.refreshes()).toHaveLength(1);
+    await rpc.close();
   });
 
   test("says once that the login has ended, after one token call", async () => {

@@ -1,14 +1,13 @@
 /** Kimi's own search and fetch through the real pi: when the model has them, what is sent, and what comes of it. */
-import { cpSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { isJsonObject } from "../../extensions/lib/json.ts";
 import { otherProviderModels } from "../conformance/other-provider.ts";
-import type { Home } from "../support/home.ts";
-import { allHosts, hosts, root } from "../support/hosts.ts";
+import { allHosts, hosts } from "../support/hosts.ts";
 import { type KimiService, refusals } from "../support/kimi-service/index.ts";
-import { ourModel, printPi, runPi } from "../support/pi.ts";
+import { copyExtension, ourModel, printPi, runPi } from "../support/pi.ts";
 import { type RpcPi, startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
@@ -104,27 +103,17 @@ describe.each(allHosts)("Kimi's tools on pi $name", (host) => {
   });
 });
 
-/** This extension without `left`, where pi would find it. */
-function copyWithout(home: Home, ...left: readonly string[]): string {
-  const copy = join(home.path, "bin", "copy");
-  for (const name of ["extensions", "package.json"])
-    cpSync(join(root, name), join(copy, name), { recursive: true });
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-  for (const name of left) rmSync(join(copy, "extensions", name), { recursive: true });
-  return copy;
-}
-
 describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) => {
   test("is no by default, and then nothing of them is loaded; a call loads what it needs", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
-    const without = copyWithout(home, "tools");
+    const without = copyExtension(home, "tools");
     const off = await printPi(host, home, ["hello"], { ...env(), extension: without });
     expect({ stdout: off.stdout, stderr: off.stderr }).toEqual({ stdout: "You said: hello\n", stderr: "" });
     expect(offered(service)).toEqual([]);
 
     rmSync(without, { recursive: true });
-    const registration = copyWithout(home, "tools/call.ts", "tools/answer.ts");
+    const registration = copyExtension(home, "tools/call.ts", "tools/answer.ts");
     service.reply(call("kimi_search", { query: "node" }), { text: "Well." });
     const on = await printPi(host, home, ["hello"], { ...env(BOTH), extension: registration });
     expect({ stdout: on.stdout, stderr: on.stderr }).toEqual({ stdout: "Well.\n", stderr: "" });

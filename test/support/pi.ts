@@ -1,4 +1,6 @@
 /** The real pi, run once: its arguments, its end, and the events of its JSON mode. */
+import { cpSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
 import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import type { Home } from "./home.ts";
 import { type PiHost, root } from "./hosts.ts";
@@ -33,6 +35,16 @@ export function piArguments(
 export function piSurroundings(home: Home, options: PiOptions): Omit<RunOptions, "stdin"> {
   const { env, cwd = home.work, timeoutMs } = options;
   return { cwd, env: home.env(env), owner: home, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+}
+
+/** A copy of this extension in the home, without the files and folders of extensions/ that are named. */
+export function copyExtension(home: Home, ...without: readonly string[]): string {
+  const copy = join(home.path, "bin", "copy");
+  for (const name of ["extensions", "package.json"])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  for (const name of without) rmSync(join(copy, "extensions", name), { recursive: true });
+  return copy;
 }
 
 /** Runs pi to its end. */
