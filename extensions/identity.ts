@@ -2,20 +2,19 @@
  * Who is calling: the User-Agent and the `X-Msh-*` headers, in the shapes of kimi-cli or as pi itself.
  */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { copyFile, link, open, readFile, rm } from "node:fs/promises";
-import { hostname, version as osVersion, release } from "node:os";
-import { dirname, join } from "node:path";
+import { hostname, machine, version as osVersion, release } from "node:os";
+import { join } from "node:path";
 import type { IdentityName } from "./configuration.ts";
-import { readSmallFile } from "./lib/json.ts";
-import { giveToFolderOwner, makeFolder } from "./lib/owner.ts";
+import { readSmallFileSync } from "./lib/json.ts";
+import { inTurn } from "./lib/lazy.ts";
 
 /** The version of kimi-cli's protocol that we follow. */
 const KIMI_CLI_VERSION = "1.5";
 
 export interface Machine {
   readonly platform: NodeJS.Platform;
-  readonly arch: string;
+  /** As `uname -m` says it, also on Windows: x86_64, arm64. */
+  readonly machine: string;
   /** Kernel release, `os.release()`. */
   readonly release: string;
   /** Kernel build string, `os.version()`. */
@@ -30,67 +29,52 @@ export interface Versions {
   readonly pi: string;
 }
 
-export function userAgent(versions: Versions): string {
-  return printable(`KimiCLI/${KIMI_CLI_VERSION} (pi-kimi-coder/${versions.extension}; pi/${versions.pi})`);
-}
-
 /** All headers of kimi-cli's set; every value is printable ASCII (kimi-cli#773: others break the request). */
 export function identityHeaders(
   machine: Machine,
   deviceId: string,
-  versions: Versions,
+  { extension, pi }: Versions,
 ): Record<string, string> {
-  return {
-    "User-Agent": userAgent(versions),
+  return allPrintable({
+    "User-Agent": `KimiCLI/${KIMI_CLI_VERSION} (pi-kimi-coder/${extension}; pi/${pi})`,
     "X-Msh-Platform": "kimi_cli",
     "X-Msh-Version": KIMI_CLI_VERSION,
-    "X-Msh-Device-Name": printable(machine.hostname),
-    "X-Msh-Device-Model": printable(deviceModel(machine)),
-    "X-Msh-Os-Version": printable(machine.version),
-    "X-Msh-Device-Id": printable(deviceId),
-  };
+    "X-Msh-Device-Name": machine.hostname,
+    "X-Msh-Device-Model": deviceModel(machine),
+    "X-Msh-Os-Version": machine.version,
+    "X-Msh-Device-Id": deviceId,
+  });
 }
 
 /**
  * pi's own identity, which Kimi admits since August 2026 (kimi-code#2185): its name and versions. Nothing of the machine,
  * and no id: pi's own Kimi login sends none either.
  */
-export function piHeaders(versions: Versions): Record<string, string> {
-  return {
-    "User-Agent": printable(`pi/${versions.pi} (pi-kimi-coder/${versions.extension})`),
+export function piHeaders({ extension, pi }: Versions): Record<string, string> {
+  return allPrintable({
+    "User-Agent": `pi/${pi} (pi-kimi-coder/${extension})`,
     "X-Msh-Platform": "pi",
-    "X-Msh-Version": printable(versions.pi),
-  };
+    "X-Msh-Version": pi,
+  });
 }
 
-/** `Linux <release> <uname -m>`, `macOS <version> <arch>` or `Windows 10|11 <arch>`, as kimi-cli writes it. */
-export function deviceModel({ platform, arch, release, macVersion }: Machine): string {
+/** `Linux <release> <machine>`, `macOS <version> <machine>` or `Windows 10|11 AMD64|ARM64`, as kimi-cli writes it. */
+export function deviceModel({ platform, machine, release, macVersion }: Machine): string {
   switch (platform) {
     case "darwin":
-      return `macOS ${macVersion ?? release} ${arch === "x64" ? "x86_64" : arch}`;
+      return `macOS ${macVersion ?? release} ${machine}`;
     case "win32": {
       // Windows 11 kept the number 10.0 and is told by its build.
       const build = Number(release.split(".")[2]);
-      return `Windows ${build >= 22_000 ? 11 : 10} ${arch === "x64" ? "AMD64" : arch.toUpperCase()}`;
+      return `Windows ${build >= 22_000 ? 11 : 10} ${machine === "x86_64" ? "AMD64" : machine.toUpperCase()}`;
     }
     default:
-      return `Linux ${release} ${unameMachine(arch)}`;
+      return `Linux ${release} ${machine}`;
   }
 }
 
-function unameMachine(arch: string): string {
-  switch (arch) {
-    case "x64":
-      return "x86_64";
-    case "arm64":
-      return "aarch64";
-    case "ia32":
-      return "i686";
-    case "arm":
-      return "armv7l";
-    default:
-      return arch;
-  }
+function allPrintable(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, printable(value)]));
 }
 
 /** Printable ASCII, trimmed; `unknown` when nothing is left. */
@@ -98,59 +82,46 @@ export function printable(value: string): string {
   return value.replace(/[^\x20-\x7e]/g, "").trim() || "unknown";
 }
 
-/** The headers for this machine, gathered when first asked for. `keep`: the device id may be made and kept. */
+/** The headers for this machine. `keep`: a device id may be made and kept where there is none. */
 export type Identity = (keep: boolean) => Promise<Record<string, string>>;
 
 /** Under the name of pi nothing of the machine is looked at. */
-export function createIdentity(
-  kimiShare: string,
-  versions: Versions,
-  name: IdentityName = "kimi-cli",
-): Identity {
+export function createIdentity(kimiShare: string, versions: Versions, name: IdentityName): Identity {
   if (name === "pi") return async () => piHeaders(versions);
-  let machine: Promise<Machine> | undefined;
-  const fresh = newId();
-  const ids = new Map<boolean, Promise<string>>();
-  return async (keep) => {
-    machine ??= thisMachine();
-    const id = ids.get(keep) ?? readDeviceId(kimiShare, keep, fresh);
-    ids.set(keep, id);
-    return identityHeaders(await machine, await id, versions);
-  };
+  const fresh = randomBytes(16).toString("hex");
+  return async (keep) => identityHeaders(thisMachine(), await readDeviceId(kimiShare, keep, fresh), versions);
 }
 
 /** Reads what Node knows of this machine. Never throws. */
-export async function thisMachine(): Promise<Machine> {
+export function thisMachine(): Machine {
   return {
     platform: process.platform,
-    arch: process.arch,
+    machine: machine(),
     release: release(),
     version: osVersion(),
     hostname: hostname(),
-    macVersion: process.platform === "darwin" ? await readMacVersion() : undefined,
+    macVersion: process.platform === "darwin" ? readMacVersion() : undefined,
   };
 }
 
-async function readMacVersion(): Promise<string | undefined> {
-  try {
-    const plist = await readFile("/System/Library/CoreServices/SystemVersion.plist", "utf8");
-    return /<key>ProductVersion<\/key>\s*<string>([\d.]+)<\/string>/.exec(plist)?.[1];
-  } catch {
-    return undefined;
-  }
+function readMacVersion(): string | undefined {
+  const file = readSmallFileSync("/System/Library/CoreServices/SystemVersion.plist");
+  const text = file.state === "read" ? file.text : "";
+  return /<key>ProductVersion<\/key>\s*<string>([\d.]+)<\/string>/.exec(text)?.[1];
 }
 
 /**
- * The id kimi-cli gave this machine (`device_id` in its folder, 32 hex digits), shared and never regenerated.
- * When there is none, `create` makes and keeps one as kimi-cli does (0600); otherwise, or where that fails, or where
- * the file holds nothing that fits into a header, `fresh` is the id for as long as the process lives. Never throws.
+ * The id kimi-cli gave this machine (`device_id` in its folder, 32 hex digits), shared and never regenerated. Where there
+ * is none, `create` keeps `fresh` as kimi-cli would (0600). Where that fails, or the file holds nothing that fits into a
+ * header, `fresh` is the id, and the file stays as it is. Never throws.
  */
-export async function readDeviceId(kimiShare: string, create: boolean, fresh = newId()): Promise<string> {
+export async function readDeviceId(kimiShare: string, create: boolean, fresh: string): Promise<string> {
   const path = deviceIdPath(kimiShare);
-  const file = await readSmallFile(path);
+  const file = readSmallFileSync(path);
   if (file.state === "absent" && create) {
-    await keepDeviceId(path, fresh);
-    return readDeviceId(kimiShare, false, fresh); // another process may have been first
+    await inTurn(() => import("./lib/replace-file.ts")) // nearly always there is one
+      .then(({ replaceFile }) => replaceFile(path, fresh, { mode: 0o600, directoryMode: 0o777 }))
+      .catch(() => {});
   }
   const id = file.state === "read" ? file.text.trim() : "";
   return /^[\x21-\x7e]{1,128}$/.test(id) ? id : fresh;
@@ -159,29 +130,4 @@ export async function readDeviceId(kimiShare: string, create: boolean, fresh = n
 /** kimi-cli's file. */
 export function deviceIdPath(kimiShare: string): string {
   return join(kimiShare, "device_id");
-}
-
-function newId(): string {
-  return randomBytes(16).toString("hex");
-}
-
-/** Puts `id` there unless something is there already: by a link, so that the file is never seen half-written. */
-async function keepDeviceId(path: string, id: string): Promise<void> {
-  const temporary = `${path}.${id}.tmp`;
-  try {
-    makeFolder(dirname(path), 0o777);
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      giveToFolderOwner(file.fd, temporary);
-      await file.writeFile(id);
-    } finally {
-      await file.close();
-    }
-    // Some file systems have no links.
-    await link(temporary, path).catch(() => copyFile(temporary, path, constants.COPYFILE_EXCL));
-  } catch {
-    // Another process was first, or the folder cannot be written.
-  } finally {
-    await rm(temporary, { force: true }).catch(() => {});
-  }
 }

@@ -52,7 +52,7 @@ async function logIn(): Promise<void> {
   service.scriptDevice(["pending", "pending", "approved"]);
   const share = join(home, ".kimi");
   const store = kimiCliStore(share);
-  const identity = createIdentity(share, { extension: "demo", pi: "demo" });
+  const identity = createIdentity(share, { extension: "demo", pi: "demo" }, "kimi-cli");
   const server = { host: service.oauthHost, clientId: CLIENT_ID, fetch, identity: () => identity(true) };
   await logInAnew(
     { server, clock: systemClock, store },

@@ -24,7 +24,7 @@ if (host === undefined || gc === undefined) throw new Error("needs KIMI_CODE_OAU
 const share = join(homedir(), ".kimi");
 const files = ownFiles(join(homedir(), ".pi", "agent"));
 const clock = createFakeClock(Date.now());
-const identity = createIdentity(share, { extension: "bench", pi: "bench" });
+const identity = createIdentity(share, { extension: "bench", pi: "bench" }, "kimi-cli");
 const server = { host, clientId: CLIENT_ID, fetch, identity: () => identity(true) };
 let presented = 0;
 const login = createLogin({
