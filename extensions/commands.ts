@@ -13,18 +13,22 @@ import { type Configuration, isAtLeast, PROVIDER } from "./configuration.ts";
 import type { Versions } from "./identity.ts";
 import { isJsonObject } from "./lib/json.ts";
 import { inTurn, type Lazy } from "./lib/lazy.ts";
+import { oneLine } from "./lib/safe-text.ts";
 import type { LoginPlaces } from "./login/dialog.ts";
-import type { KeepAnswer, Run, Subcommand, Tone } from "./reply.ts";
+import type { KeepAnswer, Run, Tone } from "./reply.ts";
 import type { Runtime } from "./runtime.ts";
+import type { Screen } from "./screen.ts";
 import type { Tools } from "./tools/offer.ts";
+
+interface Subcommand {
+  readonly description: string;
+  /** The words that may follow the name. */
+  readonly options: readonly string[];
+}
 
 const SUBCOMMANDS = {
   status: { description: "The login in use, and what was really sent", options: ["--json"] },
-  usage: {
-    description: "How much of the plan is used, and when it renews",
-    options: ["--json"],
-    alone: true,
-  },
+  usage: { description: "How much of the plan is used, and when it renews", options: ["--json"] },
   doctor: { description: "What is wrong, and what to do about it", options: ["--all", "--json"] },
   tools: {
     description: "Kimi's own web search and fetch for the model, on or off",
@@ -33,7 +37,7 @@ const SUBCOMMANDS = {
 } as const satisfies Readonly<Record<string, Subcommand>>;
 
 /** "overview" answers `/kimi` alone. */
-export type Name = keyof typeof SUBCOMMANDS | "overview";
+type Name = keyof typeof SUBCOMMANDS | "overview";
 
 const named: readonly [name: string, subcommand: Subcommand][] = Object.entries(SUBCOMMANDS);
 
@@ -46,26 +50,47 @@ export interface CommandParts {
 
 export function offerKimi(pi: ExtensionAPI, parts: CommandParts): void {
   const keep = keepAnswers(pi);
-  const load = async (name: Name) => {
-    const runtime = await parts.runtime.load();
-    return loadSubcommand(name, { ...parts, pi, runtime });
-  };
   const handle = async (argument: string, ctx: ExtensionCommandContext) => {
-    const { answer } = await inTurn(() => import("./reply.ts"));
-    await answer({ subcommands: SUBCOMMANDS, load, keep }, argument, ctx);
+    const { createReply } = await inTurn(() => import("./reply.ts"));
+    const reply = createReply(ctx, keep);
+    const typed = parseTyped(argument);
+    if (typeof typed === "string") return reply.complain(`Kimi Coder: ${typed}`);
+    const { name, options } = typed;
+    const run = await loadSubcommand(name, { ...parts, pi, runtime: await parts.runtime.load() });
+    return run({ ctx, options, reply });
   };
   pi.registerCommand("kimi", {
     description: `Kimi Coder: an overview; ${named.map(([name]) => name).join(", ")}`,
     getArgumentCompletions: complete,
     handler: handle,
   });
-  for (const [name, { description, alone }] of named) {
-    if (!alone) continue;
-    pi.registerCommand(`kimi-${name}`, {
-      description,
-      handler: (argument, ctx) => handle(`${name} ${argument}`, ctx),
-    });
+  // So it was called in version 1.
+  pi.registerCommand("kimi-usage", {
+    description: SUBCOMMANDS.usage.description,
+    handler: (argument, ctx) => handle(`usage ${argument}`, ctx),
+  });
+}
+
+/** What was typed after `/kimi`; half a sentence where there is no such thing. */
+function parseTyped(
+  argument: string,
+): { readonly name: Name; readonly options: ReadonlySet<string> } | string {
+  const [typed = "", ...words] = argument.trim().split(/\s+/);
+  const name = typed.toLowerCase();
+  if (name === "") return { name: "overview", options: new Set() };
+  if (!isSubcommand(name)) {
+    const there = named.map(([one]) => `/kimi ${one}`).join(", ");
+    return `there is no /kimi ${oneLine(typed, 40)}; there is ${there}.`;
   }
+  const options: readonly string[] = SUBCOMMANDS[name].options;
+  const stranger = words.find((word) => !options.includes(word));
+  return stranger === undefined
+    ? { name, options: new Set(words) }
+    : `/kimi ${name} takes ${options.join(", ")}, not ${oneLine(stranger, 40)}.`;
+}
+
+function isSubcommand(name: string): name is keyof typeof SUBCOMMANDS {
+  return Object.hasOwn(SUBCOMMANDS, name);
 }
 
 /** What answers a subcommand, loaded when it is called. */
@@ -160,52 +185,49 @@ function isTone(tone: unknown): tone is Tone {
 /** The first pi with a `/thinking` of its own, behind which an extension's would be hidden and reported as a conflict. */
 const BUILT_IN_SINCE = [0, 84, 3];
 
-/** pi's levels of any version; what a pi without `/thinking` knows for each. */
-const LEVELS = {
-  off: "off",
-  minimal: "minimal",
-  low: "low",
-  medium: "medium",
-  high: "high",
-  xhigh: "xhigh",
-  max: "xhigh",
-} as const;
+/** pi's levels of any version. */
+const LEVELS = ["off", "minimal", "low", "medium", "high", "xhigh", "max"] as const;
+
+/** As pi 0.73 can be given it; its successor takes xhigh for `max` where a model has that alone. */
+function parseLevel(word: string) {
+  const level = LEVELS.find((one) => one === word);
+  return level === "max" ? "xhigh" : level;
+}
 
 /** `/thinking <level>` where pi has no such command, and where pi's own refuses a level that equals one it offers. */
-export function offerThinking(pi: ExtensionAPI, piVersion: string): void {
-  let context: ExtensionContext | undefined;
-  const levels = (): readonly string[] => (context?.model ? getSupportedThinkingLevels(context.model) : []);
-  pi.on("model_select", (_event, ctx) => {
-    context = ctx;
-  });
+export function offerThinking(pi: ExtensionAPI, piVersion: string, screen: Screen): void {
   if (isAtLeast(piVersion, BUILT_IN_SINCE)) {
     pi.on("session_start", (_event, ctx) => {
-      context = ctx;
-      if (ctx.hasUI) ctx.ui.onTerminalInput((data) => answerTyped(pi, ctx, data, levels));
+      if (ctx.hasUI) ctx.ui.onTerminalInput((data) => answerTyped(pi, ctx, data));
     });
     return;
   }
-  pi.on("session_start", (_event, ctx) => {
-    context = ctx;
-  });
+  const offered = (): readonly string[] =>
+    screen.ask(({ model }) => model && getSupportedThinkingLevels(model)) ?? [];
   pi.registerCommand("thinking", {
     description: "Set the thinking level of the model",
     getArgumentCompletions: (prefix) =>
-      levels()
+      offered()
         .filter((level) => level.startsWith(prefix.trim()) && level !== prefix.trim())
         .map((level) => ({ value: level, label: level })),
-    handler: async (argument, ctx) => {
-      context = ctx;
+    handler: async (argument, { hasUI, ui }) => {
       const wanted = argument.trim().toLowerCase();
-      const offered = levels();
-      const known = isLevel(wanted) && offered.length > 0;
-      if (known) pi.setThinkingLevel(LEVELS[wanted]);
+      const levels = offered();
+      const level = levels.length === 0 ? undefined : parseLevel(wanted);
+      if (level !== undefined) pi.setThinkingLevel(level);
+      const isRefused = level === undefined && wanted !== "";
       const now = pi.getThinkingLevel();
-      const text = `Thinking is ${known || wanted === "" ? "" : "still "}${now}${why(wanted, known, now, offered)}.`;
-      if (ctx.hasUI) ctx.ui.notify(text, known || wanted === "" ? "info" : "warning");
+      const hint = levels.length > 0 ? `choose one of ${levels.join(", ")}` : "select a model first";
+      const more = level === undefined ? `; ${hint}` : sayEqual(wanted, now);
+      const text = `Thinking is ${isRefused ? "still " : ""}${now}${more}.`;
+      if (hasUI) ui.notify(text, isRefused ? "warning" : "info");
       else console.error(text);
     },
   });
+}
+
+function sayEqual(wanted: string, now: string): string {
+  return wanted === now ? "" : `, which is what this model has for ${wanted}`;
 }
 
 /** Enter, plain and as the keyboard protocol of newer terminals reports it. */
@@ -216,46 +238,32 @@ function answerTyped(
   pi: ExtensionAPI,
   { model, ui }: ExtensionContext,
   data: string,
-  levels: () => readonly string[],
 ): { consume: true } | undefined {
   if (!ENTER.test(data) || model?.provider !== PROVIDER) return undefined;
-  const wanted = /^\/thinking\s+(\w+)\s*$/.exec(ui.getEditorText())?.[1]?.toLowerCase();
-  if (wanted === undefined || !isLevel(wanted) || levels().includes(wanted)) return undefined;
+  const wanted = /^\/thinking\s+(\w+)\s*$/.exec(ui.getEditorText())?.[1]?.toLowerCase() ?? "";
+  const level = parseLevel(wanted);
+  const levels: readonly string[] = getSupportedThinkingLevels(model);
+  if (level === undefined || levels.includes(wanted)) return undefined;
   ui.setEditorText("");
-  pi.setThinkingLevel(LEVELS[wanted]);
-  ui.notify(`Thinking is ${pi.getThinkingLevel()}, which is what this model has for ${wanted}.`, "info");
+  pi.setThinkingLevel(level);
+  ui.notify(`Thinking is ${pi.getThinkingLevel()}${sayEqual(wanted, pi.getThinkingLevel())}.`, "info");
   return { consume: true };
 }
 
-function isLevel(word: string): word is keyof typeof LEVELS {
-  return Object.hasOwn(LEVELS, word);
-}
-
-function why(wanted: string, known: boolean, now: string, offered: readonly string[]): string {
-  if (known) return wanted === now ? "" : `, which is what this model has for ${wanted}`;
-  return offered.length > 0 ? `; choose one of ${offered.join(", ")}` : "; select a model first";
-}
-
-const TYPED = /^\/login\s+kimi-coder(?:\s+(\S+))?\s*$/;
+const LOGIN = /^\/login\s+kimi-coder(?:\s+(\S+))?\s*$/;
+const LOGOUT = /^\/logout\s+kimi-coder\s*$/;
 
 /** `refusal`: the sentence that answers where no person can log in. */
 export function offerLogin(pi: ExtensionAPI, places: Lazy<LoginPlaces>, refusal: string | undefined): void {
-  pi.on("input", async (event, ctx): Promise<InputEventResult> => {
-    if (/^\/logout\s+kimi-coder\s*$/.test(event.text)) {
-      const [{ answerLogout }, loaded] = await Promise.all([
-        inTurn(() => import("./login/dialog.ts")),
-        places.load(),
-      ]);
-      await answerLogout(loaded, ctx);
-      return { action: "handled" };
-    }
-    const typed = TYPED.exec(event.text);
-    if (!typed) return { action: "continue" };
-    const [{ answerLogin }, loaded] = await Promise.all([
+  pi.on("input", async ({ text, source }, ctx): Promise<InputEventResult> => {
+    const login = LOGIN.exec(text);
+    if (!login && !LOGOUT.test(text)) return { action: "continue" };
+    const [{ answerLogin, answerLogout }, loaded] = await Promise.all([
       inTurn(() => import("./login/dialog.ts")),
       places.load(),
     ]);
-    await answerLogin(pi, loaded, { ctx, region: typed[1], source: event.source, refusal });
+    if (login) await answerLogin(pi, loaded, { ctx, region: login[1], source, refusal });
+    else await answerLogout(loaded, ctx);
     return { action: "handled" };
   });
 }

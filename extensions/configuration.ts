@@ -324,14 +324,16 @@ export function choosesNoModel(arguments_: readonly string[]): boolean {
   return arguments_.some((argument) => /^--(?:provider|model|list-models)(=|$)/.test(argument));
 }
 
+/** What follows `--mode`: text, json or rpc; undefined where pi was started without it. */
+export function modeArgument(arguments_: readonly string[]): string | undefined {
+  return arguments_.find((_word, index) => arguments_[index - 1] === "--mode");
+}
+
 /** The refusal to log in where no person can: a program reads the status file, or pi has no screen. Else undefined. */
 export function loginRefusal(env: Environment, arguments_: readonly string[]): string | undefined {
   if (asksForStatus(env)) return DRIVEN;
-  const hasNoScreen = (word: string, index: number) =>
-    word === "-p" ||
-    word === "--print" ||
-    (word === "--mode" && /^(?:text|json|rpc)$/.test(arguments_[index + 1] ?? ""));
-  return arguments_.some(hasNoScreen) ? NOBODY_THERE : undefined;
+  const hasNoScreen = arguments_.some((word) => /^(?:-p|--print|--mode)$/.test(word));
+  return hasNoScreen ? NOBODY_THERE : undefined;
 }
 
 /**

@@ -70,7 +70,7 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   followSessions(pi, { configuration, screen, runtime, hasKey });
   followQuota(pi, runtime, configuration.footer);
   offerLogin(pi, runtime, refusal);
-  offerThinking(pi, VERSION);
+  offerThinking(pi, VERSION, screen);
   const tools = lazy(async () => {
     const { Tools } = await inTurn(() => import("./tools/offer.ts"));
     return new Tools(pi, { configuration, runtime });

@@ -11,8 +11,8 @@ import { root } from "./support/hosts.ts";
 const rooms: Readonly<Record<string, string>> = {
   lib: "",
   "region.ts": "",
-  "reply.ts": "lib",
   "configuration.ts": "lib region.ts",
+  "reply.ts": "configuration.ts",
   "screen.ts": "configuration.ts",
   "identity.ts": "configuration.ts lib",
   oauth: "lib",
@@ -36,7 +36,8 @@ const rooms: Readonly<Record<string, string>> = {
     "caller.ts chat configuration.ts credentials identity.ts lib messages.ts quota region.ts reply.ts runtime.ts",
   doctor:
     "caller.ts configuration.ts credentials identity.ts lib models oauth quota region.ts reply.ts runtime.ts",
-  "commands.ts": "configuration.ts doctor identity.ts lib login quota reply.ts runtime.ts status tools",
+  "commands.ts":
+    "configuration.ts doctor identity.ts lib login quota reply.ts runtime.ts screen.ts status tools",
   "index.ts":
     "commands.ts configuration.ts lib models provider.ts runtime.ts screen.ts session.ts tools worker",
 };
