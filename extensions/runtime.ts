@@ -29,7 +29,7 @@ import { createCatalogue, fetchModels } from "./models/catalogue.ts";
 import { type ServerModel, wireModel } from "./models/list.ts";
 import type { Token } from "./oauth/token.ts";
 import type { KimiProvider } from "./provider.ts";
-import { createQueue, type Waiting } from "./queue/queue.ts";
+import { createQueue } from "./queue/queue.ts";
 import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
 import type { Screen } from "./screen.ts";
 import type { Worker } from "./worker/follow.ts";
@@ -49,8 +49,6 @@ export interface RuntimeParts {
 
 /** A token call may take this long before its answer counts as lost, ms awake; kimi-cli's figure. */
 const TOKEN_TIMEOUT = 120_000;
-/** Limit for the list of models, for which no request waits, in ms. */
-const MODELS_TIMEOUT = 20_000;
 
 export type Runtime = ReturnType<typeof createRuntime>;
 
@@ -107,8 +105,7 @@ export function createRuntime(parts: RuntimeParts) {
       parts.provider.offer(models);
       screen.reloadEntry(); // pi reads auth.json with each offer; so the session's end knows of it
     },
-    ask: (baseUrl, bearer, signal) =>
-      fetchModels({ baseUrl, fetch, timeout: MODELS_TIMEOUT }, bearer, signal),
+    ask: fetchModels,
     clock,
   });
 
@@ -126,17 +123,17 @@ export function createRuntime(parts: RuntimeParts) {
       return () => clearInterval(timer);
     },
     random: Math.random,
-    waiting: (what) => void showWaiting(what).catch(() => {}),
+    waiting(waiting) {
+      // Loaded in turn, so that it is shown in the order in which it is told.
+      inTurn(() => import("./messages.ts"))
+        .then(({ sayWaiting }) => {
+          const note = waiting && sayWaiting(waiting, clock.now());
+          screen.showWaiting(note);
+          parts.worker()?.waiting(note);
+        })
+        .catch(() => {});
+    },
   });
-  /** In the order in which it is told, which loading could change. */
-  let told: Waiting | undefined;
-  async function showWaiting(what: Waiting | undefined): Promise<void> {
-    told = what;
-    const note = what && (await inTurn(() => import("./messages.ts"))).sayWaiting(what, clock.now());
-    if (told !== what) return;
-    screen.showWaiting(note);
-    parts.worker()?.waiting(note);
-  }
 
   const judge = createJudge(clock.now);
   const windows = async (account: string) => {
@@ -162,8 +159,7 @@ export function createRuntime(parts: RuntimeParts) {
     },
     identity: ({ state }) => identity(state === "token"),
     // A URL from pi's models.json is somebody's own choice.
-    baseUrl: ({ account }, model) =>
-      model.baseUrl === configuration.baseUrl ? account.baseUrl : model.baseUrl,
+    baseUrl: ({ account }, model) => (model.baseUrl === regions[0].baseUrl ? account.baseUrl : model.baseUrl),
     shape: (payload, model, options) =>
       shapeRequest(payload, {
         model: {

@@ -1,17 +1,24 @@
 /** The models of this process: the list that was kept, and the asking for a newer one beside everything else. */
 import type { Account } from "../caller.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { Api, GetFailure } from "../lib/http.ts";
+import type { GetAnswer } from "../lib/http.ts";
+import { isJsonObject } from "../lib/json.ts";
 import { inTurn } from "../lib/lazy.ts";
-import { type KeptList, keepList, parseServerList, readKeptList, type ServerModel } from "./list.ts";
+import {
+  accountFingerprint,
+  type KeptList,
+  parseServerList,
+  readKeptList,
+  type ServerModel,
+} from "./list.ts";
 
 export interface CatalogueParts {
   /** The file with the last good list. */
   readonly path: string;
   /** The list that pi was given when the process started; empty when there was none. */
   readonly registered: readonly ServerModel[];
-  /** Asks the server; never throws. */
-  readonly ask: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<ModelsAnswer>;
+  /** Asks the server. */
+  readonly ask: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<GetAnswer>;
   /** Offers the provider to pi with these models, in mid-session too. */
   readonly offer: (models: readonly ServerModel[]) => void;
   readonly clock: Clock;
@@ -34,13 +41,12 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
 
   async function run(bearer: string, account: Account): Promise<void> {
     const answer = await ask(account.baseUrl, bearer, leaving.signal);
-    if (answer.state !== "listed") {
-      failedWith = bearer;
-      return;
-    }
-    failedWith = undefined;
-    await keepList(path, account, { models: answer.models, fetchedAt: clock.now() });
-    use(answer.models);
+    const body = answer.state === "answered" ? answer.value : undefined;
+    const models = parseServerList(body);
+    failedWith = models.length === 0 ? bearer : undefined;
+    if (models.length === 0) return;
+    await keepList(path, account, body, clock.now());
+    use(models);
   }
 
   function use(models: readonly ServerModel[]): void {
@@ -50,9 +56,11 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
   }
 
   function start(bearer: string, account: Account): Promise<void> {
-    const started = run(bearer, account).finally(() => {
-      if (asking === started) asking = undefined;
-    });
+    const started = run(bearer, account)
+      .catch(() => {}) // files that were moved meanwhile: the next request says so
+      .finally(() => {
+        if (asking === started) asking = undefined;
+      });
     asking = started;
     return started;
   }
@@ -100,17 +108,26 @@ function isFresh({ fetchedAt }: KeptList, now: number): boolean {
   return fetchedAt <= now && now - fetchedAt < DAY;
 }
 
-export type ModelsAnswer =
-  /** At least one model. */
-  { readonly state: "listed"; readonly models: readonly ServerModel[] } | GetFailure;
+/** Replaces the kept list (0600, atomic). Never throws; where it cannot be written the next start has the old one. */
+export async function keepList(
+  path: string,
+  account: Pick<Account, "owner" | "path" | "baseUrl">,
+  body: unknown,
+  fetchedAt: number,
+): Promise<void> {
+  const { keepJson } = await inTurn(() => import("../lib/replace-file.ts"));
+  const data = isJsonObject(body) ? body.data : undefined;
+  const { baseUrl } = account;
+  await keepJson(path, { fetchedAt, baseUrl, account: accountFingerprint(account), data });
+}
 
-const LARGEST_ANSWER = 1024 * 1024;
+/** Limit for the list, for which no request waits, in ms. */
+const TIMEOUT = 20_000;
+/** In bytes; many times what 64 models need. */
+const LARGEST_ANSWER = 128 * 1024;
 
-/** An empty list is unusable. Never throws. `signal` may end it at any time: nothing is lost but the answer. */
-export async function fetchModels(api: Api, accessToken: string, signal: AbortSignal): Promise<ModelsAnswer> {
+/** `GET /models`. `signal` may end it at any time: nothing is lost but the answer. */
+export async function fetchModels(baseUrl: string, bearer: string, signal: AbortSignal): Promise<GetAnswer> {
   const { getJson } = await inTurn(() => import("../lib/http.ts"));
-  const answer = await getJson(api, "/models", accessToken, LARGEST_ANSWER, signal);
-  if (answer.state !== "answered") return answer;
-  const models = parseServerList(answer.value);
-  return models.length > 0 ? { state: "listed", models } : { state: "unusable" };
+  return getJson({ baseUrl, fetch, timeout: TIMEOUT }, "/models", bearer, LARGEST_ANSWER, signal);
 }

@@ -1,11 +1,9 @@
 /** The list of models: as the server gives it, as it is kept for the next start, offline too, and as pi offers it. */
 
-import { createHash } from "node:crypto";
 import type { ProviderModelConfig } from "@mariozechner/pi-coding-agent";
 import type { Effort, ThinkingModel } from "../chat/payload/shape.ts";
-import { isAtLeast, PROVIDER } from "../configuration.ts";
+import { FIRST_MODEL, isAtLeast, PROVIDER } from "../configuration.ts";
 import { isJsonObject, type JsonObject, readJsonSync } from "../lib/json.ts";
-import { inTurn } from "../lib/lazy.ts";
 import { fingerprint, oneLine } from "../lib/safe-text.ts";
 import { hostsOf, parseRegion, type RegionsInUse, USUAL_REGION } from "../region.ts";
 
@@ -96,21 +94,6 @@ function readDefault(value: unknown, efforts: readonly Effort[]): Effort | undef
   return isJsonObject(value) ? efforts.find((effort) => effort === value.default_effort) : undefined;
 }
 
-/** The models in the service's own form, which `parseServerList` reads back as they are. */
-export function toServerList(models: readonly ServerModel[]): { readonly data: readonly JsonObject[] } {
-  return {
-    data: models.map(({ id, name, contextLength, image, lateTools, thinking, efforts, defaultEffort }) => ({
-      id,
-      display_name: name,
-      context_length: contextLength,
-      supports_image_in: image,
-      supports_dynamic_tools: lateTools,
-      supports_thinking_type: thinking === "none" ? "no" : thinking,
-      think_efforts: { support: efforts.length > 0, valid_efforts: efforts, default_effort: defaultEffort },
-    })),
-  };
-}
-
 /** Whose list it is: a login by where it is kept, for access tokens change with every refresh, a key by its fingerprint. */
 export interface ListOwner {
   readonly owner: string;
@@ -123,9 +106,6 @@ export interface KeptList {
   readonly fetchedAt: number;
 }
 
-/** Many times what 64 models need. */
-const LARGEST_FILE = 256 * 1024;
-
 /**
  * The list kept in `path`, if it came from `baseUrl` and, where `account` is known, is that account's. Reads one small
  * file synchronously, for pi asks for the models while it loads extensions. Never throws.
@@ -135,7 +115,7 @@ export function readKeptList(
   baseUrl: string,
   account: ListOwner | undefined,
 ): KeptList | undefined {
-  const kept = readJsonSync(path, { limit: LARGEST_FILE });
+  const kept = readJsonSync(path);
   if (!isJsonObject(kept) || kept.baseUrl !== baseUrl) return undefined;
   if (account !== undefined && kept.account !== accountFingerprint(account)) return undefined;
   const models = parseServerList(kept);
@@ -145,21 +125,9 @@ export function readKeptList(
     : undefined;
 }
 
-/** Replaces the kept list (0600, atomic). Never throws; where it cannot be written the next start has the old one. */
-export async function keepList(
-  path: string,
-  account: ListOwner & { readonly baseUrl: string },
-  list: KeptList,
-): Promise<void> {
-  const { models, fetchedAt } = list;
-  const { baseUrl } = account;
-  const kept = { fetchedAt, baseUrl, account: accountFingerprint(account), ...toServerList(models) };
-  const { keepJson } = await inTurn(() => import("../lib/replace-file.ts")); // not at pi's start
-  await keepJson(path, kept);
-}
-
-function accountFingerprint({ owner, path }: ListOwner): string {
-  return createHash("sha256").update(`${owner}\n${path}`).digest("hex").slice(0, 16);
+/** With the address of the API, whose list a file holds. */
+export function accountFingerprint({ owner, path }: ListOwner): string {
+  return fingerprint(`${owner}\n${path}`);
 }
 
 /**
@@ -183,18 +151,24 @@ export function readListAtStart(
   return readKeptList(files.models, baseUrl, account)?.models ?? [];
 }
 
-/** A model of the documentation; its efforts are not known. */
-export type DocumentedModel = Pick<ServerModel, "id" | "name" | "contextLength" | "image">;
-
-/** The first is the one that the others are sent as when the server no longer lists them. */
-export const DOCUMENTED: readonly [DocumentedModel, ...DocumentedModel[]] = [
-  documented("kimi-for-coding", "Kimi for Coding (K2.6)"),
+/** Those of the documentation; their efforts are not known. */
+const DOCUMENTED: readonly ServerModel[] = [
+  documented(FIRST_MODEL, "Kimi for Coding (K2.6)"),
   documented("kimi-k2.6", "Kimi K2.6"),
   documented("kimi-k2-thinking", "Kimi K2 Thinking"),
 ];
 
-function documented(id: string, name: string): DocumentedModel {
-  return { id, name, contextLength: 262_144, image: true };
+function documented(id: string, name: string): ServerModel {
+  return {
+    id,
+    name,
+    contextLength: LEAST_CONTEXT,
+    image: true,
+    lateTools: false,
+    thinking: "both",
+    efforts: [],
+    defaultEffort: undefined,
+  };
 }
 
 /** How pi is told what the service takes, so that its own adapter comes close on every version. */
@@ -222,34 +196,27 @@ const MAX_SINCE = [0, 80, 6];
  * what the models lack is not known. A documented id that is not in the list has what its substitute has.
  */
 export function piModels(list: readonly ServerModel[], piVersion: string): ProviderModelConfig[] {
-  const [first] = list;
-  if (first === undefined) {
-    return DOCUMENTED.map((model) => entry({ ...model, reasoning: true, lateTools: false }, model.id));
-  }
-  const listed = new Set(list.map(({ id }) => id));
-  const missing = DOCUMENTED.filter(({ id }) => !listed.has(id)).map(({ id, name }) => {
-    const substitute = substituteIn(list, first);
-    return { ...substitute, id, name: `${name}, now ${substitute.name}`, sentAs: substitute.id };
+  if (list.length === 0) return DOCUMENTED.map((model) => entry(model, model.id));
+  const missing = DOCUMENTED.flatMap(({ id, name }) => {
+    const sent = modelFor(list, id);
+    return sent && sent.id !== id
+      ? [{ ...sent, id, name: `${name}, now ${sent.name}`, sentAs: sent.id }]
+      : [];
   });
+  const largest = isAtLeast(piVersion, MAX_SINCE) ? "max" : "xhigh";
   return [...list.map((model) => ({ ...model, sentAs: model.id })), ...missing].map((model) => {
-    const thinkingLevelMap = levelMap(model, isAtLeast(piVersion, MAX_SINCE) ? "max" : "xhigh");
-    const known = entry({ ...model, reasoning: model.thinking !== "none" }, model.sentAs);
-    return thinkingLevelMap === undefined ? known : { ...known, thinkingLevelMap };
+    const thinkingLevelMap = levelMap(model, largest);
+    return { ...entry(model, model.sentAs), ...(thinkingLevelMap && { thinkingLevelMap }) };
   });
-}
-
-interface Offered extends DocumentedModel {
-  readonly reasoning: boolean;
-  readonly lateTools: boolean;
 }
 
 /** Costs are 0: the plan is paid by the month. */
-function entry(offered: Offered, sentAs: string): ProviderModelConfig {
-  const { id, name, contextLength, image, reasoning, lateTools } = offered;
+function entry(model: ServerModel, sentAs: string): ProviderModelConfig {
+  const { id, name, contextLength, image, thinking, lateTools } = model;
   return {
     id,
     name,
-    reasoning,
+    reasoning: thinking !== "none",
     input: image ? ["text", "image"] : ["text"],
     cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
     contextWindow: contextLength,
@@ -276,16 +243,19 @@ function levelMap({ thinking, efforts }: ServerModel, largest: "xhigh" | "max"):
   return { ...(thinking === "only" ? { off: null } : {}), ...levels, ...high };
 }
 
-function substituteIn(list: readonly ServerModel[], first: ServerModel): ServerModel {
-  return list.find(({ id }) => id === DOCUMENTED[0].id) ?? first;
+/**
+ * What pi's model `id` is sent as: itself, or where a documented one is not listed any more kimi-for-coding, else the
+ * first of the list. Undefined for an unknown id (models.json), and where there is no list.
+ */
+function modelFor(list: readonly ServerModel[], id: string): ServerModel | undefined {
+  const own = list.find((model) => model.id === id);
+  if (own || !DOCUMENTED.some((model) => model.id === id)) return own;
+  return list.find((model) => model.id === FIRST_MODEL) ?? list[0];
 }
 
-/** What a request for pi's model `id` says; an unknown id (models.json) is sent as it is. */
+/** What a request for pi's model `id` says; one that is not known is sent as it is. */
 export function wireModel(list: readonly ServerModel[], id: string): ThinkingModel & { readonly id: string } {
-  const [first] = list;
-  const own = list.find((model) => model.id === id);
-  const documented = DOCUMENTED.some((model) => model.id === id);
-  const model = own ?? (first && documented ? substituteIn(list, first) : undefined);
+  const model = modelFor(list, id);
   if (model === undefined) return { id, thinking: "both" };
   const { thinking, efforts, defaultEffort } = model;
   return { id: model.id, thinking, efforts, defaultEffort };

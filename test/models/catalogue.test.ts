@@ -1,42 +1,46 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Account } from "../../extensions/caller.ts";
-import { createCatalogue, fetchModels, type ModelsAnswer } from "../../extensions/models/catalogue.ts";
-import { keepList, parseServerList, readKeptList } from "../../extensions/models/list.ts";
+import type { GetAnswer } from "../../extensions/lib/http.ts";
+import { fingerprint } from "../../extensions/lib/safe-text.ts";
+import { createCatalogue, fetchModels, keepList } from "../../extensions/models/catalogue.ts";
+import { parseServerList, readKeptList, readListAtStart } from "../../extensions/models/list.ts";
+import { REGIONS, regionsInUse } from "../../extensions/region.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 import { modelsOfSeptember2026, startKimiService } from "../support/kimi-service/index.ts";
 
 const DAY = 86_400_000;
-const baseUrl = "https://api.kimi.com/coding/v1";
+const { baseUrl } = REGIONS["kimi.com"];
 const account: Account = { owner: "kimi-cli", path: "/a.json", baseUrl, region: "kimi.com", id: "a" };
-const other: Account = { owner: "kimi-code", path: "/b.json", baseUrl, region: "kimi.com", id: "b" };
-const list = (...ids: readonly string[]) => parseServerList({ data: ids.map((id) => ({ id })) });
-const listed = (...ids: readonly string[]): ModelsAnswer => ({ state: "listed", models: list(...ids) });
+const other: Account = { ...account, owner: "kimi-code", path: "/b.json", id: "b" };
+const list = (...ids: readonly string[]) => ({ data: ids.map((id) => ({ id })) });
+const listed = (...ids: readonly string[]): GetAnswer => ({ state: "answered", value: list(...ids) });
+const ids = (models: readonly { readonly id: string }[] | undefined) => models?.map(({ id }) => id);
 
+let folder: string;
 let path: string;
 let now: number;
 let asked: string[];
 /** What pi was offered, in order. */
-let offered: (readonly string[])[];
+let offered: unknown[];
 beforeEach(() => {
-  path = join(temporaryDirectory(), "kimi-coder-models.json");
+  folder = temporaryDirectory();
+  path = join(folder, "kimi-coder-models.json");
   now = 100 * DAY;
   asked = [];
   offered = [];
 });
 
 /** A process that asks a server which answers in order; the last answer stands. */
-function start(...answers: readonly (ModelsAnswer | Promise<ModelsAnswer>)[]) {
-  let next = 0;
+function start(...answers: readonly (GetAnswer | Promise<GetAnswer>)[]) {
   return createCatalogue({
     path,
     registered: readKeptList(path, baseUrl, account)?.models ?? [],
-    offer: (models) => offered.push(models.map(({ id }) => id)),
+    offer: (models) => offered.push(ids(models)),
     ask: async (_baseUrl, bearer) => {
       asked.push(bearer);
-      const answer = answers[Math.min(next++, answers.length - 1)];
-      return answer ?? { state: "unusable" };
+      return answers[asked.length - 1] ?? answers.at(-1) ?? { state: "unusable" };
     },
     clock: {
       now: () => now,
@@ -44,17 +48,12 @@ function start(...answers: readonly (ModelsAnswer | Promise<ModelsAnswer>)[]) {
     },
   });
 }
-const ids = (models: readonly { readonly id: string }[] | undefined) => models?.map(({ id }) => id);
 const keptIds = () => ids(readKeptList(path, baseUrl, account)?.models);
 
 describe("the catalogue", () => {
-  test("asks for nothing by itself", () => {
-    expect(start(listed("k3")).registered()).toEqual([]);
-    expect(asked).toEqual([]);
-  });
-
   test("asks once where no list is kept, offers it at once, and the next process has it", async () => {
     const first = start(listed("k3"));
+    expect([first.registered(), asked]).toEqual([[], []]);
     first.keepUp("t1", account);
     first.keepUp("t1", account);
     await vi.waitFor(() => expect(offered).toEqual([["k3"]]));
@@ -65,21 +64,10 @@ describe("the catalogue", () => {
 
   test("offers what another process has asked for meanwhile, and does not ask itself", async () => {
     const catalogue = start();
-    await keepList(path, account, { models: list("k3"), fetchedAt: now });
+    await keepList(path, account, list("k3"), now);
     catalogue.keepUp("t1", account);
     catalogue.keepUp("t1", account);
-    expect(offered).toEqual([["k3"]]);
-    expect(ids(catalogue.registered())).toEqual(["k3"]);
-    expect(asked).toEqual([]);
-  });
-
-  test("does not offer what pi has", async () => {
-    await keepList(path, account, { models: list("k3"), fetchedAt: now - DAY });
-    const catalogue = start(listed("k3"), listed("new"));
-    catalogue.keepUp("t1", account);
-    await vi.waitFor(() => expect(readKeptList(path, baseUrl, account)?.fetchedAt).toBe(now));
-    await catalogue.afterLogin("t2", account);
-    expect([asked, offered]).toEqual([["t1", "t2"], [["new"]]]);
+    expect([offered, asked]).toEqual([[["k3"]], []]);
   });
 
   test("keeps what comes while the process ends, and does not offer it", async () => {
@@ -90,62 +78,35 @@ describe("the catalogue", () => {
   });
 
   test.each([
-    ["a second under a day old", DAY - 1_000, 0],
-    ["a day old", DAY, 1],
-    ["of the future, the clock having been set back", -1, 1],
-  ])("asks for a list that is %s as often as it should", async (_, age, times) => {
-    await keepList(path, account, { models: list("old"), fetchedAt: now - age });
+    ["a second under a day old", DAY - 1_000, account, []],
+    ["a day old", DAY, account, ["t1"]],
+    ["of the future, the clock having been set back", -1, account, ["t1"]],
+    ["another account's", 0, other, ["t1"]],
+  ])("asks for a list that is %s as often as it should", async (_, age, owner, times) => {
+    await keepList(path, owner, list("old"), now - age);
     const catalogue = start(listed("new"));
-    expect(ids(catalogue.registered())).toEqual(["old"]);
+    expect(ids(catalogue.registered())).toEqual(owner === account ? ["old"] : []);
     catalogue.keepUp("t1", account);
     await catalogue.settle(1);
-    expect(asked).toHaveLength(times);
-    expect(keptIds()).toEqual([times ? "new" : "old"]);
-    expect(ids(catalogue.registered())).toEqual(keptIds());
-  });
-
-  test("asks for another account's list, and does not show the first one's", async () => {
-    await keepList(path, other, { models: list("theirs"), fetchedAt: now });
-    const catalogue = start(listed("mine"));
-    expect(catalogue.registered()).toEqual([]);
-    catalogue.keepUp("t1", account);
-    await catalogue.settle(1);
-    expect(keptIds()).toEqual(["mine"]);
+    expect([asked, keptIds()]).toEqual([times, [times.length > 0 ? "new" : "old"]]);
   });
 
   test("keeps the last good list when asking fails, and asks again only with another access token", async () => {
-    await keepList(path, account, { models: list("old"), fetchedAt: now - DAY });
-    const catalogue = start({ state: "lost", code: "ENOTFOUND" }, listed("new"));
-    catalogue.keepUp("t1", account);
-    await new Promise(setImmediate);
-    catalogue.keepUp("t1", account);
-    expect(asked).toEqual(["t1"]);
-    expect(keptIds()).toEqual(["old"]);
-    catalogue.keepUp("t2", account);
+    await keepList(path, account, list("old"), now - DAY);
+    const catalogue = start(Promise.reject(new Error("moved")), listed(), listed("new"));
+    for (const token of ["t1", "t2", "t2", "t3"]) {
+      catalogue.keepUp(token, account);
+      await new Promise(setImmediate);
+      if (token !== "t3") expect(keptIds()).toEqual(["old"]);
+    }
+    expect(asked).toEqual(["t1", "t2", "t3"]);
     await catalogue.settle(1);
-    expect(asked).toEqual(["t1", "t2"]);
     expect(keptIds()).toEqual(["new"]);
-  });
-
-  test("asks after a login however new the list is, and offers what came", async () => {
-    await keepList(path, account, { models: list("old"), fetchedAt: now });
-    const catalogue = start(listed("new"));
-    await catalogue.afterLogin("t1", account);
-    expect(offered).toEqual([["new"]]);
-    expect(keptIds()).toEqual(["new"]);
-  });
-
-  test("leaves the models alone when asking after a login fails", async () => {
-    await keepList(path, account, { models: list("old"), fetchedAt: now });
-    const catalogue = start({ state: "refused", status: 402 });
-    await catalogue.afterLogin("t1", account);
-    expect(offered).toEqual([]);
-    expect(ids(catalogue.registered())).toEqual(["old"]);
   });
 
   test("of the new login is the one that stays when the old one's comes late", async () => {
-    let answer = (_: ModelsAnswer) => {};
-    const late = new Promise<ModelsAnswer>((resolve) => {
+    let answer = (_: GetAnswer) => {};
+    const late = new Promise<GetAnswer>((resolve) => {
       answer = resolve;
     });
     const catalogue = start(late, listed("new"));
@@ -155,8 +116,10 @@ describe("the catalogue", () => {
     expect(asked).toEqual(["t1"]);
     answer(listed("old"));
     await login;
-    expect(asked).toEqual(["t1", "t2"]);
-    expect(keptIds()).toEqual(["new"]);
+    expect([asked, keptIds(), offered]).toEqual([["t1", "t2"], ["new"], [["old"], ["new"]]]);
+    // However new it is, a login asks for it; what pi has is not offered again.
+    await catalogue.afterLogin("t3", account);
+    expect([asked.length, offered.length]).toEqual([3, 2]);
   });
 
   test("gives up at the end of the session, and asks for nothing after it", async () => {
@@ -182,16 +145,76 @@ describe("the catalogue", () => {
   });
 });
 
-test("GET /models lists the account's models, and an empty or a huge list is unusable", async () => {
+test("GET /models lists the account's models, and a huge list is unusable", async () => {
   const service = await startKimiService({ models: modelsOfSeptember2026 });
   onTestFinished(() => service.close());
   const { access_token } = service.issueLogin();
-  const ask = (token = access_token) =>
-    fetchModels({ baseUrl: service.baseUrl, fetch, timeout: 5_000 }, token, new AbortController().signal);
-  expect(await ask()).toEqual({ state: "listed", models: parseServerList({ data: modelsOfSeptember2026 }) });
+  const ask = (token = access_token) => fetchModels(service.baseUrl, token, new AbortController().signal);
+  const answer = await ask();
+  expect(parseServerList(answer.state === "answered" && answer.value)).toEqual(
+    parseServerList({ data: modelsOfSeptember2026 }),
+  );
   expect(await ask("wrong")).toEqual({ state: "refused", status: 401 });
-  for (const more of [{ data: [] }, { data: modelsOfSeptember2026, x: "x".repeat(1_100_000) }]) {
-    service.fault({ path: "models", do: { status: 200, body: more } });
-    expect(await ask()).toEqual({ state: "unusable" });
-  }
+  const body = { data: modelsOfSeptember2026, x: "x".repeat(200_000) };
+  service.fault({ path: "models", do: { status: 200, body } });
+  expect(await ask()).toEqual({ state: "unusable" });
+});
+
+describe("the kept list", () => {
+  const september = { data: modelsOfSeptember2026 };
+
+  test("is read as it was kept, in a file for its owner alone that names neither account nor key", async () => {
+    await keepList(path, { ...account, baseUrl }, september, 1_000);
+    const kept = { models: parseServerList(september), fetchedAt: 1_000 };
+    expect(readKeptList(path, baseUrl, account)).toEqual(kept);
+    expect(readKeptList(path, baseUrl, undefined)).toEqual(kept);
+    expect(readKeptList(path, REGIONS["kimi.ai"].baseUrl, undefined)).toBeUndefined();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder)).toEqual(["kimi-coder-models.json"]);
+    expect(readFileSync(path, "utf8")).not.toContain(account.path);
+  });
+
+  test.each([
+    ["absent", undefined],
+    ["torn", `{"fetchedAt":1000,"baseUrl":"${baseUrl}","da`],
+    ["without models", JSON.stringify({ fetchedAt: 1, baseUrl, data: [] })],
+    ["without a time", JSON.stringify({ baseUrl, ...september })],
+  ])("is none when the file is %s", (_, text) => {
+    if (text !== undefined) writeFileSync(path, text);
+    expect(readKeptList(path, baseUrl, undefined)).toBeUndefined();
+  });
+
+  describe("that pi starts with", () => {
+    const regions = regionsInUse(REGIONS, {}, undefined);
+    const startsWith = (entry: unknown, key?: string) => {
+      const auth = join(folder, "auth.json");
+      writeFileSync(auth, JSON.stringify({ "kimi-coder": entry }));
+      return readListAtStart({ auth, models: path }, regions, key).length > 0;
+    };
+    const entry = { type: "oauth", owner: account.owner, source: account.path };
+
+    test("is that of the login that pi's auth.json mirrors, in its region", async () => {
+      await keepList(path, account, september, 1);
+      expect(startsWith(entry)).toBe(true);
+      expect(startsWith({ ...entry, source: "/elsewhere" })).toBe(false);
+      expect(startsWith({ ...entry, owner: "kimi-code" })).toBe(false);
+      expect(startsWith({ ...entry, region: "kimi.ai" })).toBe(false);
+      expect(startsWith(entry, "sk-one")).toBe(false);
+      await keepList(path, { ...account, baseUrl: REGIONS["kimi.ai"].baseUrl }, september, 1);
+      expect(startsWith({ ...entry, region: "kimi.ai" })).toBe(true);
+    });
+
+    test("is that of the configured key, whatever login there is", async () => {
+      await keepList(path, { owner: "key", path: fingerprint("sk-one"), baseUrl }, september, 1);
+      expect(startsWith(entry, "sk-one")).toBe(true);
+      expect(startsWith(entry, "sk-two")).toBe(false);
+    });
+
+    test("is whichever is kept where auth.json mirrors no login", async () => {
+      expect(startsWith({ type: "api_key", key: "k" })).toBe(false);
+      await keepList(path, account, september, 1);
+      expect(startsWith({ type: "api_key", key: "k" })).toBe(true);
+      expect(startsWith(1)).toBe(true);
+    });
+  });
 });

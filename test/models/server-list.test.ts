@@ -8,47 +8,16 @@ const one = (entry: object) => list({ id: "m", supports_reasoning: true, ...entr
 describe("the server's list", () => {
   test("of September 2026 is read as it is meant", () => {
     const efforts = ["low", "high", "max"];
+    const toggle = { image: true, lateTools: false, thinking: "both", efforts, defaultEffort: "high" };
+    const always = { ...toggle, lateTools: true, thinking: "only" };
     expect(parseServerList({ data: modelsOfSeptember2026 })).toEqual([
+      { id: "kimi-for-coding", name: "Kimi for Coding", contextLength: 1_048_576, ...toggle },
       {
-        id: "kimi-for-coding",
-        name: "Kimi for Coding",
-        contextLength: 1_048_576,
-        image: true,
-        lateTools: false,
-        thinking: "both",
-        efforts,
-        defaultEffort: "high",
+        ...{ id: "kimi-for-coding-highspeed", name: "Kimi for Coding Highspeed", contextLength: 262_144 },
+        ...{ ...toggle, efforts: [], defaultEffort: undefined },
       },
-      {
-        id: "kimi-for-coding-highspeed",
-        name: "Kimi for Coding Highspeed",
-        contextLength: 262_144,
-        image: true,
-        lateTools: false,
-        thinking: "both",
-        efforts: [],
-        defaultEffort: undefined,
-      },
-      {
-        id: "k3",
-        name: "K3",
-        contextLength: 1_048_576,
-        image: true,
-        lateTools: true,
-        thinking: "only",
-        efforts,
-        defaultEffort: "high",
-      },
-      {
-        id: "k3-256k",
-        name: "K3 256k",
-        contextLength: 262_144,
-        image: true,
-        lateTools: true,
-        thinking: "only",
-        efforts,
-        defaultEffort: "high",
-      },
+      { id: "k3", name: "K3", contextLength: 1_048_576, ...always },
+      { id: "k3-256k", name: "K3 256k", contextLength: 262_144, ...always },
     ]);
   });
 
@@ -57,59 +26,36 @@ describe("the server's list", () => {
     [{ supports_thinking_type: "no" }, "none"],
     [{ supports_thinking_type: "both", supports_reasoning: false }, "both"],
     [{ supports_thinking_type: "sometimes" }, "both"],
-    [{}, "both"],
-    [{ supports_reasoning: false }, "none"],
     [{ supports_reasoning: "yes" }, "none"],
   ])("reads %o as thinking %s", (entry, thinking) => {
     expect(one(entry)?.thinking).toBe(thinking);
   });
 
   test.each([
-    [{ support: true, valid_efforts: ["max", "medium", "low", "low", 7] }, ["low", "max"]],
+    [{ support: true, valid_efforts: ["max", "medium", "low", 7], default_effort: "high" }, ["low", "max"]],
     [{ support: false, valid_efforts: ["low"] }, []],
     [{ support: true }, []],
     ["low", []],
-  ])("reads the efforts %o as %o", (think_efforts, efforts) => {
-    expect(one({ think_efforts })?.efforts).toEqual(efforts);
-  });
-
-  test("declares no default that is not among the efforts, and no efforts where nothing is thought", () => {
-    const think_efforts = { support: true, valid_efforts: ["low"], default_effort: "max" };
-    expect(one({ think_efforts })?.defaultEffort).toBeUndefined();
+  ])("reads the efforts %o as %o, and no default that is not among them", (think_efforts, efforts) => {
+    expect(one({ think_efforts })).toMatchObject({ efforts, defaultEffort: undefined });
     expect(one({ think_efforts, supports_thinking_type: "no" })?.efforts).toEqual([]);
   });
 
   test("loses junk only, and the second of two equal ids", () => {
     for (const body of [undefined, "x", {}, { data: {} }]) expect(parseServerList(body)).toEqual([]);
-    const models = list(
-      null,
-      { id: "a b" },
-      { id: "" },
-      { id: 7 },
-      { id: "\u001b[31mk3" },
-      { id: "k3", display_name: "1" },
-      { id: "k3" },
-      { id: "k4" },
-    );
-    expect(models.map(({ id, name }) => [id, name])).toEqual([
-      ["k3", "1"],
-      ["k4", "k4"],
-    ]);
+    const junk = [null, { id: "a b" }, { id: 7 }, { id: "\u001b[31mk3" }];
+    const models = list(...junk, { id: "k3", display_name: "1" }, { id: "k3" }, { id: "k4" });
+    expect(models.map(({ id, name }) => `${id} ${name}`)).toEqual(["k3 1", "k4 k4"]);
   });
 
   test.each([0, 1.5, 1e12, "262144"])("does not believe in a context of %o", (context_length) => {
     expect(one({ context_length })?.contextLength).toBe(262_144);
   });
 
-  test("shows names without terminal escapes, on one line, of bounded length", () => {
+  test("is bounded, and has names without terminal escapes", () => {
+    expect(list(...Array.from({ length: 10_000 }, (_, index) => ({ id: `m${index}` })))).toHaveLength(64);
     expect(one({ display_name: " K\u001b]0;title\u0007\u001b[2J3\u202e\n\u0000 big " })?.name).toBe("K3 big");
     expect(one({ display_name: "\u001b[31m" })?.name).toBe("m");
     expect(one({ display_name: "x".repeat(10_000) })?.name).toBe(`${"x".repeat(59)}…`);
-  });
-
-  test("is bounded", () => {
-    expect(
-      parseServerList({ data: Array.from({ length: 10_000 }, (_, index) => ({ id: `m${index}` })) }),
-    ).toHaveLength(64);
   });
 });

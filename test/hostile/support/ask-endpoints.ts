@@ -1,6 +1,7 @@
 /** Asks every endpoint of a hostile server at once in a process of its own, and says what came of each; see endpoints.test.ts. */
 import { chatFetch } from "../../../extensions/chat/fetch.ts";
-import { fetchModels } from "../../../extensions/models/catalogue.ts";
+import { getJson } from "../../../extensions/lib/http.ts";
+import { parseServerList } from "../../../extensions/models/list.ts";
 import { poll, requestDeviceAuthorization } from "../../../extensions/oauth/device-authorization.ts";
 import { refresh } from "../../../extensions/oauth/token-endpoint.ts";
 import { fetchUsage } from "../../../extensions/quota/usage.ts";
@@ -15,7 +16,12 @@ const ask: Record<string, () => Promise<unknown>> = {
   refresh: () => refresh(server, "refresh-1", Date.now, TIMEOUT),
   device: () => requestDeviceAuthorization(server, Date.now, AbortSignal.timeout(TIMEOUT)),
   poll: () => poll(server, "device-1", Date.now, AbortSignal.timeout(TIMEOUT)),
-  models: () => fetchModels({ baseUrl: url, fetch, timeout: TIMEOUT }, "access-1", never),
+  async models() {
+    const api = { baseUrl: url, fetch, timeout: TIMEOUT };
+    const answer = await getJson(api, "/models", "access-1", 128 * 1024, never);
+    const isList = answer.state !== "answered" || parseServerList(answer.value).length > 0;
+    return isList ? answer : { state: "unusable" };
+  },
   /** `/usages` and `/me`. */
   usage: () => fetchUsage({ baseUrl: url, fetch, timeout: TIMEOUT }, "access-1", never),
   /** As the adapter reads an error: all of it. */
