@@ -31,10 +31,6 @@ export type Tool = (typeof TOOLS)[number];
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Configuration {
-  /** Authorization server of the first region, without a trailing slash. */
-  readonly oauthHost: string;
-  /** API of the first region, without a trailing slash. */
-  readonly baseUrl: string;
   /** The regions this process deals with; the first is that of API keys. */
   readonly regions: RegionsInUse;
   /** Whether a login has to ask for which of them it is. */
@@ -102,16 +98,12 @@ export function readConfiguration(
   const baseUrl = read(["KIMI_CODE_BASE_URL"], (value) => readBaseUrl(value, table), "is not an http(s) URL");
   const chosen = read(["KIMI_CODER_REGION"], parseRegion, "is neither kimi.com nor kimi.ai");
   // A mistyped value must not mean the default: the user did not want to pass for kimi-cli.
-  const identity = read(["KIMI_CODER_IDENTITY"], readIdentity, "is neither pi nor kimi-cli");
+  const identity = read(["KIMI_CODER_IDENTITY"], oneOf("pi", "kimi-cli"), "is neither pi nor kimi-cli");
   const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is not a whole number from 1 to 1000");
   const tools = read(["KIMI_CODER_TOOLS"], readTools, "is neither off nor a list of search and fetch");
-  const footer = read(["KIMI_CODER_FOOTER"], readSwitch, "is neither on nor off");
+  const footer = read(["KIMI_CODER_FOOTER"], oneOf("on", "off"), "is neither on nor off");
 
-  const overrides = {
-    ...(oauthHost === undefined ? {} : { oauthHost }),
-    ...(baseUrl === undefined ? {} : { baseUrl }),
-  };
-  const regions = regionsInUse(table, overrides, chosen);
+  const regions = regionsInUse(table, { oauthHost, baseUrl }, chosen);
   const kimiCliHost = oauthHost ?? table["kimi.com"].oauthHost;
   if (!isFolder(home)) refusals.push("HOME has a control character in it or is too long");
   function folder(name: string, fallback: string): string {
@@ -128,15 +120,13 @@ export function readConfiguration(
     agentDir: folder("PI_CODING_AGENT_DIR", join(home, ".pi", "agent")),
   };
   return {
-    oauthHost: regions[0].oauthHost,
-    baseUrl: regions[0].baseUrl,
     regions,
     asksRegion: chosen === undefined && regions.length > 1,
     kimiCliRegion: regions.find((region) => region.oauthHost === kimiCliHost)?.region,
     identity: identity ?? "kimi-cli",
     parallel,
     tools,
-    footer: footer ?? true,
+    footer: footer !== "off",
     refusal:
       refusals.length === 0
         ? undefined
@@ -151,32 +141,18 @@ function isFolder(path: string): boolean {
   return path.length <= 4_096 && !/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u.test(path);
 }
 
-function readIdentity(value: string): IdentityName | undefined {
-  const name = value.toLowerCase();
-  return name === "pi" || name === "kimi-cli" ? name : undefined;
-}
-
 function readCount(value: string): number | undefined {
   return /^[1-9]\d{0,3}$/.test(value) && Number(value) <= 1_000 ? Number(value) : undefined;
 }
 
-function readSwitch(value: string): boolean | undefined {
-  switch (value.toLowerCase()) {
-    case "on":
-      return true;
-    case "off":
-      return false;
-    default:
-      return undefined;
-  }
+/** The word of `words` that was typed, in whatever case. */
+function oneOf<T extends string>(...words: readonly T[]): (value: string) => T | undefined {
+  return (value) => words.find((word) => word === value.toLowerCase());
 }
 
 function readTools(value: string): readonly Tool[] | undefined {
-  const words = value
-    .toLowerCase()
-    .split(",")
-    .map((word) => word.trim());
-  if (words.join() === "off") return [];
+  if (value.toLowerCase() === "off") return [];
+  const words = value.split(",").map((word) => word.trim().toLowerCase());
   return words.every((word) => TOOLS.some((tool) => tool === word))
     ? TOOLS.filter((tool) => words.includes(tool))
     : undefined;

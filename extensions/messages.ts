@@ -9,16 +9,9 @@ import { sayTime } from "./lib/waiting-time.ts";
 import type { FailureCause } from "./oauth/token-endpoint.ts";
 import type { Waiting } from "./queue/queue.ts";
 
-const NAME: Record<Owner, string> = {
-  "kimi-cli": "kimi-cli",
-  "kimi-code": "kimi-code",
-  "opencode-kimi-auth": "opencode-kimi-auth",
-  "opencode-kimi-full": "opencode",
-  pi: "pi",
-};
-
+/** As its users call it. */
 export function ownerName(owner: Owner): string {
-  return NAME[owner];
+  return owner === "opencode-kimi-full" ? "opencode" : owner;
 }
 
 /** Node's code for a library that is not there: pi uses a local folder in place and never installs its libraries. */
@@ -40,7 +33,7 @@ export function sayUnavailable(reason: Unavailable): string {
     case "problem":
       return sayProblem(reason.problem);
     case "refused":
-      return `Kimi Coder: the login of ${NAME[reason.store.owner]} has ended; type /login kimi-coder to log in again.`;
+      return `Kimi Coder: the login of ${ownerName(reason.store.owner)} has ended; type /login kimi-coder to log in again.`;
     case "failed":
       return sayRenewalFailure(reason.cause, reason.store.path);
   }
@@ -51,7 +44,7 @@ type Cause = Extract<Unavailable, { kind: "failed" }>["cause"];
 
 export function sayProblem({ store, found }: Problem): string {
   const { path } = store;
-  const owner = NAME[store.owner];
+  const owner = ownerName(store.owner);
   switch (found.state) {
     case "absent":
     case "signed-out":

@@ -124,8 +124,8 @@ export interface KimiRuntime {
 export class KimiProvider {
   private readonly pi: ExtensionAPI;
   private readonly parts: ProviderParts;
-  /** The access tokens that pi took from its own copy of the login. */
-  private readonly fromEntry = new Set<string>();
+  /** The access tokens that pi took last from its own copy of the login, newest first. */
+  private fromEntry: readonly string[] = [];
   private runtime: Lazy<KimiRuntime> | undefined;
   /** Whether somebody has just logged in, and pi has not yet written it down. */
   private isLoggedIn = false;
@@ -171,13 +171,13 @@ export class KimiProvider {
 
   /** Whether pi took this key from its own copy of the login; any other was given by hand. */
   isFromEntry(key: string): boolean {
-    return this.fromEntry.has(key);
+    return this.fromEntry.includes(key);
   }
 
   private registerSettings(runtime: Lazy<KimiRuntime>, models: readonly ServerModel[]): void {
     this.pi.registerProvider(PROVIDER, {
       name: NAME,
-      baseUrl: this.parts.configuration.baseUrl,
+      baseUrl: this.parts.configuration.regions[0].baseUrl,
       api: API,
       apiKey: API_KEY_VARIABLE,
       models: piModels(models, this.parts.piVersion),
@@ -193,7 +193,7 @@ export class KimiProvider {
 
   private registerWhole(runtime: Lazy<KimiRuntime>, models: readonly ServerModel[]): void {
     const { configuration, piVersion } = this.parts;
-    const { baseUrl } = configuration;
+    const [{ baseUrl }] = configuration.regions;
     const offered = piModels(models, piVersion).map((model) => ({
       ...model,
       api: API,
@@ -253,12 +253,8 @@ export class KimiProvider {
   }
 
   private noteFromEntry(access: string): string {
-    this.fromEntry.delete(access);
-    this.fromEntry.add(access);
-    for (const oldest of this.fromEntry) {
-      if (this.fromEntry.size <= REMEMBERED) break;
-      this.fromEntry.delete(oldest);
-    }
+    const others = this.fromEntry.filter((one) => one !== access);
+    this.fromEntry = [access, ...others].slice(0, REMEMBERED);
     return access;
   }
 

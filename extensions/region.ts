@@ -44,6 +44,9 @@ export interface RegionInUse extends Hosts {
   readonly region: Region;
 }
 
+/** Hosts that the environment names. */
+type Overrides = { readonly [host in keyof Hosts]?: string | undefined };
+
 /** At least one; the first is the default. */
 export type RegionsInUse = readonly [RegionInUse, ...RegionInUse[]];
 
@@ -53,7 +56,7 @@ export type RegionsInUse = readonly [RegionInUse, ...RegionInUse[]];
  */
 export function regionsInUse(
   table: RegionTable,
-  overrides: Partial<Hosts>,
+  overrides: Overrides,
   chosen: Region | undefined,
 ): RegionsInUse {
   const { oauthHost, baseUrl } = overrides;
@@ -71,7 +74,7 @@ export function regionsInUse(
 }
 
 /** The region whose host an override names, if it is one's. */
-function regionOf(table: RegionTable, { oauthHost, baseUrl }: Partial<Hosts>): Region | undefined {
+function regionOf(table: RegionTable, { oauthHost, baseUrl }: Overrides): Region | undefined {
   const names: readonly Region[] = ["kimi.com", "kimi.ai"];
   return names.find((name) => table[name].oauthHost === oauthHost || table[name].baseUrl === baseUrl);
 }

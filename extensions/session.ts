@@ -18,10 +18,11 @@ export interface SessionParts {
   readonly hasKey: () => boolean;
 }
 
-/** How long a process that ends waits for the list of models, which the next process can ask for as well, ms. */
-const MODELS_FAREWELL = 1_000;
-/** The longest wait of a process that ends for pi's reading of auth.json, ms; reached where another program holds pi's lock. */
-const READING_FAREWELL = 1_000;
+/**
+ * How long a process that ends waits for the list of models, which the next process can ask for as well, and for pi's
+ * reading of auth.json, for which another program may hold pi's lock, ms.
+ */
+const FAREWELL = 1_000;
 
 export function followSessions(
   pi: ExtensionAPI,
@@ -65,8 +66,8 @@ export function followSessions(
     // A renewal belongs to the process: /new and /reload leave it to the next instance of this extension.
     if (!isEnd(reason)) return;
     const used = await runtime.settled();
-    const read = Promise.race([screen.end(), sleep(READING_FAREWELL, undefined, { ref: false })]);
-    await Promise.all([used?.login.end(), used?.catalogue.settle(MODELS_FAREWELL), read]);
+    const read = Promise.race([screen.end(), sleep(FAREWELL, undefined, { ref: false })]);
+    await Promise.all([used?.login.end(), used?.catalogue.settle(FAREWELL), read]);
   });
 }
 
@@ -77,28 +78,19 @@ function isEnd(reason: string | undefined): boolean {
 
 /** How often the login is looked at, ms. */
 const CHECK_EVERY = 600_000;
-/** How often the clock is looked at, ms: a laptop that slept is noticed this soon after it woke. */
+/** How often the clock is looked at, ms: that a laptop slept is noticed this soon after it woke. */
 const TICK = 30_000;
-/** A tick this late means that the machine slept, ms. */
-const LATE = 120_000;
 /** An access token that ends before this is not left to the next check, ms. */
 const ENDING = 90_000;
 /** … but looked at again only after this, ms, in case the network is away. */
 const ENDING_AGAIN = 120_000;
 
-export interface Ticks {
-  readonly now: number;
-  readonly lastTick: number;
-  readonly lastCheck: number;
-  /** When the access token in hand ends, ms since the epoch. */
-  readonly expiresAt: number | undefined;
-}
-
-/** Whether a tick has to look at the login. All in ms since the epoch. */
-export function isCheckDue({ now, lastTick, lastCheck, expiresAt }: Ticks): boolean {
+/** Whether the login has to be looked at now. All in ms since the epoch; `expiresAt`: when the access token ends. */
+export function isCheckDue(now: number, lastCheck: number, expiresAt: number | undefined): boolean {
+  const age = now - lastCheck;
   // A clock that was set back would otherwise silence the timer.
-  if (now - lastCheck >= CHECK_EVERY || now - lastTick >= LATE || now < lastTick) return true;
-  return expiresAt !== undefined && expiresAt - now < ENDING && now - lastCheck >= ENDING_AGAIN;
+  if (age >= CHECK_EVERY || age < 0) return true;
+  return expiresAt !== undefined && expiresAt - now < ENDING && age >= ENDING_AGAIN;
 }
 
 /** The timer that keeps the login alive: one, however often it is started. `check` must not throw. */
@@ -108,14 +100,11 @@ function createTimer(check: () => void, expiresAt: () => number | undefined) {
     /** Checks at once, and from then on. */
     start(): void {
       clearInterval(timer);
-      let lastTick = Date.now();
-      let lastCheck = lastTick;
+      let lastCheck = Date.now();
       check();
       timer = setInterval(() => {
         const now = Date.now();
-        const due = isCheckDue({ now, lastTick, lastCheck, expiresAt: expiresAt() });
-        lastTick = now;
-        if (!due) return;
+        if (!isCheckDue(now, lastCheck, expiresAt())) return;
         lastCheck = now;
         check();
       }, TICK).unref();

@@ -15,7 +15,6 @@ import { refresh } from "../extensions/oauth/token-endpoint.ts";
 import {
   hostsOf,
   parseRegion,
-  planPage,
   REGIONS,
   type Region,
   type RegionTable,
@@ -31,75 +30,46 @@ import { asToken } from "./support/world.ts";
 const HOME = "/home/someone";
 const LOOPBACK = "http://127.0.0.1:1";
 
-describe("a region", () => {
-  it.each([
-    ["kimi.com", "kimi.com"],
-    [" KIMI.AI\n", "kimi.ai"],
-    ["mainland-cn\n", "kimi.com"],
-    ["global", "kimi.ai"],
-    ["", undefined],
-    ["kimi", undefined],
-    ["https://kimi.ai", undefined],
-    [1, undefined],
-    [undefined, undefined],
-  ] as const)("is read from %j as %s, in our words and kimi-code's", (value, region) => {
-    expect(parseRegion(value)).toBe(region);
-  });
-
-  it("has its own hosts and plan page", () => {
-    for (const region of ["kimi.com", "kimi.ai"] as const) {
-      const { oauthHost, baseUrl } = REGIONS[region];
-      expect([oauthHost, baseUrl, planPage(region)]).toEqual([
-        `https://auth.${region}`,
-        `https://api.${region}/coding/v1`,
-        `https://www.${region}/code`,
-      ]);
-    }
-  });
+it.each([
+  [" KIMI.AI\n", "kimi.ai"],
+  ["kimi.com", "kimi.com"],
+  ["mainland-cn\n", "kimi.com"],
+  ["global", "kimi.ai"],
+  ["kimi", undefined],
+  [1, undefined],
+] as const)("a region is read from %j as %s, in our words and kimi-code's", (value, region) => {
+  expect(parseRegion(value)).toBe(region);
 });
 
 describe("the regions in use", () => {
   const used = (env: Environment) => {
     const { regions, asksRegion, kimiCliRegion } = readConfiguration(env, HOME);
-    return { regions: regions.map(({ region }) => region), asksRegion, kimiCliRegion };
+    return [regions.map(({ region }) => region).join(" "), asksRegion, kimiCliRegion];
   };
 
   it.each<[string, Environment, ReturnType<typeof used>]>([
-    ["nothing", {}, { regions: ["kimi.com", "kimi.ai"], asksRegion: true, kimiCliRegion: "kimi.com" }],
-    [
-      "a region",
-      { KIMI_CODER_REGION: "kimi.ai" },
-      { regions: ["kimi.ai", "kimi.com"], asksRegion: false, kimiCliRegion: "kimi.com" },
-    ],
-    [
-      "an authorization server",
-      { KIMI_CODE_OAUTH_HOST: LOOPBACK },
-      { regions: ["kimi.com"], asksRegion: false, kimiCliRegion: "kimi.com" },
-    ],
-    [
-      "an API",
-      { KIMI_CODE_BASE_URL: LOOPBACK },
-      { regions: ["kimi.com"], asksRegion: false, kimiCliRegion: "kimi.com" },
-    ],
+    ["nothing", {}, ["kimi.com kimi.ai", true, "kimi.com"]],
+    ["a region", { KIMI_CODER_REGION: "kimi.ai" }, ["kimi.ai kimi.com", false, "kimi.com"]],
+    ["an authorization server", { KIMI_CODE_OAUTH_HOST: LOOPBACK }, ["kimi.com", false, "kimi.com"]],
     [
       "both hosts and a region",
       { KIMI_OAUTH_HOST: LOOPBACK, KIMI_CODE_BASE_URL: LOOPBACK, KIMI_CODER_REGION: "kimi.ai" },
-      { regions: ["kimi.ai"], asksRegion: false, kimiCliRegion: "kimi.ai" },
+      ["kimi.ai", false, "kimi.ai"],
     ],
     [
       "kimi.ai's authorization server",
       { KIMI_CODE_OAUTH_HOST: "https://auth.kimi.ai/" },
-      { regions: ["kimi.ai"], asksRegion: false, kimiCliRegion: "kimi.ai" },
+      ["kimi.ai", false, "kimi.ai"],
     ],
     [
       "kimi.ai's API, which kimi-cli would use with kimi.com's tokens",
-      { KIMI_CODE_BASE_URL: "https://api.kimi.ai/coding/v1" },
-      { regions: ["kimi.ai"], asksRegion: false, kimiCliRegion: undefined },
+      { KIMI_CODE_BASE_URL: "https://api.kimi.ai" },
+      ["kimi.ai", false, undefined],
     ],
     [
       "a proxy for the API of kimi.ai",
       { KIMI_CODE_BASE_URL: LOOPBACK, KIMI_CODER_REGION: "kimi.ai" },
-      { regions: ["kimi.ai"], asksRegion: false, kimiCliRegion: undefined },
+      ["kimi.ai", false, undefined],
     ],
   ])("where the environment names %s", (_name, env, expected) => {
     expect(used(env)).toEqual(expected);
@@ -150,7 +120,7 @@ describe("a login", () => {
     expect([modeOf(store.path), modeOf(folder)]).toEqual([0o600, 0o700]);
   });
 
-  it("is looked for in each region's place, and only in places of regions in use", () => {
+  it("is looked for in places of regions in use alone", () => {
     const places = (env: Environment) => stores(env).all.map(({ owner, region }) => `${owner} ${region}`);
     expect(places({})).toEqual([
       "kimi-cli kimi.com",
@@ -159,21 +129,17 @@ describe("a login", () => {
       "opencode-kimi-full kimi.com",
       "opencode-kimi-auth kimi.com",
     ]);
-    const loopback = { KIMI_CODE_OAUTH_HOST: LOOPBACK, KIMI_CODE_BASE_URL: LOOPBACK };
-    expect(places(loopback)).toHaveLength(4);
     expect(places({ KIMI_CODE_OAUTH_HOST: "https://auth.kimi.ai" })).toEqual([
       "kimi-cli kimi.ai",
       "kimi-code kimi.ai",
     ]);
-    expect(places({ KIMI_CODE_BASE_URL: "https://api.kimi.ai/coding/v1" })).toEqual(["kimi-code kimi.ai"]);
+    expect(places({ KIMI_CODE_BASE_URL: "https://api.kimi.ai" })).toEqual(["kimi-code kimi.ai"]);
   });
 
   it("under overridden hosts is saved for kimi-cli, which has the same variables", () => {
-    const loopback = { KIMI_CODE_OAUTH_HOST: LOOPBACK, KIMI_CODE_BASE_URL: LOOPBACK };
-    for (const region of ["kimi.com", "kimi.ai"] as const) {
-      expect(stores({ ...loopback, KIMI_CODER_REGION: region }).forLogin(region).owner).toBe("kimi-cli");
-    }
-    const proxied = stores({ KIMI_CODE_BASE_URL: LOOPBACK, KIMI_CODER_REGION: "kimi.ai" });
+    const region = { KIMI_CODER_REGION: "kimi.ai" };
+    expect(stores({ KIMI_CODE_OAUTH_HOST: LOOPBACK, ...region }).forLogin("kimi.ai").owner).toBe("kimi-cli");
+    const proxied = stores({ KIMI_CODE_BASE_URL: LOOPBACK, ...region });
     expect(proxied.forLogin("kimi.ai").owner).toBe("kimi-code");
   });
 });
@@ -198,7 +164,6 @@ describe("the question", () => {
     expect(await labels({})).toEqual([COM, AI]);
     expect(await labels({}, { marker: "global\n" })).toEqual([AI, COM]);
     expect(await labels({}, { marker: "mainland-cn" })).toEqual([COM, AI]);
-    expect(await labels({}, { marker: "elsewhere" })).toEqual([COM, AI]);
   });
 
   it("offers first the logins that are there, and says in what state they are", async () => {
@@ -228,15 +193,12 @@ describe("the question", () => {
     expect(await labels({}, { home })).toEqual([COM, AI]);
   });
 
-  it.each<Environment>([
-    { KIMI_CODER_REGION: "kimi.ai" },
-    { KIMI_CODE_OAUTH_HOST: LOOPBACK },
-    { KIMI_OAUTH_HOST: LOOPBACK },
-    { KIMI_CODE_BASE_URL: LOOPBACK },
-  ])("is not asked with %j where there is no login", async (env) => {
+  it.each<[Environment, Region]>([
+    [{ KIMI_CODER_REGION: "kimi.ai" }, "kimi.ai"],
+    [{ KIMI_CODE_BASE_URL: LOOPBACK }, "kimi.com"],
+  ])("is not asked with %j where there is no login", async (env, region) => {
     const onSelect = () => Promise.reject(new Error("asked"));
-    const expected = anew(env.KIMI_CODER_REGION ? "kimi.ai" : "kimi.com");
-    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toEqual(expected);
+    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toEqual(anew(region));
   });
 
   it("is settled by the answer, by what was answered before, or by the usual region where nobody can be asked", async () => {

@@ -99,15 +99,12 @@ async function live(howMany: number, failures: number): Promise<Figures> {
     };
     const process = world.start({ refresh, steps: { takeLocks: takingFrom(locks, holder, clock) } });
     processes.push(process);
-    let lastTick = clock.now();
-    let lastCheck = lastTick;
+    let lastCheck = clock.now();
     const check = () => void under.push(process.keepFresh());
     check();
     const tick = () => {
       const now = clock.now();
-      const due = isCheckDue({ now, lastTick, lastCheck, expiresAt: process.expiresAt() });
-      lastTick = now;
-      if (!due) return;
+      if (!isCheckDue(now, lastCheck, process.expiresAt())) return;
       lastCheck = now;
       check();
     };

@@ -26,7 +26,8 @@ import { createPatient } from "../../doctor/support.ts";
 
 const [, , , home = ""] = process.argv;
 const configuration = readConfiguration({}, home);
-const { agentDir, kimiShare, kimiCodeHome, baseUrl, regions } = configuration;
+const { agentDir, kimiShare, kimiCodeHome, regions } = configuration;
+const [{ baseUrl }] = regions;
 const files = ownFiles(agentDir);
 const { now } = Date;
 const before = process.memoryUsage.rss();
