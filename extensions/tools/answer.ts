@@ -14,8 +14,6 @@ export interface Found {
   readonly summary: string;
 }
 
-/** Characters of a title, an address, a date, a site's name. */
-const LONGEST = { title: 300, url: 2_000, date: 40, site: 60 };
 /** Sites that a summary names. */
 const MOST_SITES = 4;
 
@@ -38,18 +36,13 @@ function readResult(
   result: unknown,
 ): readonly { readonly site: string; readonly lines: readonly string[] }[] {
   if (!isJsonObject(result)) return [];
-  const line = (value: unknown, limit: number) => (typeof value === "string" ? oneLine(value, limit) : "");
-  const url = line(result.url, LONGEST.url);
+  // Of any length: all answers together are bounded.
+  const line = (value: unknown) => (typeof value === "string" ? oneLine(value, Number.MAX_SAFE_INTEGER) : "");
+  const url = line(result.url);
   if (!/^https?:\/\/\S+$/i.test(url) || !URL.canParse(url)) return [];
   const host = new URL(url).hostname.replace(/^www\./, "");
-  const from = [line(result.date, LONGEST.date), line(result.site_name, LONGEST.site)];
-  const lines = [
-    line(result.title, LONGEST.title) || host,
-    url,
-    from.filter((part) => part !== "").join(" · "),
-    // Whatever its length: all answers together are bounded.
-    line(result.snippet, Number.MAX_SAFE_INTEGER),
-  ];
+  const from = [line(result.date), line(result.site_name)].filter((part) => part !== "").join(" · ");
+  const lines = [line(result.title) || host, url, from, line(result.snippet)];
   return [{ site: host, lines: lines.filter((part) => part !== "") }];
 }
 
@@ -80,20 +73,10 @@ function withoutEscapes(text: string): string {
     .replace(/[^\P{C}\n\t\u200c\u200d]/gu, "");
 }
 
-export interface Bounded extends Found {
-  /** The file with all of it, where `text` is only its beginning. */
-  readonly path?: string;
-}
-
 /** The beginning of a long text and a note; the whole is kept in a file of `folder`. Never throws. */
-export async function bounded(
-  tool: Tool,
-  { text, summary }: Found,
-  folder = tmpdir(),
-  largest = DEFAULT_MAX_BYTES,
-): Promise<Bounded> {
-  if (Buffer.byteLength(text) <= largest) return { text, summary };
-  const beginning = beginningOf(text, largest);
+export async function bounded(tool: Tool, { text, summary }: Found, folder = tmpdir()): Promise<Found> {
+  if (Buffer.byteLength(text) <= DEFAULT_MAX_BYTES) return { text, summary };
+  const beginning = firstBytes(text, DEFAULT_MAX_BYTES);
   const shown = `Showing the first ${sizeOf(beginning)} of ${sizeOf(text)}.`;
   const path = join(folder, `kimi-${tool}-${randomBytes(8).toString("hex")}.md`);
   try {
@@ -106,15 +89,7 @@ export async function bounded(
   return {
     text: `${beginning}\n\n[${shown} Full text: ${path}]`,
     summary: `${summary}; all of it in ${path}`,
-    path,
   };
-}
-
-/** Whole lines if they are not few, else whole characters. */
-function beginningOf(text: string, largest: number): string {
-  const beginning = firstBytes(text, largest);
-  const line = beginning.lastIndexOf("\n");
-  return line > beginning.length / 2 ? beginning.slice(0, line) : beginning;
 }
 
 function sizeOf(text: string): string {

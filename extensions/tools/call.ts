@@ -8,7 +8,7 @@ import { networkCode, readText, withinTime } from "../lib/http.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { oneLine, withoutTokens } from "../lib/safe-text.ts";
 import { judgeAddress } from "./address.ts";
-import { type Bounded, bounded, readPage, readSearch } from "./answer.ts";
+import { bounded, type Found, readPage, readSearch } from "./answer.ts";
 
 export interface CallParts {
   readonly caller: Pick<Caller, "look" | "bearerFor" | "afterRejection">;
@@ -32,7 +32,7 @@ export interface Call {
 const USUAL_LIMIT = 5;
 
 /** Throws an Error whose message is one sentence for the model and the user. */
-export async function call(parts: CallParts, made: Call): Promise<Bounded> {
+export async function call(parts: CallParts, made: Call): Promise<Found> {
   const { tool, given } = made;
   const { query, limit = USUAL_LIMIT, url } = isJsonObject(given) ? given : {};
   switch (tool) {
@@ -57,12 +57,15 @@ const LARGEST_ANSWER = 10 * 1024 * 1024;
 
 const ACCEPT: Readonly<Record<Tool, string>> = { search: "application/json", fetch: "text/markdown" };
 
-type Answer =
-  /** `text` is undefined where there is more than anybody reads. */
-  | { readonly state: "answered"; readonly text: string | undefined }
-  | { readonly state: "refused"; readonly status: number; readonly text: string; readonly page: boolean }
-  | { readonly state: "late" }
-  | { readonly state: "lost"; readonly code: string };
+interface Answer {
+  /** Undefined where there was no answer. */
+  readonly status: number | undefined;
+  /** Undefined where there is more than anybody reads. */
+  readonly text: string | undefined;
+  readonly isHtml: boolean;
+  /** The system's name for why there was no answer; ETIMEDOUT after our own limit. */
+  readonly code: string | undefined;
+}
 
 /** The text of the answer to `body`. A 401 costs one renewal and one repetition, as for a request. */
 async function ask(parts: CallParts, made: Call, body: object): Promise<string> {
@@ -75,8 +78,7 @@ async function ask(parts: CallParts, made: Call, body: object): Promise<string> 
     ),
   );
   const answer = await exchange(parts, made, body, bearer);
-  if (answer.state !== "refused" || answer.status !== 401 || bearer.state === "key")
-    return textOf(parts, made, bearer, answer);
+  if (answer.status !== 401 || bearer.state === "key") return textOf(parts, made, bearer, answer);
   const renewed = usable(await unlessAborted(caller.afterRejection(bearer), signal));
   return textOf(parts, made, renewed, await exchange(parts, made, body, renewed));
 }
@@ -105,15 +107,12 @@ async function exchange(
     return await withinTime(TIMEOUT[tool], signal, async (limit) => {
       const response = await fetch(addressOf(tool, bearer), { ...options, signal: limit });
       const text = await readText(response, LARGEST_ANSWER);
-      if (response.status === 200) return { state: "answered", text };
-      const page = response.headers.get("content-type")?.includes("html") === true;
-      return { state: "refused", status: response.status, text: text ?? "", page };
+      const isHtml = response.headers.get("content-type")?.includes("html") === true;
+      return { status: response.status, text, isHtml, code: undefined };
     });
   } catch (error) {
     signal?.throwIfAborted();
-    // Only our own limit ends with this name.
-    if (error instanceof Error && error.name === "TimeoutError") return { state: "late" };
-    return { state: "lost", code: networkCode(error) };
+    return { status: undefined, text: undefined, isHtml: false, code: networkCode(error) };
   }
 }
 
@@ -139,7 +138,7 @@ async function textOf(
   { judge, windows }: CallParts,
   { tool }: Call,
   bearer: Usable,
-  answer: Answer,
+  { status, text, isHtml, code }: Answer,
 ): Promise<string> {
   const fail = (what: string, quote = "") => {
     const spoken = oneLine(withoutTokens(oneLine(quote, 1_000)), 200);
@@ -147,21 +146,21 @@ async function textOf(
       `Kimi Coder: ${NOT_DONE[tool]}${what}; ${OTHERWISE[tool]}.${spoken === "" ? "" : ` (Kimi: ${spoken})`}`,
     );
   };
-  if (answer.state === "answered") {
-    if (answer.text === undefined) throw fail(`, for it is larger than ${LARGEST_ANSWER / 1024 / 1024} MB`);
-    return answer.text;
+  if (code === "ETIMEDOUT") throw fail(` within ${TIMEOUT[tool] / 1_000} s`);
+  if (status === 200) {
+    if (text === undefined) throw fail(`, for it is larger than ${LARGEST_ANSWER / 1024 / 1024} MB`);
+    return text;
   }
-  if (answer.state === "late") throw fail(` within ${TIMEOUT[tool] / 1_000} s`);
-  const text = answer.state === "lost" ? "" : `${answer.status} ${answer.text}`;
+  const said = status === undefined ? "" : `${status} ${text ?? ""}`;
   const seen = {
-    code: answer.state === "lost" ? answer.code : undefined,
-    page: answer.state === "refused" && answer.page,
+    code,
+    page: isHtml,
     key: bearer.state === "key",
     region: bearer.account.region,
     address: addressOf(tool, bearer),
   };
-  const verdict = await judge.judge(text, seen, () => windows(bearer.account.id));
-  const isOwn = OWN_FAULT.includes(verdict.kind) || (tool === "fetch" && PAGES_FAULT.includes(verdict.kind));
-  if (answer.state === "lost" || !isOwn) throw new Error(verdict.sentence);
-  throw fail(` (${answer.status})`, readAdapterText(`${answer.status} ${answer.text}`).message);
+  const { kind, sentence } = await judge.judge(said, seen, () => windows(bearer.account.id));
+  const isOwn = OWN_FAULT.includes(kind) || (tool === "fetch" && PAGES_FAULT.includes(kind));
+  if (status === undefined || !isOwn) throw new Error(sentence);
+  throw fail(` (${status})`, readAdapterText(said).message);
 }

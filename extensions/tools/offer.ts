@@ -14,7 +14,6 @@ import {
   type ToolSwitch,
 } from "../configuration.ts";
 import { inTurn, type Lazy, mustLoad } from "../lib/lazy.ts";
-import type { Bounded } from "./answer.ts";
 import type { CallParts } from "./call.ts";
 
 export interface ToolsParts {
@@ -176,7 +175,7 @@ function drawSummary(details: unknown, theme: Theme): string {
   return `${theme.fg("toolOutput", memberOf(details, "summary"))} ${theme.fg("muted", "(")}${keyHint("app.tools.expand", "to expand")}${theme.fg("muted", ")")}`;
 }
 
-function memberOf(value: unknown, name: keyof Bounded | "query" | "url"): string {
+function memberOf(value: unknown, name: "summary" | "query" | "url"): string {
   const member: unknown = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
   return typeof member === "string" ? member : "";
 }

@@ -50,12 +50,10 @@ describe("the answer of a search", () => {
     expect(search(...sites)?.summary).toBe("6 results: a.com, b.com, c.com, d.com, …");
   });
 
-  test.each(["", "[]", "{}", '{"search_results":{}}', "<html>"])("is none: %s", (text) => {
-    expect(readSearch(text)).toBeUndefined();
-  });
-
-  test("may be empty", () => {
+  test("may be empty, or none", () => {
     expect(search()).toEqual({ text: "Kimi found nothing; try other words.", summary: "nothing found" });
+    for (const text of ["", "[]", '{"search_results":{}}', "<html>"])
+      expect(readSearch(text)).toBeUndefined();
   });
 });
 
@@ -70,43 +68,32 @@ describe("a page", () => {
     expect(readPage("👩\u200d💻 می\u200cخواهم").text).toBe("👩\u200d💻 می\u200cخواهم");
   });
 
-  test("may have no text", () => {
-    expect(readPage(" \u0000\n")).toEqual({ text: "Kimi found no text on this page.", summary: "no text" });
-  });
-
-  test("says its size", () => {
+  test("says its size, or that it has no text", () => {
     expect(readPage("ä\nb").summary).toBe("4B, 2 lines");
     expect(readPage("x".repeat(2048)).summary).toBe("2.0KB, 1 line");
+    expect(readPage(" \u0000\n")).toEqual({ text: "Kimi found no text on this page.", summary: "no text" });
   });
 });
 
 test("nothing that comes from a page reaches the terminal as an escape", () => {
-  const pieces = fc.oneof(
-    fc.constantFrom(
-      "\u001b[",
-      "\u001b]0;",
-      "\u009b",
-      "\u009d",
-      "\u001b\\",
-      "\u0007",
-      "m",
-      "0",
-      ";",
-      "\u202e",
-      "\n",
-    ),
-    fc.string({ unit: "binary", maxLength: 8 }),
-  );
+  const steering = [
+    "\u001b[",
+    "\u001b]0;",
+    "\u009b",
+    "\u009d",
+    "\u001b\\",
+    "\u0007",
+    "m",
+    ";",
+    "\u202e",
+    "\n",
+  ];
+  const pieces = fc.oneof(fc.constantFrom(...steering), fc.string({ unit: "binary", maxLength: 8 }));
   const hostile = fc.array(pieces, { maxLength: 20 }).map((parts) => parts.join(""));
   fc.assert(
     fc.property(hostile, (text) => {
-      const result = {
-        title: text,
-        url: `https://a.com/${text}`,
-        snippet: text,
-        date: text,
-        site_name: text,
-      };
+      const words = { title: text, snippet: text, date: text, site_name: text };
+      const result = { ...words, url: `https://a.com/${text}` };
       const found = [readPage(text), search(result, { ...result, url: "https://a.com/" })];
       return found.every((one) => !ORDERS.test(`${one?.text}${one?.summary}`));
     }),
@@ -114,34 +101,29 @@ test("nothing that comes from a page reaches the terminal as an escape", () => {
   );
 });
 
-describe("bounds", () => {
-  const found = (text: string) => ({ text, summary: "a page" });
+describe("an answer of more than 50 KB", () => {
+  const LARGEST = 50 * 1024;
+  const long = { text: `€${"x".repeat(LARGEST - 4)}€`, summary: "a page" };
 
-  test("leave alone what fits, and write nothing", async () => {
+  test("ends at a character, and all of it is in a file", async () => {
     const place = temporaryDirectory();
-    expect(await bounded("fetch", found("x".repeat(100)), place, 100)).toEqual(found("x".repeat(100)));
+    const fits = { text: "x".repeat(LARGEST), summary: "a page" };
+    expect(await bounded("fetch", fits, place)).toEqual(fits);
     expect(readdirSync(place)).toEqual([]);
-  });
-
-  test("end at a line, or in one that is long at a character, and keep all of it", async () => {
-    const place = temporaryDirectory();
-    const lines = `${"x".repeat(70)}\n${"y".repeat(70)}`;
-    const cut = await bounded("fetch", found(lines), place, 100);
-    expect(cut.text).toBe(`${"x".repeat(70)}\n\n[Showing the first 70B of 141B. Full text: ${cut.path}]`);
-    expect(cut.summary).toBe(`a page; all of it in ${cut.path}`);
-    expect(readFileSync(String(cut.path), "utf8")).toBe(lines);
-    const long = await bounded("search", found("ä€🙂".repeat(30)), place, 100);
-    expect(long.text.split("\n")[0]).toBe("ä€🙂".repeat(11));
-    const early = await bounded("fetch", found(`x\n${"y".repeat(200)}`), place, 100);
-    expect(early.text.split("\n\n")[0]).toBe(`x\n${"y".repeat(98)}`);
-  });
-
-  test("say so where the rest cannot be kept", async () => {
-    const place = temporaryDirectory();
-    const cut = await bounded("fetch", found("x".repeat(101)), join(place, "no", "such"), 100);
-    expect(cut.text).toBe(
-      `${"x".repeat(100)}\n\n[Showing the first 100B of 101B. The rest could not be kept (ENOENT).]`,
+    const { text, summary } = await bounded("fetch", long, place);
+    const path = join(place, String(readdirSync(place)[0]));
+    expect(text).toBe(
+      `${long.text.slice(0, -1)}\n\n[Showing the first 50.0KB of 50.0KB. Full text: ${path}]`,
     );
-    expect(cut.path).toBeUndefined();
+    expect(summary).toBe(`a page; all of it in ${path}`);
+    expect(readFileSync(path, "utf8")).toBe(long.text);
+  });
+
+  test("says so where the rest cannot be kept", async () => {
+    const { text, summary } = await bounded("fetch", long, join(temporaryDirectory(), "no", "such"));
+    expect(text).toMatch(
+      /x\n\n\[Showing the first 50\.0KB of 50\.0KB\. The rest could not be kept \(ENOENT\)\.\]$/,
+    );
+    expect(summary).toBe("a page");
   });
 });
