@@ -10,8 +10,8 @@
  * - commands: what can be typed; models, quota, login, status, doctor, worker, tools: one feature each
  * - lib: what knows nothing of Kimi or pi
  */
-import { createRequire } from "node:module";
 import { homedir } from "node:os";
+import { fileURLToPath } from "node:url";
 import { type ExtensionAPI, VERSION } from "@mariozechner/pi-coding-agent";
 import { offerKimi, offerLogin, offerThinking } from "./commands.ts";
 import {
@@ -24,6 +24,7 @@ import {
   readConfiguration,
   readToolSwitches,
 } from "./configuration.ts";
+import { isJsonObject, readJsonSync } from "./lib/json.ts";
 import { inTurn, lazy } from "./lib/lazy.ts";
 import { readListAtStart } from "./models/list.ts";
 import { KimiProvider } from "./provider.ts";
@@ -31,7 +32,8 @@ import { Screen } from "./screen.ts";
 import { followQuota, followSessions } from "./session.ts";
 import type { Worker } from "./worker/follow.ts";
 
-const { version } = createRequire(import.meta.url)("../package.json");
+const manifest = readJsonSync(fileURLToPath(new URL("../package.json", import.meta.url)));
+const version = isJsonObject(manifest) ? String(manifest.version) : "unknown";
 
 export default function (pi: ExtensionAPI): void | Promise<void> {
   const configuration = readConfiguration(process.env, homedir());

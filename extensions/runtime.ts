@@ -106,7 +106,7 @@ export function createRuntime(parts: RuntimeParts) {
       screen.reloadEntry(); // pi reads auth.json with each offer; so the session's end knows of it
     },
     ask: fetchModels,
-    clock,
+    now: clock.now,
   });
 
   const usage = lazy(async () => {

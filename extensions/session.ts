@@ -66,8 +66,8 @@ export function followSessions(
     // A renewal belongs to the process: /new and /reload leave it to the next instance of this extension.
     if (!isEnd(reason)) return;
     const used = await runtime.settled();
-    const read = Promise.race([screen.end(), sleep(FAREWELL, undefined, { ref: false })]);
-    await Promise.all([used?.login.end(), used?.catalogue.settle(FAREWELL), read]);
+    const late = sleep(FAREWELL, undefined, { ref: false });
+    await Promise.all([used?.login.end(), used?.catalogue.end(late), Promise.race([screen.end(), late])]);
   });
 }
 

@@ -38,7 +38,7 @@ function createSession({ access = READY, hasKey = false, env = {}, expiresAt }: 
   /** When the login was looked at, ms since the start. */
   const checks: number[] = [];
   const end = vi.fn(async () => {});
-  const settle = vi.fn(async () => {});
+  const endList = vi.fn(async () => {});
   // Only what followSessions uses; the compiler cannot know that.
   const [pi, used] = JSON.parse("[{},{}]");
   pi.on = handlers.set.bind(handlers);
@@ -51,7 +51,7 @@ function createSession({ access = READY, hasKey = false, env = {}, expiresAt }: 
       expiresAt: () => expiresAt,
       end,
     },
-    catalogue: { keepUp: () => {}, settle },
+    catalogue: { keepUp: () => {}, end: endList },
     caller: { accountOf: () => ({}) },
   });
   const runtime = lazy(async () => used);
@@ -73,7 +73,7 @@ function createSession({ access = READY, hasKey = false, env = {}, expiresAt }: 
     checks,
     notified,
     end,
-    settle,
+    endList,
     runtime,
     screen,
     ours: context("kimi-coder"),
@@ -211,18 +211,18 @@ describe("what the user hears", () => {
 describe("the end of a session", () => {
   test("ends what is under way when the process ends", async () => {
     for (const reason of ["quit", undefined]) {
-      const { start, shutDown, end, settle } = createSession();
+      const { start, shutDown, end, endList } = createSession();
       await start("startup");
       await shutDown(reason);
-      expect([end.mock.calls.length, settle.mock.calls]).toEqual([1, [[1_000]]]);
+      expect([end, endList].map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
     }
   });
 
   test("leaves it to the next one", async () => {
-    const { start, shutDown, end, settle } = createSession();
+    const { start, shutDown, end, endList } = createSession();
     await start("startup");
     await shutDown("new");
-    expect([end.mock.calls, settle.mock.calls]).toEqual([[], []]);
+    expect([end.mock.calls, endList.mock.calls]).toEqual([[], []]);
   });
 
   test("loads nothing", async () => {

@@ -1,6 +1,5 @@
 /** The models of this process: the list that was kept, and the asking for a newer one beside everything else. */
 import type { Account } from "../caller.ts";
-import type { Clock } from "../lib/clock.ts";
 import type { GetAnswer } from "../lib/http.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { inTurn } from "../lib/lazy.ts";
@@ -21,7 +20,8 @@ export interface CatalogueParts {
   readonly ask: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<GetAnswer>;
   /** Offers the provider to pi with these models, in mid-session too. */
   readonly offer: (models: readonly ServerModel[]) => void;
-  readonly clock: Clock;
+  /** ms since the epoch. */
+  readonly now: () => number;
 }
 
 /** How old a list may get, ms. */
@@ -30,7 +30,7 @@ const DAY = 86_400_000;
 export type Catalogue = ReturnType<typeof createCatalogue>;
 
 /** Asks for nothing by itself. */
-export function createCatalogue({ path, ask, offer, clock, ...given }: CatalogueParts) {
+export function createCatalogue({ path, ask, offer, now, ...given }: CatalogueParts) {
   let registered = given.registered;
   /** With what the last attempt of this process failed: tried again only with another token or key. */
   let failedWith: string | undefined;
@@ -45,7 +45,7 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
     const models = parseServerList(body);
     failedWith = models.length === 0 ? bearer : undefined;
     if (models.length === 0) return;
-    await keepList(path, account, body, clock.now());
+    await keepList(path, account, body, now());
     use(models);
   }
 
@@ -78,7 +78,7 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
       if (leaving.signal.aborted || asking || failedWith === bearer) return;
       // Read again: another process may have asked meanwhile.
       const kept = readKeptList(path, account.baseUrl, account);
-      if (kept && isFresh(kept, clock.now())) use(kept.models);
+      if (kept && isFresh(kept, now())) use(kept.models);
       else void start(bearer, account);
     },
 
@@ -90,14 +90,12 @@ export function createCatalogue({ path, ask, offer, clock, ...given }: Catalogue
     },
 
     /**
-     * For the end of the process: waits for what is under way, at most `timeout` ms, then gives it up, for nothing is
-     * lost but the answer. From then on nothing is offered or asked any more.
+     * For the end of the process: waits for what is under way until `late`, then gives it up, for nothing is lost but the
+     * answer. From now on nothing is offered, and in the end nothing asked any more.
      */
-    async settle(timeout: number): Promise<void> {
+    async end(late: Promise<unknown>): Promise<void> {
       isEnding = true;
-      const done = new AbortController();
-      if (asking) await Promise.race([asking, clock.sleep(timeout, done.signal)]);
-      done.abort();
+      await Promise.race([asking, late]);
       leaving.abort();
     },
   };

@@ -1,7 +1,7 @@
 /** `/kimi tools`: which of Kimi's own tools the model has and why, and the switch. */
-
+import { existsSync } from "node:fs";
 import { type Configuration, ownFiles, type Switch, TOOLS, type Tool } from "../configuration.ts";
-import { isJsonObject, type JsonObject, readSmallFileSync } from "../lib/json.ts";
+import { isJsonObject, type JsonObject, readJsonSync } from "../lib/json.ts";
 import { keepJson } from "../lib/replace-file.ts";
 import type { Line, Run } from "../reply.ts";
 import { nameOf, type ToolState, type Tools } from "./offer.ts";
@@ -86,8 +86,8 @@ async function keep(
   switches: Readonly<Record<string, Switch>>,
   { project, global }: { readonly project: string; readonly global: boolean },
 ): Promise<string | undefined> {
-  const settings = read(path);
-  if (!settings) return `${path} cannot be read as JSON; correct it or remove it.`;
+  const settings = existsSync(path) ? readJsonSync(path) : {};
+  if (!isJsonObject(settings)) return `${path} cannot be read as JSON; correct it or remove it.`;
   const projects = objectIn(settings, "projects");
   const own = objectIn(projects, project);
   const before = Object.entries(objectIn(own, "tools"));
@@ -104,19 +104,7 @@ async function keep(
     : `${path} cannot be written (${outcome.code}); free the disk or make it writable.`;
 }
 
-/** Undefined where there is something else than a JSON object. */
-function read(path: string): JsonObject | undefined {
-  const file = readSmallFileSync(path);
-  if (file.state === "absent") return {};
-  try {
-    const value: unknown = file.state === "read" ? JSON.parse(file.text) : undefined;
-    return isJsonObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 function objectIn(object: JsonObject, name: string): JsonObject {
-  const value = Object.hasOwn(object, name) ? object[name] : undefined;
+  const value = object[name];
   return isJsonObject(value) ? value : {};
 }

@@ -14,6 +14,7 @@ import {
   type ToolSwitch,
 } from "../configuration.ts";
 import { inTurn, type Lazy, mustLoad } from "../lib/lazy.ts";
+import { oneLine } from "../lib/safe-text.ts";
 import type { CallParts } from "./call.ts";
 
 export interface ToolsParts {
@@ -161,14 +162,8 @@ const LONGEST_SHOWN = 100;
 
 /** `given` may be half of what the model says, or not what it should be. */
 function drawCall(tool: Tool, given: unknown, theme: Theme): Text {
-  const asked = memberOf(given, tool === "search" ? "query" : "url");
-  const shown = asked.replace(/\p{C}+/gu, " ").slice(0, LONGEST_SHOWN);
-  const dots = shown.length < asked.length ? "…" : "";
-  return new Text(
-    `${theme.fg("toolTitle", theme.bold(nameOf(tool)))} ${theme.fg("accent", `${shown}${dots}`)}`,
-    0,
-    0,
-  );
+  const asked = oneLine(memberOf(given, tool === "search" ? "query" : "url"), LONGEST_SHOWN);
+  return new Text(`${theme.fg("toolTitle", theme.bold(nameOf(tool)))} ${theme.fg("accent", asked)}`, 0, 0);
 }
 
 function drawSummary(details: unknown, theme: Theme): string {

@@ -33,6 +33,16 @@ describe.concurrent(`pi ${newerHost.name}`, () => {
     expect(world.service.log).toEqual([]);
   });
 
+  test("is another provider with a login of its own, beside which ours answers", async ({
+    onTestFinished,
+  }) => {
+    const { service, theirs, ours } = await createBoth(onTestFinished);
+    expect((await theirs("hello")).stdout).toBe("You said: hello\n");
+    expect((await ours("hello")).stdout).toBe("You said: hello\n");
+    const [their, our] = service.chats().map(({ accessToken }) => accessToken);
+    expect(their).not.toBe(our);
+  });
+
   test("thinks at low where thinking is switched off, which the model can", async ({ onTestFinished }) => {
     const { service, theirs, ours } = await createBoth(onTestFinished);
     await theirs("--thinking", "off", "hello");

@@ -1,12 +1,11 @@
 /**
- * What becomes of an installation: listed, updated, removed, beside other providers of Kimi's models. How it is
- * installed, how large it may be and that no pi comes with it, readme.test.ts shows.
+ * What becomes of an installation: listed, updated, removed. How it is installed, how large it may be and that no pi
+ * comes with it, readme.test.ts shows.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hosts, olderHost, readObject, root } from "../support/hosts.ts";
-import { type Loopback, startLoopback } from "../support/loopback.ts";
 import { createMachine, type Machine } from "../support/machine.ts";
 import { run } from "../support/processes.ts";
 import { type Published, startPublished } from "../support/published.ts";
@@ -54,17 +53,6 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
       expect(settings).toMatchObject({ theme: "light" });
     }));
 
-  test("npm, for a project: listed and removed there", () =>
-    onMachine(async (machine) => {
-      const trust = host === olderHost ? "" : " --approve";
-      await succeed(machine, "pi install -l npm:pi-kimi-coder");
-      expect(await succeed(machine, `pi list${trust}`)).toContain("npm:pi-kimi-coder");
-      await succeed(machine, `pi remove -l npm:pi-kimi-coder${trust}`);
-      expect(await succeed(machine, `pi list${trust}`)).not.toContain("kimi-coder");
-      await expectGone(machine);
-      expect(machine.installed()).toEqual([]);
-    }));
-
   test("git: listed, updated to what was committed since, and removed", () =>
     onMachine(async (machine) => {
       const source = `git:${published.repository.url}`;
@@ -78,36 +66,6 @@ describe.each(hosts)("on pi $name", { timeout: PATIENCE }, (host) => {
       await succeed(machine, `pi remove ${source}`);
       expect(await succeed(machine, "pi list")).not.toContain("kimi-coder");
       await expectGone(machine);
-    }));
-
-  test("both pi's own kimi-coding and ours answer, each with its own key", () =>
-    onMachine(async (machine) => {
-      const { home, service } = machine;
-      const other = await startCodingPlan();
-      try {
-        home.write(
-          ".pi/agent/models.json",
-          JSON.stringify({ providers: { "kimi-coding": { baseUrl: other.url } } }),
-        );
-        await succeed(machine, "pi install npm:pi-kimi-coder");
-        // The older pi prints the list to stderr where stdin is no terminal.
-        const list = await succeed(machine, "KIMI_API_KEY=coding-key pi --list-models 2>&1");
-        const own = /^kimi-coding +(\S+)/m.exec(list)?.[1];
-        expect(own).toBeDefined();
-        expect(list.match(/^kimi-coder +/gm)).toHaveLength(3);
-
-        const ask = (provider: string, model: string) =>
-          succeed(machine, `KIMI_API_KEY=coding-key pi --provider ${provider} --model ${model} -p hello`);
-        expect(await ask("kimi-coder", "kimi-for-coding")).toBe("You said: hello\n");
-        expect(await ask("kimi-coding", `${own}`)).toBe("from kimi-coding\n");
-        expect(other.keys).toEqual(["coding-key"]);
-        expect(service.chats()).toHaveLength(1);
-        expect(service.refused()).toEqual([]);
-        const current = service.chats()[0]?.accessToken;
-        expect(home.readKimiCli()?.access_token === current).toBe(true);
-      } finally {
-        await other.close();
-      }
     }));
 
   async function onMachine(work: (machine: Machine) => Promise<void>): Promise<void> {
@@ -136,41 +94,6 @@ async function publish(version: string): Promise<void> {
   writeFileSync(file, JSON.stringify({ ...readObject(file), version }));
   await published.registry.publish(join(folder, "package"));
 }
-
-/** The coding plan for pi's own provider, which speaks Anthropic's language up to 1.2, and OpenAI's since. */
-async function startCodingPlan(): Promise<Loopback & { readonly keys: readonly string[] }> {
-  const keys: string[] = [];
-  const loopback = await startLoopback((request, response) => {
-    const anthropic = request.url?.includes("/messages") === true;
-    const { authorization = "" } = request.headers;
-    keys.push(String(request.headers["x-api-key"] ?? authorization.replace("Bearer ", "")));
-    response.setHeader("content-type", "text/event-stream");
-    response.end((anthropic ? anthropicEvents : openaiEvents).join(""));
-  });
-  return { ...loopback, keys };
-}
-
-const TEXT = "from kimi-coding";
-const chunk = (choice: object) =>
-  `data: ${JSON.stringify({ id: "1", object: "chat.completion.chunk", choices: [{ index: 0, ...choice }] })}\n\n`;
-const openaiEvents = [
-  chunk({ delta: { role: "assistant", content: TEXT }, finish_reason: null }),
-  chunk({ delta: {}, finish_reason: "stop" }),
-  "data: [DONE]\n\n",
-];
-
-const usage = { input_tokens: 1, output_tokens: 1 };
-const anthropicEvents = [
-  {
-    type: "message_start",
-    message: { id: "1", type: "message", role: "assistant", content: [], model: "m", usage },
-  },
-  { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
-  { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: TEXT } },
-  { type: "content_block_stop", index: 0 },
-  { type: "message_delta", delta: { stop_reason: "end_turn" }, usage },
-  { type: "message_stop" },
-].map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
 
 /** pi knows the provider no more. */
 async function expectGone(machine: Machine): Promise<void> {

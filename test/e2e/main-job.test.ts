@@ -78,17 +78,12 @@ describe.each(hosts)("pi $name with a key", (host) => {
       expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key]);
       expect(service.log.filter(({ kind }) => kind !== "chat" && kind !== "models")).toEqual([]);
       expect(home.readKimiCli()).toEqual(kimiCli);
-      // What pi itself leaves in an empty home is not ours.
+      // Besides the folder in which processes take turns, empty again, and what pi itself leaves in a home.
       const added = Object.keys(home.files()).filter(
-        // The folder in which processes take turns, empty again.
         (name) =>
-          !(name in before) &&
-          !/kimi-coder-requests\/(\w+\/)?$/.test(name) &&
-          !name.startsWith(".pi/agent/sessions"),
+          !(name in before) && /kimi|device_id/.test(name) && !/kimi-coder-requests|sessions/.test(name),
       );
-      expect(added.filter((name) => name.includes("kimi") || name.endsWith("device_id"))).toEqual([
-        ".pi/agent/kimi-coder-models.json",
-      ]);
+      expect(added).toEqual([".pi/agent/kimi-coder-models.json"]);
       expect(home.readAuth() ?? {}).toEqual({});
     },
   );
@@ -96,19 +91,14 @@ describe.each(hosts)("pi $name with a key", (host) => {
   test("from settings.json or auth.json sends it", async () => {
     const { service, home, env } = await createWorld();
     service.apiKeys.add(key);
+    const answers = { stdout: "You said: hello\n", exitCode: 0 };
     home.write(".pi/agent/settings.json", JSON.stringify({ apiKeys: { KIMI_CODER_API_KEY: key } }));
-    expect(await printPi(host, home, ["hello"], env())).toMatchObject({
-      stdout: "You said: hello\n",
-      exitCode: 0,
-    });
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject(answers);
 
     home.write(".pi/agent/settings.json", "{}");
     const auth = { "kimi-coder": { type: "api_key", key } };
     home.writeAuth(auth);
-    expect(await printPi(host, home, ["hello"], env())).toMatchObject({
-      stdout: "You said: hello\n",
-      exitCode: 0,
-    });
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject(answers);
     expect(home.readAuth()).toEqual(auth);
     expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key, key]);
   });
@@ -139,27 +129,6 @@ describe.each(hosts)("pi $name", (host) => {
     expect(stderr.trim().split("\n")).toHaveLength(1);
     for (const way of ["/login kimi-coder", "kimi-cli", "KIMI_CODER_API_KEY"]) expect(stderr).toContain(way);
     expect(service.log).toEqual([]);
-  });
-
-  test("takes hosts with trailing slashes, and refuses what is no URL with one sentence", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli("expired");
-    const slashes = env({
-      KIMI_CODE_BASE_URL: `${service.baseUrl}//`,
-      KIMI_CODE_OAUTH_HOST: "",
-      KIMI_OAUTH_HOST: `${service.oauthHost}/`,
-    });
-    expect(await printPi(host, home, ["hello"], slashes)).toMatchObject({ exitCode: 0 });
-    const requests = service.log.length;
-
-    for (const variable of ["KIMI_CODE_BASE_URL", "KIMI_CODE_OAUTH_HOST"]) {
-      const { stderr, exitCode } = await printPi(host, home, ["hello"], env({ [variable]: "ftp://kimi" }));
-      expect(exitCode).toBe(1);
-      expect(stderr.trim()).toBe(
-        `Kimi Coder: ${variable} is not an http(s) URL; correct or unset it and start pi again.`,
-      );
-    }
-    expect(service.log).toHaveLength(requests);
   });
 
   test("lists the models without a request and without a refresh", async () => {

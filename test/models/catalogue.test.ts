@@ -16,6 +16,7 @@ const account: Account = { owner: "kimi-cli", path: "/a.json", baseUrl, region: 
 const other: Account = { ...account, owner: "kimi-code", path: "/b.json", id: "b" };
 const list = (...ids: readonly string[]) => ({ data: ids.map((id) => ({ id })) });
 const listed = (...ids: readonly string[]): GetAnswer => ({ state: "answered", value: list(...ids) });
+const never = new Promise(() => {});
 const ids = (models: readonly { readonly id: string }[] | undefined) => models?.map(({ id }) => id);
 
 let folder: string;
@@ -42,10 +43,7 @@ function start(...answers: readonly (GetAnswer | Promise<GetAnswer>)[]) {
       asked.push(bearer);
       return answers[asked.length - 1] ?? answers.at(-1) ?? { state: "unusable" };
     },
-    clock: {
-      now: () => now,
-      sleep: (_ms, signal) => new Promise((resolve) => signal?.addEventListener("abort", () => resolve())),
-    },
+    now: () => now,
   });
 }
 const keptIds = () => ids(readKeptList(path, baseUrl, account)?.models);
@@ -73,7 +71,7 @@ describe("the catalogue", () => {
   test("keeps what comes while the process ends, and does not offer it", async () => {
     const catalogue = start(listed("k3"));
     catalogue.keepUp("t1", account);
-    await catalogue.settle(1);
+    await catalogue.end(never);
     expect([keptIds(), offered]).toEqual([["k3"], []]);
   });
 
@@ -87,7 +85,7 @@ describe("the catalogue", () => {
     const catalogue = start(listed("new"));
     expect(ids(catalogue.registered())).toEqual(owner === account ? ["old"] : []);
     catalogue.keepUp("t1", account);
-    await catalogue.settle(1);
+    await catalogue.end(never);
     expect([asked, keptIds()]).toEqual([times, [times.length > 0 ? "new" : "old"]]);
   });
 
@@ -100,7 +98,7 @@ describe("the catalogue", () => {
       if (token !== "t3") expect(keptIds()).toEqual(["old"]);
     }
     expect(asked).toEqual(["t1", "t2", "t3"]);
-    await catalogue.settle(1);
+    await catalogue.end(never);
     expect(keptIds()).toEqual(["new"]);
   });
 
@@ -135,10 +133,10 @@ describe("the catalogue", () => {
             resolve({ state: "lost", code: "ABORT_ERR" });
           });
         }),
-      clock: { now: () => now, sleep: async () => {} },
+      now: () => now,
     });
     catalogue.keepUp("t1", account);
-    await catalogue.settle(1);
+    await catalogue.end(Promise.resolve());
     expect(given).toBe(true);
     catalogue.keepUp("t2", account);
     expect(existsSync(path)).toBe(false);
