@@ -4,14 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isJsonObject, readJsonSync, readSmallFileSync } from "./lib/json.ts";
-import {
-  parseRegion,
-  REGIONS,
-  type Region,
-  type RegionsInUse,
-  type RegionTable,
-  regionsInUse,
-} from "./region.ts";
+import { parseRegion, REGIONS, type Region, type RegionsInUse, regionsInUse } from "./region.ts";
 
 export const PROVIDER = "kimi-coder";
 /** Selected after a login where no model is; it is always offered. */
@@ -79,11 +72,7 @@ export function requestsFolder(home: string): string {
 }
 
 /** Reads the variables that the official clients and pi use for these things. */
-export function readConfiguration(
-  env: Environment,
-  home: string,
-  table: RegionTable = REGIONS,
-): Configuration {
+export function readConfiguration(env: Environment, home: string): Configuration {
   const refusals: string[] = [];
   /** The first of the variables that is set, parsed; one that says nothing usable is refused by `complaint`. */
   function read<T>(names: readonly string[], parse: (value: string) => T | undefined, complaint: string) {
@@ -95,7 +84,7 @@ export function readConfiguration(
     return parsed;
   }
   const oauthHost = read(["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST"], readOauthHost, "is not an http(s) URL");
-  const baseUrl = read(["KIMI_CODE_BASE_URL"], (value) => readBaseUrl(value, table), "is not an http(s) URL");
+  const baseUrl = read(["KIMI_CODE_BASE_URL"], readBaseUrl, "is not an http(s) URL");
   const chosen = read(["KIMI_CODER_REGION"], parseRegion, "is neither kimi.com nor kimi.ai");
   // A mistyped value must not mean the default: the user did not want to pass for kimi-cli.
   const identity = read(["KIMI_CODER_IDENTITY"], oneOf("pi", "kimi-cli"), "is neither pi nor kimi-cli");
@@ -103,8 +92,8 @@ export function readConfiguration(
   const tools = read(["KIMI_CODER_TOOLS"], readTools, "is neither off nor a list of search and fetch");
   const footer = read(["KIMI_CODER_FOOTER"], oneOf("on", "off"), "is neither on nor off");
 
-  const regions = regionsInUse(table, { oauthHost, baseUrl }, chosen);
-  const kimiCliHost = oauthHost ?? table["kimi.com"].oauthHost;
+  const regions = regionsInUse({ oauthHost, baseUrl }, chosen);
+  const kimiCliHost = oauthHost ?? REGIONS["kimi.com"].oauthHost;
   if (!isFolder(home)) refusals.push("HOME has a control character in it or is too long");
   function folder(name: string, fallback: string): string {
     const value = env[name];
@@ -170,10 +159,10 @@ function readOauthHost(value: string): string | undefined {
  * The API. A whole endpoint of it means the API itself, and so does what stands in guides for other clients: Kimi's
  * host alone, or with `/coding`. Any other path is a proxy's own business.
  */
-function readBaseUrl(value: string, table: RegionTable): string | undefined {
+function readBaseUrl(value: string): string | undefined {
   const given = readHost(value)?.replace(/\/(?:chat\/completions|messages|models|usages)$/, "");
   if (given === undefined) return undefined;
-  const kimis = Object.values(table).some(({ baseUrl }) => new URL(baseUrl).origin === given);
+  const kimis = Object.values(REGIONS).some(({ baseUrl }) => new URL(baseUrl).origin === given);
   return kimis ? `${given}/coding/v1` : given.replace(/\/coding$/, "/coding/v1");
 }
 

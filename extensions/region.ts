@@ -9,10 +9,8 @@ export interface Hosts {
   readonly baseUrl: string;
 }
 
-export type RegionTable = Readonly<Record<Region, Hosts>>;
-
 /** As kimi-code 2.1.0 has them; kimi.ai is for accounts outside mainland China. */
-export const REGIONS: RegionTable = {
+export const REGIONS: Readonly<Record<Region, Hosts>> = {
   "kimi.com": { oauthHost: "https://auth.kimi.com", baseUrl: "https://api.kimi.com/coding/v1" },
   "kimi.ai": { oauthHost: "https://auth.kimi.ai", baseUrl: "https://api.kimi.ai/coding/v1" },
 };
@@ -44,39 +42,24 @@ export interface RegionInUse extends Hosts {
   readonly region: Region;
 }
 
-/** Hosts that the environment names. */
-type Overrides = { readonly [host in keyof Hosts]?: string | undefined };
-
 /** At least one; the first is the default. */
 export type RegionsInUse = readonly [RegionInUse, ...RegionInUse[]];
 
+const COM: RegionInUse = { region: "kimi.com", ...REGIONS["kimi.com"] };
+const AI: RegionInUse = { region: "kimi.ai", ...REGIONS["kimi.ai"] };
+
 /**
- * The regions a process deals with: both; but where a host was overridden only the one it belongs to, so that no token
- * of the other ever gets there. `chosen` comes first, and says whose an unknown overriding host is.
+ * The regions a process deals with: both; but where the environment names a host only the one it belongs to, so that no
+ * token of the other ever gets there. `chosen` comes first, and says whose an unknown host is.
  */
 export function regionsInUse(
-  table: RegionTable,
-  overrides: Overrides,
+  { oauthHost, baseUrl }: { readonly [host in keyof Hosts]?: string | undefined },
   chosen: Region | undefined,
 ): RegionsInUse {
-  const { oauthHost, baseUrl } = overrides;
-  if (oauthHost !== undefined || baseUrl !== undefined) {
-    const region = regionOf(table, overrides) ?? chosen ?? USUAL_REGION;
-    const usual = table[region];
-    return [{ region, oauthHost: oauthHost ?? usual.oauthHost, baseUrl: baseUrl ?? usual.baseUrl }];
-  }
-  const first = chosen ?? USUAL_REGION;
-  const other: Region = first === "kimi.com" ? "kimi.ai" : "kimi.com";
-  return [
-    { region: first, ...table[first] },
-    { region: other, ...table[other] },
-  ];
-}
-
-/** The region whose host an override names, if it is one's. */
-function regionOf(table: RegionTable, { oauthHost, baseUrl }: Overrides): Region | undefined {
-  const names: readonly Region[] = ["kimi.com", "kimi.ai"];
-  return names.find((name) => table[name].oauthHost === oauthHost || table[name].baseUrl === baseUrl);
+  const [first, other] = chosen === "kimi.ai" ? [AI, COM] : [COM, AI];
+  if (oauthHost === undefined && baseUrl === undefined) return [first, other];
+  const named = [COM, AI].find((one) => one.oauthHost === oauthHost || one.baseUrl === baseUrl) ?? first;
+  return [{ ...named, oauthHost: oauthHost ?? named.oauthHost, baseUrl: baseUrl ?? named.baseUrl }];
 }
 
 /** The hosts of `region`; the first region's where it is not in use, which no login then belongs to. */

@@ -1,7 +1,7 @@
 /** Which region is meant, where its logins are, and that nothing of one region gets to the other's hosts. */
 import { basename, join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type Environment, ownFiles, readConfiguration } from "../extensions/configuration.ts";
 import { InFlight } from "../extensions/credentials/in-flight.ts";
 import { createLogin } from "../extensions/credentials/login.ts";
@@ -11,21 +11,11 @@ import type { CredentialStore } from "../extensions/credentials/store.ts";
 import { createStores } from "../extensions/credentials/stores.ts";
 import { reserveLogin } from "../extensions/credentials/successor.ts";
 import { answerOf, askedForLogin, type LoginAnswer } from "../extensions/login/question.ts";
-import { refresh } from "../extensions/oauth/token-endpoint.ts";
-import {
-  hostsOf,
-  parseRegion,
-  REGIONS,
-  type Region,
-  type RegionTable,
-  regionsInUse,
-} from "../extensions/region.ts";
+import { parseRegion, REGIONS, type Region, regionsInUse } from "../extensions/region.ts";
 import { FIRST, modeOf, put, temporaryDirectory } from "./credentials/support/homes.ts";
 import { realKimiCode } from "./credentials/support/kimi-code-bundle.ts";
 import { createFakeClock } from "./support/fake-clock.ts";
 import { readObject } from "./support/hosts.ts";
-import { CLIENT_ID, startKimiService } from "./support/kimi-service/index.ts";
-import { asToken } from "./support/world.ts";
 
 const HOME = "/home/someone";
 const LOOPBACK = "http://127.0.0.1:1";
@@ -82,7 +72,7 @@ describe("the regions in use", () => {
     fc.assert(
       fc.property(host, base, chosen, (oauthHost, baseUrl, region) => {
         const overrides = { ...(oauthHost && { oauthHost }), ...(baseUrl && { baseUrl }) };
-        for (const one of regionsInUse(REGIONS, overrides, region)) {
+        for (const one of regionsInUse(overrides, region)) {
           const named = [one.oauthHost, one.baseUrl].filter((url) => url !== LOOPBACK);
           for (const url of named) expect(url).toContain(one.region);
           if (oauthHost) expect(one.oauthHost).toBe(oauthHost);
@@ -212,64 +202,47 @@ describe("the question", () => {
   });
 });
 
-describe("with both regions as servers", () => {
-  async function bothRegions() {
-    const home = temporaryDirectory();
-    const clock = createFakeClock();
-    const [com, ai] = [
-      await startKimiService({ now: clock.now }),
-      await startKimiService({ now: clock.now }),
-    ];
-    onTestFinished(() => Promise.all([com.close(), ai.close()]).then(() => {}));
-    const table: RegionTable = { "kimi.com": com, "kimi.ai": ai };
-    const configuration = readConfiguration({}, home, table);
-    const stores = createStores(configuration);
-    const server = (region: Region) => ({
-      host: hostsOf(configuration.regions, region).oauthHost,
-      clientId: CLIENT_ID,
-      fetch,
-      identity: async () => ({}),
-    });
-    const { auth: authPath, memory: memoryPath } = ownFiles(configuration.agentDir);
-    const start = () =>
-      createLogin({
-        stores: stores.all,
-        authPath,
-        memoryPath,
-        refresh: (token, { region }) => refresh(server(region), token, clock.now, 15_000),
-        clock,
-        inFlight: new InFlight(),
-        listener: () => {},
-      });
-    const entry = () => readObject(authPath)["kimi-coder"];
-    return { com, ai, clock, files: { authPath, memoryPath }, stores, start, entry };
+describe("pi's entry", () => {
+  const NOW = FIRST.expiresAt - 600_000;
+
+  function places() {
+    const { agentDir, ...configuration } = readConfiguration({}, temporaryDirectory());
+    const { auth: authPath, memory: memoryPath } = ownFiles(agentDir);
+    return { authPath, memoryPath, stores: createStores({ ...configuration }) };
   }
 
-  it("pi's entry says the region, and forgets it with the next login of the other", async () => {
-    const { ai, files, stores, entry } = await bothRegions();
-    const token = asToken(ai.issueLogin());
+  it("says the region, and forgets it with the next login of the other", async () => {
+    const { stores, ...files } = places();
     const keep = async (store: CredentialStore) =>
-      mirror(files, store, token, await readPiEntry(files.authPath));
-    const theirs = stores.forLogin("kimi.ai");
-    expect(await keep(theirs)).toEqual({ state: "written" });
+      mirror(files, store, FIRST, await readPiEntry(files.authPath));
+    const entry = () => readObject(files.authPath)["kimi-coder"];
+    expect(await keep(stores.forLogin("kimi.ai"))).toEqual({ state: "written" });
     expect(entry()).toMatchObject({ region: "kimi.ai" });
     expect(await readPiEntry(files.authPath)).toMatchObject({ state: "oauth", region: "kimi.ai" });
-    expect(await keep(theirs)).toEqual({ state: "left" });
+    expect(await keep(stores.forLogin("kimi.ai"))).toEqual({ state: "left" });
     expect(await keep(stores.forLogin("kimi.com"))).toEqual({ state: "written" });
     expect(entry()).not.toHaveProperty("region");
   });
 
-  it("the mirror's token is not sent to another region because another program's file is damaged", async () => {
-    const { ai, clock, files, stores, start } = await bothRegions();
-    const { access_token: access, refresh_token: refreshToken } = ai.issueLogin();
-    const expires = clock.now() + 600_000;
-    const lost = { owner: "kimi-code", source: "/elsewhere/kimi-code-env.json", region: "kimi.ai" };
-    const entry = { type: "oauth", access, refresh: refreshToken, expires, ...lost };
-    put(files.authPath, JSON.stringify({ "kimi-coder": entry }));
+  it("of one region is not used for the other because another program's file is damaged", async () => {
+    const { stores, ...files } = places();
     put(stores.forLogin("kimi.com").path, "{");
-    expect(await start().current()).toMatchObject({ state: "unavailable", reason: { kind: "problem" } });
-
-    put(files.authPath, JSON.stringify({ "kimi-coder": { ...entry, region: undefined } }));
-    expect(await start().current()).toMatchObject({ state: "ready", store: { region: "kimi.com" } });
+    const current = (region: Region | undefined) => {
+      const { accessToken: access, refreshToken, expiresAt: expires } = FIRST;
+      const lost = { owner: "kimi-code", source: "/elsewhere/kimi-code-env.json", region };
+      const entry = { type: "oauth", access, refresh: refreshToken, expires, ...lost };
+      put(files.authPath, JSON.stringify({ "kimi-coder": entry }));
+      const login = createLogin({
+        ...files,
+        stores: stores.all,
+        refresh: () => expect.unreachable(),
+        clock: { ...createFakeClock(), now: () => NOW },
+        inFlight: new InFlight(),
+        listener: () => {},
+      });
+      return login.current();
+    };
+    expect(await current("kimi.ai")).toMatchObject({ state: "unavailable", reason: { kind: "problem" } });
+    expect(await current(undefined)).toMatchObject({ state: "ready", store: { region: "kimi.com" } });
   });
 });

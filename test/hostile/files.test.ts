@@ -115,7 +115,7 @@ describe("the login of", () => {
     put(agent.auth, text);
     const { entry: found } = lookAtEntry(agent.auth);
     if (found.state === "oauth") expect(["kimi.com", "kimi.ai"]).toContain(found.region);
-    expect(readListAtStart(agent, regionsInUse(REGIONS, {}, undefined), undefined)).toEqual([]);
+    expect(readListAtStart(agent, regionsInUse({}, undefined), undefined)).toEqual([]);
     expect(findConfiguredKey({}, at("agent"))?.key ?? "none").toMatch(/^[\x21-\x7e]+$/);
     return expectLogin(found, kimiCli);
   });
@@ -212,7 +212,7 @@ describe("pi's other files", () => {
     async (text) => {
       put(at("kimi-code", "region"), text);
       const { options } = await askedForLogin({
-        configuration: { regions: regionsInUse(REGIONS, {}, undefined), asksRegion: true },
+        configuration: { regions: regionsInUse({}, undefined), asksRegion: true },
         stores: [],
         markerPath: at("kimi-code", "region"),
         now: () => 0,

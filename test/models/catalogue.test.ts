@@ -183,7 +183,7 @@ describe("the kept list", () => {
   });
 
   describe("that pi starts with", () => {
-    const regions = regionsInUse(REGIONS, {}, undefined);
+    const regions = regionsInUse({}, undefined);
     const startsWith = (entry: unknown, key?: string) => {
       const auth = join(folder, "auth.json");
       writeFileSync(auth, JSON.stringify({ "kimi-coder": entry }));
