@@ -1,7 +1,8 @@
 /** The one place that shows what a subcommand of `/kimi` answers. */
-import { writeFileSync } from "node:fs";
+import { writeSync } from "node:fs";
 import type { ExtensionCommandContext, ExtensionContext } from "@mariozechner/pi-coding-agent";
 import { modeArgument } from "./configuration.ts";
+import { systemCode } from "./lib/json.ts";
 
 /** One call of a subcommand. */
 export interface Call {
@@ -76,10 +77,16 @@ function plain(text: string): readonly Line[] {
 
 /** In print mode pi turns `process.stdout` into stderr; the real one is for answers. In JSON mode it is for pi's events. */
 function print(text: string): void {
-  try {
-    writeFileSync(modeArgument(process.argv) === "json" ? 2 : 1, `${text}\n`);
-  } catch {
-    // Nobody reads any more.
+  const file = modeArgument(process.argv) === "json" ? 2 : 1;
+  let rest = Buffer.from(`${text}\n`);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(file, rest));
+    } catch (error) {
+      if (systemCode(error) !== "EAGAIN") return;
+      // A pipe that is full for the moment.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    }
   }
 }
 

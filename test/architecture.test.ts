@@ -12,7 +12,7 @@ const rooms: Readonly<Record<string, string>> = {
   lib: "",
   "region.ts": "",
   "configuration.ts": "lib region.ts",
-  "reply.ts": "configuration.ts",
+  "reply.ts": "configuration.ts lib",
   "screen.ts": "configuration.ts",
   "identity.ts": "configuration.ts lib",
   oauth: "lib",
