@@ -70,7 +70,7 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   provider.register(runtime, registered);
   const hasKey = () => configuredKey() !== undefined || (keyArgument && screen.isOurs);
   followSessions(pi, { configuration, screen, runtime, hasKey });
-  followQuota(pi, runtime, configuration.footer);
+  followQuota(pi, screen, runtime, configuration.footer);
   offerLogin(pi, runtime, refusal);
   offerThinking(pi, VERSION, screen);
   const tools = lazy(async () => {

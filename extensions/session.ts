@@ -119,6 +119,7 @@ function createTimer(check: () => void, expiresAt: () => number | undefined) {
  */
 export function followQuota(
   pi: ExtensionAPI,
+  screen: Pick<Screen, "ask">,
   runtime: Lazy<Pick<Runtime, "usage" | "clock">>,
   on: boolean,
 ): void {
@@ -128,7 +129,7 @@ export function followQuota(
       inTurn(() => import("./quota/footer.ts")),
       runtime.load(),
     ]);
-    return createFooter({ pi, usage: await used.usage.load(), now: used.clock.now });
+    return createFooter({ pi, screen, usage: await used.usage.load(), now: used.clock.now });
   });
   let begun = false;
   const tell = (ctx: ExtensionContext, provider: string | undefined, moment: Moment) => {

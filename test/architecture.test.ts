@@ -24,7 +24,7 @@ const rooms: Readonly<Record<string, string>> = {
   "chat/payload": "lib",
   chat: "caller.ts chat/errors chat/payload lib queue screen.ts",
   models: "caller.ts chat/payload configuration.ts lib region.ts",
-  quota: "caller.ts configuration.ts lib region.ts reply.ts",
+  quota: "caller.ts configuration.ts lib region.ts reply.ts screen.ts",
   login: "configuration.ts credentials lib messages.ts oauth region.ts",
   worker: "chat/errors configuration.ts credentials lib quota",
   tools: "caller.ts chat chat/errors configuration.ts identity.ts lib reply.ts",

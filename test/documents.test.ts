@@ -10,6 +10,7 @@ import { bad, reportJson } from "../extensions/doctor/report.ts";
 import { isJsonObject } from "../extensions/lib/json.ts";
 import { sayProblem, sayUnavailable } from "../extensions/messages.ts";
 import type { FailureCause } from "../extensions/oauth/token-endpoint.ts";
+import { sessionUse } from "../extensions/quota/session-use.ts";
 import { statusJson } from "../extensions/status/json.ts";
 import type { Status } from "../extensions/status/lines.ts";
 import type { FailureClass } from "../extensions/worker/failure.ts";
@@ -136,7 +137,7 @@ describe("docs/json.md", () => {
       model: { provider: "kimi-coder", id: "k3" },
       thinking: "high",
       last: { model: "k3", thinking: "on", maxTokens: 1, usage: undefined },
-      cache: { answers: 0, prompt: 0, cached: 0 },
+      session: sessionUse([]),
       now: 0,
     };
     const key: Status["sight"] = {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { usualSearchPath } from "../credentials/flock.ts";
 import type { CredentialStore, StoreLock } from "../credentials/store.ts";
 import { isJsonObject, readJsonSync, systemCode } from "../lib/json.ts";
-import { sayDuration } from "../quota/words.ts";
+import { sayDuration } from "../lib/waiting-time.ts";
 import { type DisplayPath, displayCode, storeName } from "./names.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { Configuration, Environment } from "../configuration.ts";
 import { networkCode } from "../lib/http.ts";
-import { sayDuration } from "../quota/words.ts";
+import { sayDuration } from "../lib/waiting-time.ts";
 import { hostsOf } from "../region.ts";
 import type { AccountInUse } from "./logins.ts";
 import { displayCode, displayHost } from "./names.ts";

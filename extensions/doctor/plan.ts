@@ -1,8 +1,9 @@
 /** What is known of the account beside its login: the list of models, and the quota. Reads files only. */
+
+import { sayAge, sayDuration } from "../lib/waiting-time.ts";
 import { type KeptList, readKeptList } from "../models/list.ts";
-import { bindingWindow, usedPercentAt, type WindowKind } from "../quota/figures.ts";
-import { type KeptFigures, readKeptFigures } from "../quota/kept.ts";
-import { sayAge, sayDuration } from "../quota/words.ts";
+import { type KeptFigures, type WindowKind, windowsAt } from "../quota/figures.ts";
+import { readKeptFigures } from "../quota/kept.ts";
 import type { AccountInUse } from "./logins.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
 
@@ -49,13 +50,12 @@ const WINDOW: Readonly<Record<WindowKind, string>> = {
 
 export function checkQuota(kept: KeptFigures | undefined, now: number): Finding {
   if (!kept) return none("not asked yet; /kimi usage asks");
-  const { figures, fetchedAt } = kept;
-  const age = `asked ${sayAge(now - fetchedAt)}`;
-  if (figures.windows.length === 0) return none(`the service named no window, ${age}`);
-  const binding = bindingWindow(figures, now, fetchedAt);
-  const used = binding === undefined ? 0 : usedPercentAt(binding, now, fetchedAt);
-  if (!binding || used === 0) return ok(`nothing is used, ${age}`);
-  const percent = Math.floor(used);
+  const windows = windowsAt(kept, now);
+  const age = `asked ${sayAge(now - kept.fetchedAt)}`;
+  if (windows.length === 0) return none(`the service named no window, ${age}`);
+  const binding = windows.find(({ isBinding }) => isBinding);
+  if (!binding) return ok(`nothing is used, ${age}`);
+  const percent = Math.floor(binding.usedPercent);
   const says = `${percent} % of the ${WINDOW[binding.kind]} used, ${age}`;
   if (percent < 100) return ok(says);
   const { resetsAt } = binding;

@@ -1,5 +1,6 @@
-/** Until when the service asks to wait, as far as it says, and how that is told. */
+/** Until when the service asks to wait, as far as it says, and how times and durations are told. */
 
+const MINUTE = 60_000;
 const DAY = 86_400_000;
 const UNITS: Readonly<Record<string, number>> = { d: DAY, h: 3_600_000, m: 60_000, s: 1000 };
 const DURATION =
@@ -40,7 +41,7 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 
 /** "14:05" today, "Mon 14:05" within a week of now, before or after, else "3 Dec 14:05": local time, never before `at`. */
 export function sayTime(at: number, now: Date): string {
-  const time = new Date(Math.ceil(at / 60_000) * 60_000);
+  const time = new Date(Math.ceil(at / MINUTE) * MINUTE);
   const two = (value: number) => String(value).padStart(2, "0");
   const clock = `${two(time.getHours())}:${two(time.getMinutes())}`;
   const days = Math.round((midnight(time) - midnight(now)) / DAY);
@@ -50,12 +51,35 @@ export function sayTime(at: number, now: Date): string {
     : `${time.getDate()} ${MONTHS[time.getMonth()]} ${clock}`;
 }
 
-/** "Fri 03:27, in 9 h": when something in the future is, and how far away. `at` in ms since the epoch. */
+/** The minute in which something was; `sayTime` rounds up. `at` in ms since the epoch. */
+export function sayPast(at: number, now: Date): string {
+  return sayTime(at - (MINUTE - 1), now);
+}
+
+/** "Fri 03:27, in 9 h": when something is, and how far away; "soon" where that has passed. `at` in ms since the epoch. */
 export function sayReset(at: number, now: Date): string {
-  const minutes = Math.max(1, Math.round((at - now.getTime()) / 60_000));
+  if (at <= now.getTime()) return "soon";
+  const minutes = Math.max(1, Math.round((at - now.getTime()) / MINUTE));
   const hours = Math.round(minutes / 60);
   const away = minutes < 120 ? `${minutes} m` : hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
   return `${sayTime(at, now)}, in ${away}`;
+}
+
+/** "1 h 40 m", "4 d 3 h", "12 m", "less than a minute"; `ms` below zero counts as none. */
+export function sayDuration(ms: number): string {
+  const minutes = Math.floor(ms / MINUTE);
+  if (minutes < 1) return "less than a minute";
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor((minutes % 1440) / 60)];
+  const parts =
+    days > 0
+      ? [`${days} d`, hours && `${hours} h`]
+      : [hours && `${hours} h`, minutes % 60 && `${minutes % 60} m`];
+  return parts.filter(Boolean).join(" ");
+}
+
+/** "just now", "12 m ago". */
+export function sayAge(ms: number): string {
+  return ms < MINUTE ? "just now" : `${sayDuration(ms)} ago`;
 }
 
 function midnight(time: Date): number {

@@ -1,15 +1,13 @@
 /** `/kimi usage`: how much of the plan is used, on the screen, to an RPC client, or on stdout. */
 
-import { PROVIDER } from "../configuration.ts";
 import type { Clock } from "../lib/clock.ts";
-import { inTurn } from "../lib/lazy.ts";
 import { isTerminal, type Run } from "../reply.ts";
-import type { KeptFigures } from "./kept.ts";
-import { layout, type View, withoutColour } from "./layout.ts";
+import type { KeptFigures } from "./figures.ts";
+import { layout, withoutColour } from "./layout.ts";
 import { report } from "./report.ts";
+import { showUsage } from "./screen.ts";
 import { readBeginning, sessionUse } from "./session-use.ts";
-import { accountIn, type Usage } from "./usage.ts";
-import { SLOW, sayProblem } from "./words.ts";
+import { accountIn, SLOW, type Usage, type UsageOutcome } from "./usage.ts";
 
 export interface UsageCommandParts {
   readonly usage: Usage;
@@ -22,8 +20,7 @@ export interface UsageCommandParts {
 const PATIENCE = 10_000;
 const USUAL_COLUMNS = 80;
 
-export function usage(parts: UsageCommandParts): Run {
-  const { usage, clock } = parts;
+export function usage({ usage, clock, columns }: UsageCommandParts): Run {
   return async ({ ctx, options, reply }) => {
     const json = options.has("--json");
     // Asked before anything is waited for: pi throws where the session was replaced meanwhile.
@@ -31,46 +28,31 @@ export function usage(parts: UsageCommandParts): Run {
     const onScreen = isTerminal(ctx);
     const entries = ctx.sessionManager.getEntries();
     const sight = await usage.look(ctx);
-    const unavailable = sight.kind === "none" ? sight.message : undefined;
     const kept = usage.known(sight);
     const beginning = readBeginning(entries, accountIn(sight));
-    const session = (figures: KeptFigures | undefined) => sessionUse(entries, PROVIDER, beginning, figures);
-    if (unavailable === undefined && !json && onScreen) {
-      const { showUsage } = await inTurn(() => import("./screen.ts"));
+    const session = (figures: KeptFigures | undefined) => sessionUse(entries, beginning, figures);
+    if (sight.kind !== "none" && !json && onScreen) {
       return showUsage(ctx, { usage, sight, kept, session, now: clock.now });
     }
-    const outcome =
-      unavailable === undefined
-        ? await within(PATIENCE, usage.refresh(sight), clock)
-        : ({ state: "unavailable", message: unavailable } as const);
+    const answered = new AbortController();
+    const slow: UsageOutcome = { state: "failed", problem: SLOW };
+    const patience = clock.sleep(PATIENCE, answered.signal).then(() => slow);
+    const outcome = await Promise.race([usage.refresh(sight), patience]);
+    answered.abort();
     // From the shell, what is still under way serves no one, and it must not keep pi from ending.
     if (!hasUI) usage.stop();
-    const shown = outcome?.state === "fresh" ? outcome.kept : kept;
-    const problem = sayProblem(outcome);
+    const shown = outcome.state === "fresh" ? outcome.kept : kept;
+    const problem = outcome.state === "fresh" ? undefined : outcome.problem;
     const now = clock.now();
     if (json) {
       reply.json(report(shown, session(shown), problem, now));
       if (!shown) reply.fail();
       return;
     }
-    if (!shown) return reply.complain(problem ?? SLOW);
+    if (!shown && problem !== undefined) return reply.complain(problem);
     const notice = problem === undefined ? undefined : ({ text: problem, tone: "error" } as const);
-    const width = hasUI ? USUAL_COLUMNS : (parts.columns ?? USUAL_COLUMNS);
-    reply.say(asText({ kept: shown, session: session(shown), notice, now }, width));
+    const width = (hasUI ? undefined : columns) ?? USUAL_COLUMNS;
+    const lines = layout({ kept: shown, session: session(shown), notice, now }, width, withoutColour);
+    reply.say(lines.map((line) => line.trimEnd()).join("\n"));
   };
-}
-
-function asText(view: View, width: number): string {
-  return layout(view, width, withoutColour)
-    .map((line) => line.trimEnd())
-    .join("\n");
-}
-
-/** Undefined when it takes longer than `patience` ms. */
-async function within<T>(patience: number, work: Promise<T>, clock: Clock): Promise<T | undefined> {
-  const done = new AbortController();
-  const late = clock.sleep(patience, done.signal).then(() => undefined);
-  const first = await Promise.race([work, late]);
-  done.abort();
-  return first;
 }

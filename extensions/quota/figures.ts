@@ -1,18 +1,25 @@
 /**
- * How much of the plan is used: one parser for both shapes of `GET /usages` and for what is kept of an answer, and which
- * of the limits stops the user first. Any JSON may come in; what cannot be understood is left out.
+ * How much of the plan is used: one parser for both shapes of `GET /usages` and for what is kept of an answer, and what
+ * its figures mean later on. Any JSON may come in; what cannot be understood is left out.
  */
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
 import { oneLine } from "../lib/safe-text.ts";
+import { sayDuration } from "../lib/waiting-time.ts";
 
 export interface Figures {
   /** As Kimi calls it. */
   readonly plan: string | undefined;
-  /** Shortest first, of unknown length last; never two of the same kind and label. */
+  /** Shortest first, of unknown length last; never two of the same label. */
   readonly windows: readonly QuotaWindow[];
   /** How many requests may run at once. */
   readonly parallelLimit: number | undefined;
   readonly wallet: Wallet | undefined;
+}
+
+/** Figures, and when they were asked for, ms since the epoch. */
+export interface KeptFigures {
+  readonly figures: Figures;
+  readonly fetchedAt: number;
 }
 
 /** `month-code` is no limit of its own but what coding has of the month (kimi-code shows it as a part of that). */
@@ -20,13 +27,13 @@ export type WindowKind = "5h" | "week" | "month" | "month-code" | "other";
 
 export interface QuotaWindow {
   readonly kind: WindowKind;
-  /** For people: "5 hours", "week". */
+  /** For people, such as "5 hours" or "week"; tells a plan's windows apart, also over time. */
   readonly label: string;
   /** 0 to 100. */
   readonly usedPercent: number;
   /** ms since the epoch. */
   readonly resetsAt: number | undefined;
-  /** ms. */
+  /** ms; a month counts as 30 days. */
   readonly length: number | undefined;
 }
 
@@ -52,13 +59,13 @@ export function parseFigures(answer: unknown): Figures | undefined {
   const wallet = readWallet(member(answer, "boosterWallet"));
   if (windows.length === 0 && parallelLimit === undefined && !wallet) return undefined;
   const plan =
-    text(member(answer, "userLevelName")) ?? levelName(member(answer, "user", "membership", "level"));
+    text(member(answer, "userLevelName"), 40) ?? levelName(member(answer, "user", "membership", "level"));
   return { plan, windows, parallelLimit, wallet };
 }
 
 /** Of an answer what `parseFigures` reads, to be kept: nothing else that it may say of the account. */
 export function essence(answer: JsonObject, { plan }: Figures): JsonObject {
-  const [usage, limits, usages, parallel] = [answer.usage, answer.limits, answer.usages, answer.parallel];
+  const { usage, limits, usages, parallel } = answer;
   const boosterWallet = member(answer, "boosterWallet");
   return { user_level_name: plan, usage, limits, usages, parallel, boosterWallet };
 }
@@ -71,10 +78,10 @@ const DAY = 24 * HOUR;
 const MOST_WINDOWS = 12;
 /** No plan has a longer window, ms. */
 const LONGEST = 400 * DAY;
-/** Resets closer together than this are one, in ms: the server may compute it for each answer. */
-export const SAME_RESET = 10 * 60_000;
+/** Characters of a window's name: as many as leave room for its figure on a screen of 40 columns. */
+const LONGEST_LABEL = 24;
 
-/** ms; a calendar month counts as 30 days. */
+/** ms, by `timeUnit` without its prefix and plural, or by the letter in a key of `usages`. */
 const UNITS: ReadonlyMap<string, number> = new Map([
   ["SECOND", 1_000],
   ["MINUTE", 60_000],
@@ -87,148 +94,90 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["MONTH", 30 * DAY],
 ]);
 
-/** `rank`: how long it counts as in the order of the list, ms. */
-const KINDS: Readonly<Record<WindowKind, { readonly label: string; readonly rank: number }>> = {
-  "5h": { label: "5 hours", rank: 5 * HOUR },
-  week: { label: "week", rank: 7 * DAY },
-  month: { label: "month", rank: 30 * DAY },
-  "month-code": { label: "code, of month", rank: 30 * DAY + 1 },
-  other: { label: "other", rank: Number.MAX_VALUE },
-};
-
 /** What an entry says it is about. */
-interface Span {
-  readonly kind: WindowKind;
-  readonly label: string;
-  /** ms; undefined where it is unknown, or depends on the calendar. */
-  readonly length: number | undefined;
-}
+type Span = Pick<QuotaWindow, "kind" | "label" | "length">;
 
-const named = (kind: WindowKind, length?: number): Span => ({ kind, label: KINDS[kind].label, length });
-const WEEK = named("week", 7 * DAY);
+const FIVE_HOURS: Span = { kind: "5h", label: "5 hours", length: 5 * HOUR };
+const WEEK: Span = { kind: "week", label: "week", length: 7 * DAY };
+const MONTH: Span = { kind: "month", label: "month", length: 30 * DAY };
+const CODE_OF_MONTH: Span = { kind: "month-code", label: "code, of month", length: 30 * DAY };
+
+/** After every time, and still one that can be subtracted, ms. */
+const NEVER = Number.MAX_VALUE;
 
 function readWindows(answer: JsonObject): readonly QuotaWindow[] {
   const { usage, limits, usages } = answer;
-  const listed = Array.isArray(limits) ? limits.slice(0, 4 * MOST_WINDOWS) : [];
-  const byName = isJsonObject(usages) ? Object.entries(usages).slice(0, 4 * MOST_WINDOWS) : [];
   const windows = new Map<string, QuotaWindow>();
   for (const window of [
-    ...byName.flatMap(([name, entry]) => readWindow(entry, spanOfName(name))),
     ...readWindow(usage, WEEK),
-    ...listed.flatMap(readLimit),
+    ...(Array.isArray(limits) ? limits.flatMap(readLimit) : []),
+    ...Object.entries(isJsonObject(usages) ? usages : {}).flatMap(([key, entry]) =>
+      readWindow(entry, spanOfKey(key)),
+    ),
   ]) {
-    const name = windowName(window);
-    const other = windows.get(name);
-    windows.set(name, other ? ofTwo(other, window) : window);
+    const other = windows.get(window.label);
+    windows.set(window.label, other ? larger(other, window) : window);
   }
-  return [...windows.values()].sort((one, other) => rankOf(one) - rankOf(other)).slice(0, MOST_WINDOWS);
+  return [...windows.values()]
+    .sort((one, other) => (one.length ?? NEVER) - (other.length ?? NEVER))
+    .slice(0, MOST_WINDOWS);
 }
 
-/** Tells a plan's windows apart, also over time. */
-export function windowName({ kind, label }: Pick<QuotaWindow, "kind" | "label">): string {
-  return `${kind} ${label}`;
+/** Where the two shapes disagree, the larger figure was right in every published payload (MoonshotAI/kimi-code#3951). */
+function larger(one: QuotaWindow, other: QuotaWindow): QuotaWindow {
+  const [more, less] = other.usedPercent > one.usedPercent ? [other, one] : [one, other];
+  return { ...more, resetsAt: more.resetsAt ?? less.resetsAt };
 }
 
-function rankOf({ kind, length }: QuotaWindow): number {
-  return kind === "other" ? (length ?? KINDS.other.rank) : KINDS[kind].rank;
-}
-
-/**
- * The two shapes of one answer can disagree: the larger figure was right in every published payload
- * (MoonshotAI/kimi-code#3951), but for one of a window that was over when the other began.
- */
-function ofTwo(first: QuotaWindow, second: QuotaWindow): QuotaWindow {
-  if (isOver(first, second)) return second;
-  if (isOver(second, first)) return first;
-  const [more, less] = second.usedPercent > first.usedPercent ? [second, first] : [first, second];
-  return { ...more, resetsAt: more.resetsAt ?? less.resetsAt, length: more.length ?? less.length };
-}
-
-function isOver({ resetsAt }: QuotaWindow, next: QuotaWindow): boolean {
-  if (resetsAt === undefined || next.resetsAt === undefined || next.length === undefined) return false;
-  return resetsAt - SAME_RESET <= next.resetsAt - next.length;
-}
-
-/** `limits`: each says how long it is, beside its figures or around them, as kimi-cli reads it (ui/shell/usage.py). */
+/** Of `limits`. */
 function readLimit(limit: unknown): readonly QuotaWindow[] {
-  const inner = member(limit, "detail");
-  const detail = isJsonObject(inner) ? inner : limit;
-  const said = [member(limit, "window"), limit, detail].find((one) => member(one, "duration") !== undefined);
-  const span = readSpan(member(said, "duration"), member(said, "timeUnit"));
-  const name = text(member(limit, "name")) ?? text(member(limit, "title"));
-  return readWindow(detail, span ?? { ...named("other"), label: name ?? KINDS.other.label });
+  const span = spanOf(member(limit, "window", "duration"), member(limit, "window", "timeUnit"));
+  return readWindow(member(limit, "detail"), span ?? unknownSpan(member(limit, "name")));
 }
 
 /** Of a key of `usages`: `limit_5h`, `limit_7d`, `limit_month_total`, … */
-function spanOfName(key: string): Span {
-  const name = snakeCase(key).replace(/^_?limit_?/, "");
+function spanOfKey(key: string): Span {
+  const name = key
+    .toLowerCase()
+    .replaceAll("_", "")
+    .replace(/^limit/, "");
+  if (name === "month" || name === "monthtotal") return MONTH;
+  if (name === "monthcode") return CODE_OF_MONTH;
   const [, duration, unit] = /^(\d{1,3})([hdw])$/.exec(name) ?? [];
-  if (/^month(?:_?total)?$/.test(name)) return named("month");
-  if (/^month_?code$/.test(name)) return named("month-code");
-  const label = text(key.replace(/^limit_/, "").replaceAll("_", " ")) ?? KINDS.other.label;
-  return readSpan(duration, unit) ?? { ...named("other"), label };
+  return spanOf(duration, unit) ?? unknownSpan(key.replace(/^limit_/, "").replaceAll("_", " "));
 }
 
 /** Undefined where it says nothing that can be believed. */
-function readSpan(given: unknown, timeUnit: unknown): Span | undefined {
-  const duration = positive(given);
-  const unit =
-    typeof timeUnit === "string"
-      ? timeUnit
-          .toUpperCase()
-          .replace(/^TIME_UNIT_/, "")
-          .replace(/S$/, "")
-      : "";
-  const length = (duration ?? 0) * (UNITS.get(unit) ?? 0);
-  if (duration === undefined || length === 0 || length > LONGEST) return undefined;
-  if (length === 5 * HOUR) return named("5h", length);
-  if (length === 7 * DAY) return WEEK;
-  if (length >= 28 * DAY && length <= 31 * DAY) return named("month", unit === "MONTH" ? undefined : length);
-  return unit === "MONTH"
-    ? { ...named("other"), label: count(duration, "month") }
-    : { kind: "other", label: sayLength(length), length };
+function spanOf(duration: unknown, timeUnit: unknown): Span | undefined {
+  if (typeof timeUnit !== "string") return undefined;
+  const unit = timeUnit
+    .toUpperCase()
+    .replace(/^TIME_UNIT_/, "")
+    .replace(/S$/, "");
+  const length = (positive(duration) ?? 0) * (UNITS.get(unit) ?? 0);
+  if (length === 0 || length > LONGEST) return undefined;
+  const known = [FIVE_HOURS, WEEK, MONTH].find((span) => span.length === length);
+  return known ?? { kind: "other", label: sayDuration(length), length };
 }
 
-/** In the largest unit that it is a whole number of. */
-function sayLength(ms: number): string {
-  if (ms % DAY === 0) return count(ms / DAY, "day");
-  if (ms % HOUR === 0) return count(ms / HOUR, "hour");
-  return ms % 60_000 === 0 ? count(ms / 60_000, "minute") : count(Math.round(ms / 1_000), "second");
+function unknownSpan(name: unknown): Span {
+  return { kind: "other", label: text(name, LONGEST_LABEL) ?? "other", length: undefined };
 }
 
-function count(many: number, unit: string): string {
-  return `${many} ${unit}${many === 1 ? "" : "s"}`;
-}
-
-function readWindow(entry: unknown, { kind, label, length }: Span): readonly QuotaWindow[] {
+function readWindow(entry: unknown, span: Span): readonly QuotaWindow[] {
   const usedPercent = readUsed(entry);
   if (usedPercent === undefined) return [];
-  const resetsAt = readTime(member(entry, "resetTime") ?? member(entry, "resetAt"));
-  const isMonth = kind === "month" || kind === "month-code";
-  const ofMonth = isMonth && resetsAt !== undefined ? resetsAt - monthBefore(resetsAt) : undefined;
-  return [{ kind, label, usedPercent, resetsAt, length: length ?? ofMonth }];
+  return [{ ...span, usedPercent, resetsAt: readTime(member(entry, "resetTime")) }];
 }
 
 /** In percent; the largest of what an entry says in several ways, each of which may be absent. */
 function readUsed(entry: unknown): number | undefined {
-  const limit = positive(member(entry, "limit"));
-  const of = (value: number | undefined) =>
-    limit === undefined || value === undefined ? undefined : value / limit;
-  const left = of(number(member(entry, "remaining")));
-  const shares = [
-    number(member(entry, "usedRatio")),
-    of(number(member(entry, "used"))),
-    left === undefined ? undefined : 1 - left,
-  ].filter((share) => share !== undefined);
-  return shares.length === 0 ? undefined : Math.min(100, Math.max(0, Math.max(...shares) * 100));
-}
-
-function monthBefore(at: number): number {
-  const date = new Date(at);
-  // Day 0 of a month is the last of the one before.
-  const lastDay = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 0)).getUTCDate();
-  const day = Math.min(date.getUTCDate(), lastDay);
-  return new Date(at).setUTCMonth(date.getUTCMonth() - 1, day);
+  const limit = positive(member(entry, "limit")) ?? Number.NaN;
+  const read = (key: string) => number(member(entry, key)) ?? Number.NaN;
+  const shares = [read("usedRatio"), read("used") / limit, 1 - read("remaining") / limit].filter(
+    (share) => !Number.isNaN(share),
+  );
+  return shares.length === 0 ? undefined : Math.min(1, Math.max(0, ...shares)) * 100;
 }
 
 // ── The wallet and the plan's name ──
@@ -249,18 +198,14 @@ function readWallet(wallet: unknown): Wallet | undefined {
     monthlyUsedCents: atLeast0(member(wallet, "monthlyUsed", "priceInCents")),
     monthlyLimitCents: limited ? atLeast0(member(wallet, "monthlyChargeLimit", "priceInCents")) : undefined,
     currency:
-      readCurrency(member(wallet, "monthlyChargeLimit", "currency")) ??
-      readCurrency(member(wallet, "monthlyUsed", "currency")),
+      text(member(wallet, "monthlyChargeLimit", "currency"), 3) ??
+      text(member(wallet, "monthlyUsed", "currency"), 3),
   };
-}
-
-function readCurrency(value: unknown): string | undefined {
-  return typeof value === "string" && /^[A-Z]{3}$/.test(value) ? value : undefined;
 }
 
 /** "LEVEL_INTERMEDIATE" is "Intermediate". */
 function levelName(value: unknown): string | undefined {
-  const name = text(value)
+  const name = text(value, 40)
     ?.replace(/^LEVEL_/, "")
     .replaceAll("_", " ")
     .toLowerCase();
@@ -283,20 +228,20 @@ function snakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** One printable line of at most 40 characters; undefined where nothing is left. */
-function text(value: unknown): string | undefined {
-  const line = typeof value === "string" ? oneLine(value, 40) : "";
+/** One printable line of at most so many characters; undefined where nothing is left. */
+function text(value: unknown, characters: number): string | undefined {
+  const line = typeof value === "string" ? oneLine(value, characters) : "";
   return line === "" ? undefined : line;
 }
 
-/** A finite number, or one in decimal digits. */
+/** A finite number, or a text of one. */
 export function number(value: unknown): number | undefined {
-  const isText = typeof value === "string" && /^\s*-?\d{1,30}(\.\d{1,30})?(e[+-]?\d{1,3})?\s*$/i.test(value);
-  const read = isText ? Number(value) : value;
+  const read = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
   return typeof read === "number" && Number.isFinite(read) ? read : undefined;
 }
 
-function atLeast0(value: unknown): number | undefined {
+/** The same, zero or more. */
+export function atLeast0(value: unknown): number | undefined {
   const read = number(value);
   return read !== undefined && read >= 0 ? read : undefined;
 }
@@ -316,85 +261,59 @@ export function time(value: unknown): number | undefined {
   return read !== undefined && read <= LAST_TIME ? read : undefined;
 }
 
-const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,3})?\d*(Z|[+-]\d\d:\d\d)$/;
-
 /** RFC 3339, with as many digits of a second as the server likes; ms since the epoch. */
 function readTime(value: unknown): number | undefined {
-  const [, day, time, fraction = "", zone] = typeof value === "string" ? (TIME.exec(value.trim()) ?? []) : [];
-  const at = Date.parse(`${day}T${time}${fraction}${zone}`);
-  return Number.isNaN(at) || at <= 0 ? undefined : at;
+  return typeof value === "string" && /^\d{4}-/.test(value) ? time(Date.parse(value)) : undefined;
 }
 
-// ── Which limit comes first ──
+// ── As time goes on ──
 
-/**
- * Whether the window was reset after its figure was fetched; all in ms. Figures fetched after the reset they tell of
- * are of the new window: the clock is ahead of the server's, or the server resets late.
- */
-export function wasReset(
-  { resetsAt }: Pick<QuotaWindow, "resetsAt">,
-  now: number,
-  fetchedAt: number,
-): boolean {
-  return resetsAt !== undefined && fetchedAt < resetsAt && resetsAt <= now;
+/** A window as it stands at a certain time. */
+export interface WindowNow extends QuotaWindow {
+  /** It was reset since its figure was fetched: nothing that is known of is used. */
+  readonly wasReset: boolean;
+  /** When it will be used up if it goes on as it did so far, ms since the epoch; undefined when not before its reset. */
+  readonly emptyAt: number | undefined;
+  /**
+   * It will stop the user first: it is full, or else is empty earliest before its reset at the present pace, or else is
+   * the one used most. Of none while nothing is used.
+   */
+  readonly isBinding: boolean;
 }
 
-/** How much of the window is used at `now` (ms): after its reset, nothing that is known of. 0 to 100. */
-export function usedPercentAt(
-  window: Pick<QuotaWindow, "resetsAt" | "usedPercent">,
-  now: number,
-  fetchedAt: number,
-): number {
-  return wasReset(window, now, fetchedAt) ? 0 : window.usedPercent;
-}
-
-/** After every other time, and still one that can be subtracted, ms. */
-const NEVER = Number.MAX_VALUE;
 /** Share of a window's length before which its pace says nothing. */
 const TOO_EARLY = 0.05;
 
-/**
- * When the window will be empty if it goes on as it did so far, in ms since the epoch; undefined when not before its
- * reset, or when is not known. `measuredAt` (ms) is when its figure was true, `now` (ms) when that is asked.
- */
-export function emptyAt(window: QuotaWindow, measuredAt: number, now: number): number | undefined {
-  const { kind, usedPercent, resetsAt, length } = window;
+/** `now` in ms since the epoch. */
+export function windowsAt({ figures, fetchedAt }: KeptFigures, now: number): readonly WindowNow[] {
+  const windows = figures.windows.map((window) => {
+    const { resetsAt } = window;
+    // Figures fetched after the reset they tell of are of the new window: the server resets late, or a clock is wrong.
+    const wasReset = resetsAt !== undefined && fetchedAt < resetsAt && resetsAt <= now;
+    if (wasReset) return { ...window, wasReset, usedPercent: 0, emptyAt: undefined };
+    return { ...window, wasReset, emptyAt: emptyAt(window, fetchedAt) };
+  });
+  const stopsAt = (window: (typeof windows)[number]) =>
+    window.usedPercent >= 100 ? 0 : (window.emptyAt ?? NEVER);
+  const [binding] = windows
+    .filter(({ kind, usedPercent }) => usedPercent > 0 && kind !== "month-code")
+    .sort((one, other) => stopsAt(one) - stopsAt(other) || other.usedPercent - one.usedPercent);
+  return windows.map((window) => ({ ...window, isBinding: window === binding }));
+}
+
+/** `measuredAt` (ms since the epoch) is when its figure was true. */
+function emptyAt(
+  { kind, usedPercent, resetsAt, length }: QuotaWindow,
+  measuredAt: number,
+): number | undefined {
   if (kind === "month-code" || resetsAt === undefined || length === undefined) return undefined;
   const passed = length - (resetsAt - measuredAt);
-  if (Math.max(measuredAt, now) >= resetsAt || passed < length * TOO_EARLY) return undefined;
-  if (usedPercent <= 0 || usedPercent >= 100) return undefined;
+  if (passed < length * TOO_EARLY || usedPercent >= 100) return undefined;
   const at = measuredAt + ((100 - usedPercent) / usedPercent) * passed;
   return at < resetsAt ? at : undefined;
 }
 
-/**
- * The limits of which anything is used, the one that stops the user first in front: what is full, then what will be
- * empty before its reset at the present pace, the earliest first, then what is used most; of equals, what resets first.
- * `now` and `fetchedAt` in ms.
- */
-export function byUrgency(
-  { windows }: Pick<Figures, "windows">,
-  now: number,
-  fetchedAt: number,
-): readonly QuotaWindow[] {
-  return windows
-    .map((window) => {
-      const used = usedPercentAt(window, now, fetchedAt);
-      const stopsAt = used >= 100 ? 0 : (emptyAt(window, fetchedAt, now) ?? NEVER);
-      return { window, used, stopsAt, resetsAt: window.resetsAt ?? NEVER };
-    })
-    .filter(({ window, used }) => used > 0 && window.kind !== "month-code")
-    .sort(
-      (one, other) => one.stopsAt - other.stopsAt || other.used - one.used || one.resetsAt - other.resetsAt,
-    )
-    .map(({ window }) => window);
-}
-
-/** The window that will stop the user first, see `byUrgency`; undefined where nothing is used. */
-export function bindingWindow(
-  figures: Pick<Figures, "windows">,
-  now: number,
-  fetchedAt: number,
-): QuotaWindow | undefined {
-  return byUrgency(figures, now, fetchedAt)[0];
+/** Whole percent; never 100 before it is. */
+export function sayPercent(percent: number): string {
+  return percent > 0 && percent < 1 ? "<1" : `${percent > 99 ? Math.floor(percent) : Math.round(percent)}`;
 }

@@ -1,13 +1,7 @@
 /** The last good answer about the quota, kept beside pi's own files: shown at once, by every pi process of this account. */
 import { isJsonObject, type JsonObject, readJsonSync } from "../lib/json.ts";
 import { keepJson } from "../lib/replace-file.ts";
-import { type Figures, parseFigures, time } from "./figures.ts";
-
-export interface KeptFigures {
-  readonly figures: Figures;
-  /** ms since the epoch. */
-  readonly fetchedAt: number;
-}
+import { type KeptFigures, parseFigures, time } from "./figures.ts";
 
 /** Bytes. */
 const LARGEST_FILE = 256 * 1024;

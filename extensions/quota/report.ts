@@ -2,9 +2,8 @@
  * The quota as one JSON object, for scripts: its members never change their meaning, and none is ever left out; what
  * each says is in docs/json.md, and report.schema.json says it too.
  */
-import { bindingWindow, emptyAt, type Figures, usedPercentAt } from "./figures.ts";
-import type { KeptFigures } from "./kept.ts";
-import { hitPercent, type SessionUse } from "./session-use.ts";
+import { type KeptFigures, type Wallet, windowsAt } from "./figures.ts";
+import type { SessionUse } from "./session-use.ts";
 
 /** Times are ISO 8601 in UTC, `null` = not known. `problem` is a whole sentence; without one, `kept` is fresh. `now` in ms. */
 export function report(
@@ -13,54 +12,35 @@ export function report(
   problem: string | undefined,
   now: number,
 ) {
-  const figures = kept?.figures;
   const known = problem === undefined ? "fresh" : "kept";
+  const { plan, parallelLimit, wallet } = kept?.figures ?? {};
   return {
     version: 1,
     state: kept ? known : "none",
     problem: problem ?? null,
     fetchedAt: time(kept?.fetchedAt),
-    plan: figures?.plan ?? null,
+    plan: plan ?? null,
     windows: kept ? windows(kept, now) : [],
-    parallelLimit: figures?.parallelLimit ?? null,
-    wallet: wallet(figures),
-    session: {
-      requests: session.answers,
-      promptTokens: session.prompt,
-      cachedTokens: session.cached,
-      cachedPercent: hitPercent(session) ?? null,
-      misses: session.misses,
-      since: time(session.since),
-      windows: session.moved.map(({ kind, label, percent }) => ({
-        kind,
-        label,
-        movedPercent: rounded(percent),
-      })),
-    },
+    parallelLimit: parallelLimit ?? null,
+    wallet: wallet ? walletJson(wallet) : null,
+    session: { ...session, since: time(session.since) },
   };
 }
 
-function windows({ figures, fetchedAt }: KeptFigures, now: number) {
-  const binding = bindingWindow(figures, now, fetchedAt);
-  return figures.windows.map((window) => ({
-    kind: window.kind,
-    label: window.label,
-    usedPercent: rounded(usedPercentAt(window, now, fetchedAt)),
-    resetsAt: time(window.resetsAt),
-    lengthSeconds: window.length === undefined ? null : Math.round(window.length / 1000),
-    binding: window === binding,
-    emptyAt: time(emptyAt(window, fetchedAt, now)),
+function windows(kept: KeptFigures, now: number) {
+  return windowsAt(kept, now).map(({ kind, label, usedPercent, resetsAt, length, isBinding, emptyAt }) => ({
+    kind,
+    label,
+    // To two decimals; never 100 before it is.
+    usedPercent: usedPercent < 100 ? Math.min(99.99, Math.round(usedPercent * 100) / 100) : 100,
+    resetsAt: time(resetsAt),
+    lengthSeconds: length === undefined ? null : Math.round(length / 1000),
+    binding: isBinding,
+    emptyAt: time(emptyAt),
   }));
 }
 
-/** To two decimals; never 100 before it is. */
-function rounded(percent: number): number {
-  return percent < 100 ? Math.min(99.99, Math.round(percent * 100) / 100) : 100;
-}
-
-function wallet(figures: Figures | undefined) {
-  if (!figures?.wallet) return null;
-  const { leftCents, totalCents, monthlyUsedCents, monthlyLimitCents, currency } = figures.wallet;
+function walletJson({ leftCents, totalCents, monthlyUsedCents, monthlyLimitCents, currency }: Wallet) {
   return {
     leftCents,
     totalCents: totalCents ?? null,
@@ -71,6 +51,6 @@ function wallet(figures: Figures | undefined) {
 }
 
 /** `at` in ms since the epoch. */
-function time(at: number | undefined): string | null {
-  return at === undefined ? null : new Date(at).toISOString();
+function time(at: number | null | undefined): string | null {
+  return at === undefined || at === null ? null : new Date(at).toISOString();
 }

@@ -2,11 +2,10 @@
 import type { ExtensionContext, Theme } from "@mariozechner/pi-coding-agent";
 import { truncateToWidth } from "@mariozechner/pi-tui";
 import type { Sight } from "../caller.ts";
-import type { KeptFigures } from "./kept.ts";
+import type { KeptFigures } from "./figures.ts";
 import { layout, type Paint, type View } from "./layout.ts";
 import type { SessionUse } from "./session-use.ts";
-import type { Usage } from "./usage.ts";
-import { SLOW, sayProblem } from "./words.ts";
+import { SLOW, type Usage } from "./usage.ts";
 
 export interface UsageScreen {
   readonly usage: Pick<Usage, "refresh">;
@@ -33,41 +32,28 @@ export function showUsage(
 ): Promise<void> {
   return ctx.ui.custom<void>((tui, theme, keybindings, done) => {
     let kept = before;
-    /** The first line that is shown, and the last that can be; what is shown at once, in lines. */
+    /** The first line that is shown, and the last that can be. */
     let top = 0;
     let lastTop = 0;
-    let room = 1;
     let notice: View["notice"];
     let asking = false;
-    let slow: NodeJS.Timeout | undefined;
     const say = (next: View["notice"]) => {
       notice = next;
       tui.requestRender();
     };
-    const ask = () => {
+    const ask = async () => {
       if (asking) return;
       asking = true;
       say({ text: "asking Kimi…", tone: "dim" });
-      slow = setTimeout(() => say({ text: SLOW, tone: "warning" }), SLOW_AFTER);
-      slow.unref();
-      usage
-        .refresh(sight)
-        .then(
-          (outcome) => {
-            if (outcome.state === "fresh") kept = outcome.kept;
-            return sayProblem(outcome);
-          },
-          () => SLOW,
-        )
-        .then((problem) => {
-          clearTimeout(slow);
-          asking = false;
-          say(problem === undefined ? undefined : { text: problem, tone: "error" });
-        });
+      const slow = setTimeout(() => say({ text: SLOW, tone: "warning" }), SLOW_AFTER).unref();
+      const outcome = await usage.refresh(sight);
+      clearTimeout(slow);
+      asking = false;
+      if (outcome.state === "fresh") kept = outcome.kept;
+      say(outcome.state === "fresh" ? undefined : { text: outcome.problem, tone: "error" });
     };
-    const ticks = setInterval(() => tui.requestRender(), TICK);
-    ticks.unref();
-    ask();
+    const ticks = setInterval(() => tui.requestRender(), TICK).unref();
+    void ask();
 
     const paint = painter(theme);
     const scroll = (lines: number) => {
@@ -78,30 +64,26 @@ export function showUsage(
       render(width) {
         const rule = theme.fg("border", "─".repeat(Math.max(1, width)));
         // Room for a space on either side.
-        const inner = Math.max(1, width - 2);
-        const lines = layout({ kept, session: session(kept), notice, now: now() }, inner, paint);
+        const lines = layout({ kept, session: session(kept), notice, now: now() }, width - 2, paint);
         // What is taller than the terminal pi cuts off.
-        room = Math.max(1, tui.terminal.rows - AROUND);
+        const room = Math.max(1, tui.terminal.rows - AROUND);
         lastTop = Math.max(0, lines.length - room);
         top = Math.min(top, lastTop);
-        const shown = lines.slice(top, top + room).map((line) => ` ${line}`);
         const keys = `${lastTop > 0 ? " ↑↓ more ·" : ""} r asks again · esc closes`;
-        return [rule, ...shown, "", theme.fg("dim", truncateToWidth(keys, width, "…")), rule];
+        const shown = lines.slice(top, top + room).map((line) => ` ${line}`);
+        // pi ends where a line is wider than the screen.
+        const cut = [...shown, "", theme.fg("dim", keys)].map((line) => truncateToWidth(line, width, "…"));
+        return [rule, ...cut, rule];
       },
       handleInput(data) {
         const isKey = (name: Parameters<typeof keybindings.matches>[1]) => keybindings.matches(data, name);
-        if (data === "r") ask();
+        if (data === "r") void ask();
         else if (isKey("tui.select.up")) scroll(-1);
         else if (isKey("tui.select.down")) scroll(1);
-        else if (isKey("tui.select.pageUp")) scroll(-room);
-        else if (isKey("tui.select.pageDown")) scroll(room);
         else if (data === "q" || isKey("tui.select.cancel") || isKey("tui.select.confirm")) done();
       },
       invalidate() {},
-      dispose() {
-        clearInterval(ticks);
-        clearTimeout(slow);
-      },
+      dispose: () => clearInterval(ticks),
     };
   });
 }

@@ -2,23 +2,23 @@
  * What a session costs: its requests as pi records their answers, how much of their prompts came from Kimi's cache and
  * why not more, and by how much the plan's limits have moved since. Pure.
  */
+import { PROVIDER } from "../configuration.ts";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
-import {
-  number,
-  positive,
-  type QuotaWindow,
-  time,
-  usedPercentAt,
-  type WindowKind,
-  windowName,
-} from "./figures.ts";
-import type { KeptFigures } from "./kept.ts";
+import { atLeast0, type KeptFigures, positive, type QuotaWindow, time } from "./figures.ts";
 
-/** In tokens. */
-export interface SessionCache {
-  readonly answers: number;
-  readonly prompt: number;
-  readonly cached: number;
+/** By the names of `/kimi usage --json`; null = not known. */
+export interface SessionUse {
+  /** Those that were answered, in all branches. */
+  readonly requests: number;
+  readonly promptTokens: number;
+  /** Of the prompts. */
+  readonly cachedTokens: number;
+  readonly cachedPercent: number | null;
+  /** The costliest first. */
+  readonly misses: readonly Miss[];
+  /** Since when the limits have moved, ms since the epoch; null = it is not known how much was used then. */
+  readonly since: number | null;
+  readonly windows: readonly Moved[];
 }
 
 /** What changed before a prompt of which little was in the cache, though Kimi had just read its like. */
@@ -32,19 +32,9 @@ export interface Miss {
   readonly tokens: number;
 }
 
-export interface Moved {
-  readonly kind: WindowKind;
-  readonly label: string;
-  /** Percent of the limit, of all programs together; what was used before a reset is not counted. */
-  readonly percent: number;
-}
-
-export interface SessionUse extends SessionCache {
-  /** The costliest first. */
-  readonly misses: readonly Miss[];
-  /** Since when the limits have moved, ms since the epoch; undefined = it is not known how much was used then. */
-  readonly since: number | undefined;
-  readonly moved: readonly Moved[];
+export interface Moved extends Pick<QuotaWindow, "kind" | "label"> {
+  /** Of all programs together, to two decimals; what was used before a reset is not counted. */
+  readonly movedPercent: number;
 }
 
 /** How much was used when a session began, as far as somebody had just asked. */
@@ -53,7 +43,7 @@ export interface Beginning {
   readonly account: string;
   /** ms since the epoch. */
   readonly at: number;
-  readonly windows: readonly (Pick<QuotaWindow, "resetsAt" | "usedPercent"> & { readonly window: string })[];
+  readonly windows: readonly Pick<QuotaWindow, "label" | "resetsAt" | "usedPercent">[];
 }
 
 /** What the session's entry of ours is called; its data is a `Note`. pi sends none of it to the model. */
@@ -67,69 +57,70 @@ export interface Note {
 }
 
 export function beginningOf({ figures, fetchedAt }: KeptFigures, account: string): Beginning {
-  const windows = figures.windows.map((window) => ({
-    window: windowName(window),
-    usedPercent: window.usedPercent,
-    resetsAt: window.resetsAt,
+  const windows = figures.windows.map(({ label, usedPercent, resetsAt }) => ({
+    label,
+    usedPercent,
+    resetsAt,
   }));
   return { account, at: fetchedAt, windows };
-}
-
-/** Counts the answers of `provider` in all branches: each of them was a request. */
-export function sessionCache(entries: readonly unknown[], provider: string): SessionCache {
-  const answers = answersOf(entries, provider);
-  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-  return {
-    answers: answers.length,
-    prompt: sum(answers.map(({ prompt }) => prompt)),
-    cached: sum(answers.map(({ cached }) => cached)),
-  };
-}
-
-/** Whole percent, rounded down; undefined where nothing was asked. */
-export function hitPercent({ prompt, cached }: Pick<SessionCache, "prompt" | "cached">): number | undefined {
-  return prompt > 0 ? Math.floor((cached / prompt) * 100) : undefined;
 }
 
 /** `entries` are the session's, `kept` the newest figures of the account that `beginning` is of. */
 export function sessionUse(
   entries: readonly unknown[],
-  provider: string,
-  beginning: Beginning | undefined,
-  kept: KeptFigures | undefined,
+  beginning?: Beginning,
+  kept?: KeptFigures,
 ): SessionUse {
+  const answers = answersOf(entries);
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const promptTokens = sum(answers.map(({ prompt }) => prompt));
+  const cachedTokens = sum(answers.map(({ cached }) => cached));
+  const moved = beginning && kept && kept.fetchedAt >= beginning.at ? movedSince(beginning, kept) : undefined;
   return {
-    ...sessionCache(entries, provider),
-    misses: missesOf(answersOf(entries, provider)),
-    ...(beginning && kept && kept.fetchedAt >= beginning.at
-      ? { since: beginning.at, moved: movedSince(beginning, kept) }
-      : { since: undefined, moved: [] }),
+    requests: answers.length,
+    promptTokens,
+    cachedTokens,
+    cachedPercent: promptTokens > 0 ? wholePercent(cachedTokens, promptTokens) : null,
+    misses: missesOf(answers),
+    since: moved && beginning ? beginning.at : null,
+    windows: moved ?? [],
   };
 }
 
-function movedSince({ at, windows }: Beginning, { figures, fetchedAt }: KeptFigures): readonly Moved[] {
-  return figures.windows.flatMap((now) => {
-    const before = windows.find(({ window }) => window === windowName(now));
-    if (!before || now.kind === "month-code") return [];
-    const percent = Math.max(0, now.usedPercent - usedPercentAt(before, fetchedAt, at));
-    return [{ kind: now.kind, label: now.label, percent }];
+/** Rounded down. */
+export function wholePercent(part: number, whole: number): number {
+  return Math.floor((part / whole) * 100);
+}
+
+/** "12,345". */
+export function sayCount(many: number): string {
+  return many.toLocaleString("en-US");
+}
+
+function movedSince({ windows }: Beginning, { figures, fetchedAt }: KeptFigures): readonly Moved[] {
+  return figures.windows.flatMap(({ kind, label, usedPercent }) => {
+    const before = windows.find((window) => window.label === label);
+    if (!before || kind === "month-code") return [];
+    const wasReset = before.resetsAt !== undefined && before.resetsAt <= fetchedAt;
+    const moved = Math.max(0, usedPercent - (wasReset ? 0 : before.usedPercent));
+    return [{ kind, label, movedPercent: Math.round(moved * 100) / 100 }];
   });
 }
 
-/** Undefined where the session has none of `account`. */
+/** Of the session's first note of `account`. */
 export function readBeginning(
   entries: readonly unknown[],
   account: string | undefined,
 ): Beginning | undefined {
+  if (account === undefined) return undefined;
   return entries
     .map((entry) => readBeginningOf(noteIn(entry)))
-    .find((beginning) => beginning !== undefined && beginning.account === account);
+    .find((beginning) => beginning?.account === account);
 }
 
 /** The name that the session's last note gives to the tools. */
-export function readTools(entries: readonly unknown[]): string | undefined {
-  const tools = entries.map((entry) => noteIn(entry)?.tools).findLast((one) => one !== undefined);
-  return typeof tools === "string" ? tools : undefined;
+export function readTools(entries: readonly unknown[]): unknown {
+  return entries.map((entry) => noteIn(entry)?.tools).findLast((tools) => tools !== undefined);
 }
 
 function noteIn(entry: unknown): JsonObject | undefined {
@@ -144,16 +135,19 @@ function readBeginningOf(note: JsonObject | undefined): Beginning | undefined {
   const { account } = beginning;
   const at = time(beginning.at);
   if (at === undefined || typeof account !== "string") return undefined;
-  const windows = beginning.windows.slice(0, 12).flatMap((one: unknown) => {
-    if (!isJsonObject(one) || typeof one.window !== "string") return [];
-    const usedPercent = number(one.usedPercent);
+  const windows = beginning.windows.flatMap((window: unknown) => {
+    if (!isJsonObject(window) || typeof window.label !== "string") return [];
+    const usedPercent = atLeast0(window.usedPercent);
     if (usedPercent === undefined) return [];
-    return [{ window: one.window, usedPercent, resetsAt: time(one.resetsAt) }];
+    return [{ label: window.label, usedPercent, resetsAt: time(window.resetsAt) }];
   });
   return { account, at, windows };
 }
 
+// ── The prompts and the cache ──
+
 interface Answer {
+  /** In tokens, as `cached`. */
   readonly prompt: number;
   readonly cached: number;
   /** What it was asked with. */
@@ -164,8 +158,8 @@ interface Answer {
   readonly compactions: number;
 }
 
-/** Those of `provider` that the service has counted: not one that broke off. */
-function answersOf(entries: readonly unknown[], provider: string): readonly Answer[] {
+/** Those of our provider that the service has counted, in all branches: not one that broke off. */
+function answersOf(entries: readonly unknown[]): readonly Answer[] {
   const answers: Answer[] = [];
   let level: unknown;
   let tools: unknown;
@@ -177,7 +171,7 @@ function answersOf(entries: readonly unknown[], provider: string): readonly Answ
     tools = noteIn(entry)?.tools ?? tools;
     const { message } = entry;
     if (entry.type !== "message" || !isJsonObject(message)) continue;
-    if (message.role !== "assistant" || message.provider !== provider) continue;
+    if (message.role !== "assistant" || message.provider !== PROVIDER) continue;
     const usage = isJsonObject(message.usage) ? message.usage : {};
     const cached = tokens(usage.cacheRead);
     const prompt = tokens(usage.input) + cached + tokens(usage.cacheWrite);

@@ -1,12 +1,12 @@
-/** The figures of this process: the last known ones, and the asking for newer ones, once for all who want them. */
+/** The figures of this process: the last known ones, the asking for newer ones, and what is said where none come. */
 
 import type { Caller, SessionNow, Sight, Usable } from "../caller.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Api, type GetFailure, getJson } from "../lib/http.ts";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
-import type { Region } from "../region.ts";
-import { essence, type Figures, parseFigures } from "./figures.ts";
-import { type KeptFigures, keepAnswer, readKeptFigures } from "./kept.ts";
+import { planPage, type Region } from "../region.ts";
+import { essence, type Figures, type KeptFigures, parseFigures } from "./figures.ts";
+import { keepAnswer, readKeptFigures } from "./kept.ts";
 
 /** Somebody may be waiting, ms for each exchange. */
 const TIMEOUT = 10_000;
@@ -42,40 +42,19 @@ export interface UsageParts {
   readonly caller: Pick<Caller, "look" | "bearerFor" | "afterRejection">;
   /** Asks the server, which tests do themselves; never throws. */
   readonly ask?: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<UsageAnswer>;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "now">;
 }
 
 export type UsageOutcome =
-  | { readonly state: "fresh"; readonly kept: KeptFigures; readonly region: Region }
-  /** There is nothing to ask with; no request was made. `message` is a whole sentence. */
-  | { readonly state: "unavailable"; readonly message: string }
-  | { readonly state: "failed"; readonly failure: GetFailure; readonly region: Region };
+  | { readonly state: "fresh"; readonly kept: KeptFigures }
+  /** `problem` is a whole sentence. */
+  | { readonly state: "failed"; readonly problem: string };
 
 export type Usage = ReturnType<typeof createUsage>;
 
 /** Asks for nothing by itself. */
 export function createUsage({ path, caller, ask = askReally, clock }: UsageParts) {
-  const asking = new Map<string | undefined, Promise<UsageOutcome>>();
   let leaving = new AbortController();
-
-  async function run(sight: Sight, signal: AbortSignal): Promise<UsageOutcome> {
-    const bearer = await caller.bearerFor(sight);
-    if (bearer.state === "none") return { state: "unavailable", message: bearer.message };
-    const outcome = await askAs(bearer, signal);
-    const rejected = outcome.state === "failed" && isRejection(outcome.failure);
-    if (!rejected || bearer.state === "key") return outcome;
-    const again = await caller.afterRejection(bearer);
-    return again.state === "none" ? { state: "unavailable", message: again.message } : askAs(again, signal);
-  }
-
-  async function askAs(bearer: Usable, signal: AbortSignal): Promise<UsageOutcome> {
-    const { region, baseUrl, id } = bearer.account;
-    const answer = await ask(baseUrl, bearer.state === "key" ? bearer.key : bearer.accessToken, signal);
-    if (answer.state !== "figures") return { state: "failed", failure: answer, region };
-    const kept = { figures: answer.figures, fetchedAt: clock.now() };
-    await keepAnswer(path, id, answer.answer, kept.fetchedAt);
-    return { state: "fresh", kept, region };
-  }
 
   return {
     /** The file with the last good figures. */
@@ -91,16 +70,27 @@ export function createUsage({ path, caller, ask = askReally, clock }: UsageParts
     },
 
     /**
-     * Asks the server, or joins those who are asking. A 401 costs one renewal and one repetition. Never throws. It is
-     * bounded, but by the sum of the exchanges it takes: whoever has somebody waiting races it against a shorter time.
+     * Asks the server. A 401 costs one renewal and one repetition. Never throws. It is bounded, but by the sum of the
+     * exchanges it takes: whoever has somebody waiting races it against a shorter time.
      */
-    refresh(sight: Sight): Promise<UsageOutcome> {
-      const account = accountIn(sight);
-      const under = asking.get(account);
-      if (under) return under;
-      const started = run(sight, leaving.signal).finally(() => asking.delete(account));
-      asking.set(account, started);
-      return started;
+    async refresh(sight: Sight): Promise<UsageOutcome> {
+      const { signal } = leaving;
+      const askAs = (bearer: Usable) =>
+        ask(bearer.account.baseUrl, bearer.state === "key" ? bearer.key : bearer.accessToken, signal);
+      let bearer = await caller.bearerFor(sight);
+      if (bearer.state === "none") return { state: "failed", problem: bearer.message };
+      let answer = await askAs(bearer);
+      if (bearer.state === "token" && answer.state === "refused" && answer.status === 401) {
+        bearer = await caller.afterRejection(bearer);
+        if (bearer.state === "none") return { state: "failed", problem: bearer.message };
+        answer = await askAs(bearer);
+      }
+      const { id, region } = bearer.account;
+      if (answer.state !== "figures")
+        return { state: "failed", problem: `Kimi Coder: ${why(answer, region)}` };
+      const kept = { figures: answer.figures, fetchedAt: clock.now() };
+      await keepAnswer(path, id, answer.answer, kept.fetchedAt);
+      return { state: "fresh", kept };
     },
 
     /** For the end of the session: gives up what is under way, for nothing is lost but the answer. */
@@ -120,6 +110,38 @@ function askReally(baseUrl: string, bearer: string, signal: AbortSignal): Promis
   return fetchUsage({ baseUrl, fetch, timeout: TIMEOUT }, bearer, signal);
 }
 
-function isRejection(failure: GetFailure): boolean {
-  return failure.state === "refused" && failure.status === 401;
+// ── What is said where none come ──
+
+const NO_ANSWER = "Kimi does not answer about the quota; try again in a minute.";
+/** The same, said before the wait is over. */
+export const SLOW = `Kimi Coder: ${NO_ANSWER}`;
+
+function why(failure: GetFailure, region: Region): string {
+  switch (failure.state) {
+    case "lost":
+      return failure.code === "ETIMEDOUT" || failure.code === "ABORT_ERR"
+        ? NO_ANSWER
+        : `Kimi cannot be reached for the quota (${failure.code}); check the network and proxy, and try again.`;
+    case "unusable":
+      return "Kimi's answer about the quota cannot be understood; try again, and update pi-kimi-coder if it stays so.";
+    case "refused":
+      return whyRefused(failure.status, region);
+  }
+}
+
+function whyRefused(status: number, region: Region): string {
+  switch (status) {
+    case 401:
+      return "Kimi does not accept the login or key for the quota; type /login kimi-coder, or correct KIMI_CODER_API_KEY.";
+    case 402:
+      return `this account has no active Kimi membership; renew the plan at ${planPage(region)}.`;
+    case 403:
+      return `Kimi does not show this account its quota; look at the plan at ${planPage(region)}.`;
+    case 404:
+      return `Kimi has no quota at this address (404); correct KIMI_CODE_BASE_URL if it is set, else look at ${planPage(region)}.`;
+    default:
+      return status >= 300 && status < 400
+        ? "Kimi's address only redirects to another one; correct KIMI_CODE_BASE_URL if it is set, else check the proxy."
+        : `Kimi answered ${status} about the quota; try again in a minute.`;
+  }
 }

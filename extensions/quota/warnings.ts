@@ -4,106 +4,85 @@
  */
 import { isJsonObject } from "../lib/json.ts";
 import { keepJsonSync } from "../lib/replace-file.ts";
-import {
-  byUrgency,
-  number,
-  positive,
-  type QuotaWindow,
-  SAME_RESET,
-  usedPercentAt,
-  windowName,
-} from "./figures.ts";
-import { type KeptFigures, readKeptJson } from "./kept.ts";
-import { sayPercent, sayReset } from "./words.ts";
+import { sayReset } from "../lib/waiting-time.ts";
+import { type KeptFigures, number, sayPercent, type WindowNow, windowsAt } from "./figures.ts";
+import { readKeptJson } from "./kept.ts";
 
 /** Percent, the strongest first. */
 const THRESHOLDS = [95, 80];
-/** How long to remember a warning for a window without reset time or length, ms. */
+/** How long to remember a warning for a window without reset time or length, in ms. */
 const USUAL_LENGTH = 86_400_000;
-/** How many are remembered, the newest: as many as there are windows, with two thresholds each. */
-const MOST = 24;
 
 /** A warning as it is remembered. */
 export interface GivenWarning {
+  /** The window's label. */
   readonly window: string;
   /** Percent. */
   readonly threshold: number;
-  /** The window's reset as it was known then, or until when the warning holds, ms since the epoch. */
+  /** Until when it holds: the window's reset as it was known then, ms since the epoch. */
   readonly until: number;
 }
 
 export interface QuotaWarning extends GivenWarning {
-  readonly resetsAt: number | undefined;
   readonly text: string;
 }
 
-/** The warnings that the limits earn at 80 % and at 95 %, one for each at most, the binding one's first. `now` in ms. */
-export function quotaWarnings({ figures, fetchedAt }: KeptFigures, now: number): readonly QuotaWarning[] {
-  return byUrgency(figures, now, fetchedAt).flatMap((window) => {
-    const used = usedPercentAt(window, now, fetchedAt);
-    const threshold = THRESHOLDS.find((limit) => used >= limit);
-    if (threshold === undefined) return [];
-    const { resetsAt, length = USUAL_LENGTH } = window;
-    return [
-      {
-        window: windowName(window),
-        threshold,
-        until: resetsAt ?? now + length,
-        resetsAt,
-        text: `Kimi Coder: ${sayPercent(used)} % of the quota for ${forWhat(window)} is used; ${sayNext(resetsAt, now)}.`,
-      },
-    ];
+/** The warnings that the limits earn at 80 % and at 95 %, one for each at most. `now` in ms. */
+export function quotaWarnings(kept: KeptFigures, now: number): readonly QuotaWarning[] {
+  return windowsAt(kept, now).flatMap((window) => {
+    const { kind, label, usedPercent, resetsAt, length = USUAL_LENGTH } = window;
+    const threshold = THRESHOLDS.find((limit) => usedPercent >= limit);
+    if (threshold === undefined || kind === "month-code") return [];
+    // Of a limit that was not reset in time nobody knows when it will be.
+    const until = resetsAt !== undefined && resetsAt > now ? resetsAt : now + length;
+    return [{ window: label, threshold, until, text: sayWarning(window, now) }];
   });
 }
 
-/** Whether it, or the stronger one, was given of this window before its reset. `now` in ms. */
-export function wasGiven(warning: QuotaWarning, given: readonly GivenWarning[], now: number): boolean {
-  const { window, threshold, resetsAt } = warning;
-  return given.some(
-    (one) =>
-      one.window === window &&
-      one.threshold >= threshold &&
-      (resetsAt === undefined ? one.until > now : Math.abs(one.until - resetsAt) < SAME_RESET),
-  );
-}
-
 /**
- * Those of `warnings` that no process has given yet; they count as given from now on. Where the file in `path` is not of
- * `account`, or cannot be written, nobody else hears of it. `now` in ms. Reads and writes one small file, with nothing
- * else of this process in between; never throws.
+ * Those of `warnings` that were not given, nor a stronger one of the same window, by any process until its reset; they
+ * count as given from now on. `given` is what this process remembers, should the file in `path` not be of `account`, or
+ * not be writable. `now` in ms. Reads and writes one small file, with nothing else of this process in between; never
+ * throws.
  */
 export function claimWarnings(
   path: string,
   account: string,
   warnings: readonly QuotaWarning[],
+  given: GivenWarning[],
   now: number,
 ): readonly QuotaWarning[] {
   const kept = readKeptJson(path, account);
-  if (!kept) return warnings;
-  const given = readGiven(kept.warnings);
-  const fresh = warnings.filter((warning) => !wasGiven(warning, given, now));
+  const known = readGiven(kept?.warnings).filter(({ until }) => until > now);
+  const fresh = warnings.filter(
+    ({ window, threshold }) =>
+      ![...given, ...known].some(
+        (one) => one.window === window && one.threshold >= threshold && one.until > now,
+      ),
+  );
   if (fresh.length === 0) return fresh;
   const noted = fresh.map(({ window, threshold, until }): GivenWarning => ({ window, threshold, until }));
-  keepJsonSync(path, { ...kept, warnings: [...noted, ...given].slice(0, MOST) });
+  given.push(...noted);
+  if (kept) keepJsonSync(path, { ...kept, warnings: [...noted, ...known] });
   return fresh;
 }
 
 /** Another version, or anybody, may have written it. */
 function readGiven(value: unknown): readonly GivenWarning[] {
   if (!Array.isArray(value)) return [];
-  return value.slice(0, MOST).flatMap((one: unknown) => {
+  return value.flatMap((one: unknown) => {
     if (!isJsonObject(one) || typeof one.window !== "string") return [];
-    const [threshold, until] = [number(one.threshold), positive(one.until)];
+    const [threshold, until] = [number(one.threshold), number(one.until)];
     return threshold === undefined || until === undefined ? [] : [{ window: one.window, threshold, until }];
   });
 }
 
-function sayNext(resetsAt: number | undefined, now: number): string {
-  return resetsAt === undefined
-    ? "type /kimi usage to see all of it"
-    : `it ${sayReset(resetsAt, now)}, /kimi usage shows all of it`;
-}
-
-function forWhat({ kind, label }: QuotaWindow): string {
-  return kind === "week" || kind === "month" ? `this ${label}` : label;
+/** `now` in ms. */
+function sayWarning({ kind, label, usedPercent, resetsAt }: WindowNow, now: number): string {
+  const limit = kind === "week" || kind === "month" ? `this ${label}` : label;
+  const next =
+    resetsAt === undefined
+      ? "type /kimi usage to see all of it"
+      : `it resets ${sayReset(resetsAt, new Date(now))}; /kimi usage shows all of it`;
+  return `Kimi Coder: ${sayPercent(usedPercent)} % of the quota for ${limit} is used; ${next}.`;
 }

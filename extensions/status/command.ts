@@ -2,10 +2,10 @@
 import { stat } from "node:fs/promises";
 import type { ExtensionAPI, ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
 import type { Sight } from "../caller.ts";
-import { type Configuration, PROVIDER } from "../configuration.ts";
+import type { Configuration } from "../configuration.ts";
 import { keyringOwner } from "../credentials/keyring.ts";
 import type { Versions } from "../identity.ts";
-import { sessionCache } from "../quota/session-use.ts";
+import { sessionUse } from "../quota/session-use.ts";
 import { hostsOf } from "../region.ts";
 import type { Run } from "../reply.ts";
 import type { Runtime } from "../runtime.ts";
@@ -66,7 +66,7 @@ async function gather(
     model,
     thinking,
     last: runtime.lastRequest.look(),
-    cache: sessionCache(entries, PROVIDER),
+    session: sessionUse(entries),
     now: runtime.clock.now(),
   };
 }

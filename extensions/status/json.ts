@@ -1,11 +1,10 @@
 /** What `/kimi status --json` says: one object whose members are documented in docs/json.md and only ever added to. */
 import type { Sight } from "../caller.ts";
-import { hitPercent } from "../quota/session-use.ts";
 import type { Status } from "./lines.ts";
 
 /** Times are ISO 8601 in UTC; what is not known is null. `refusal`: the sentence for why nothing is sent anywhere. */
 export function statusJson(status: Status, refusal?: string) {
-  const { versions, sight, renewedAt, figures, hosts, userAgent, model, last, cache } = status;
+  const { versions, sight, renewedAt, figures, hosts, userAgent, model, last, session } = status;
   const plan = figures?.figures.plan;
   return {
     version: 1,
@@ -25,10 +24,10 @@ export function statusJson(status: Status, refusal?: string) {
       ? { model: last.model, thinking: last.thinking ?? null, maxTokens: last.maxTokens ?? null }
       : null,
     cache: {
-      answers: cache.answers,
-      promptTokens: cache.prompt,
-      cachedTokens: cache.cached,
-      percent: hitPercent(cache) ?? null,
+      answers: session.requests,
+      promptTokens: session.promptTokens,
+      cachedTokens: session.cachedTokens,
+      percent: session.cachedPercent,
     },
   };
 }

@@ -6,12 +6,10 @@ import { PROVIDER } from "../configuration.ts";
 import { sayKeyring } from "../credentials/keyring.ts";
 import type { Owner } from "../credentials/store.ts";
 import type { Versions } from "../identity.ts";
-import { sayTime } from "../lib/waiting-time.ts";
+import { sayAge, sayDuration, sayPast, sayReset, sayTime } from "../lib/waiting-time.ts";
 import { ownerName, sayProblem } from "../messages.ts";
-import { bindingWindow, usedPercentAt } from "../quota/figures.ts";
-import type { KeptFigures } from "../quota/kept.ts";
-import { hitPercent, type SessionCache } from "../quota/session-use.ts";
-import { sayAge, sayCount, sayDuration, sayPast, sayPercent, sayReset } from "../quota/words.ts";
+import { type KeptFigures, sayPercent, windowsAt } from "../quota/figures.ts";
+import { type SessionUse, sayCount, wholePercent } from "../quota/session-use.ts";
 import type { RegionInUse } from "../region.ts";
 import type { Line } from "../reply.ts";
 
@@ -32,7 +30,7 @@ export interface Status {
   /** pi's level. */
   readonly thinking: string;
   readonly last: SentRequest | undefined;
-  readonly cache: SessionCache;
+  readonly session: SessionUse;
   /** ms since the epoch. */
   readonly now: number;
 }
@@ -54,7 +52,9 @@ export function statusLines(status: Status): readonly Line[] {
   const plan = figures?.figures.plan;
   const lines = [
     ...credentialLines(status),
-    ...(renewedAt === undefined ? [] : [`Renewed: ${sayPast(renewedAt, now)} (${sayAge(now - renewedAt)})`]),
+    ...(renewedAt === undefined
+      ? []
+      : [`Renewed: ${sayPast(renewedAt, new Date(now))} (${sayAge(now - renewedAt)})`]),
     figures && plan !== undefined
       ? `Plan: ${plan} (asked ${sayAge(now - figures.fetchedAt)})`
       : "Plan: not asked yet; type /kimi usage",
@@ -64,7 +64,6 @@ export function statusLines(status: Status): readonly Line[] {
     `Identity: ${userAgent}`,
     `Model: ${model ? `${model.provider}/${model.id}` : "none selected"}`,
     ...lastLines(status.last),
-    ...cacheLines(status.cache),
   ];
   return [
     { text: `pi-kimi-coder ${versions.extension} on pi ${versions.pi}`, tone: "title" },
@@ -99,13 +98,15 @@ const WORDS =
   "/kimi usage shows every limit, /kimi status what is sent and as whom, /kimi doctor what is wrong.";
 
 /** `now` in ms since the epoch. */
-function sayQuota({ figures, fetchedAt }: KeptFigures, now: number): string {
-  const age = `asked ${sayAge(now - fetchedAt)}`;
-  const binding = bindingWindow(figures, now, fetchedAt);
+function sayQuota(kept: KeptFigures, now: number): string {
+  const age = `asked ${sayAge(now - kept.fetchedAt)}`;
+  const binding = windowsAt(kept, now).find(({ isBinding }) => isBinding);
   if (!binding) return `nothing is used, ${age}`;
-  const { label, resetsAt } = binding;
-  const used = `${sayPercent(usedPercentAt(binding, now, fetchedAt))} % of ${label} used`;
-  return resetsAt === undefined ? `${used}, ${age}` : `${used}, ${sayReset(resetsAt, now)}, ${age}`;
+  const { label, usedPercent, resetsAt } = binding;
+  const used = `${sayPercent(usedPercent)} % of ${label} used`;
+  return resetsAt === undefined
+    ? `${used}, ${age}`
+    : `${used}, resets ${sayReset(resetsAt, new Date(now))}, ${age}`;
 }
 
 function credentialLines({ sight, home, now }: Status): readonly string[] {
@@ -135,7 +136,7 @@ function tokenLine(expiresAt: number, now: number): string {
   const left = expiresAt - now;
   return left > 0
     ? `Access token: until ${sayTime(expiresAt, new Date(now))} (in ${sayDuration(left)})`
-    : `Access token: ended ${sayPast(expiresAt, now)} (${sayAge(-left)}); the next request renews it`;
+    : `Access token: ended ${sayPast(expiresAt, new Date(now))} (${sayAge(-left)}); the next request renews it`;
 }
 
 function lastLines(last: SentRequest | undefined): readonly string[] {
@@ -145,19 +146,7 @@ function lastLines(last: SentRequest | undefined): readonly string[] {
   const cap = maxTokens === undefined ? "no max_tokens" : `max_tokens ${maxTokens}`;
   const request = `Last request: model ${model}, ${sent}, ${cap}`;
   const prompt = usage ? usage.input + usage.cacheRead + usage.cacheWrite : 0;
-  const percent = usage && hitPercent({ prompt, cached: usage.cacheRead });
-  if (!usage || percent === undefined) return [request];
-  return [request, `  of its prompt ${share(usage.cacheRead, prompt, percent)} came from Kimi's cache`];
-}
-
-function cacheLines(cache: SessionCache): readonly string[] {
-  const percent = hitPercent(cache);
-  if (percent === undefined) return [];
-  const { answers, cached, prompt } = cache;
-  const of = answers === 1 ? "1 answer" : `${sayCount(answers)} answers`;
-  return [`Prompt cache: ${share(cached, prompt, percent)} in this session (${of})`];
-}
-
-function share(cached: number, prompt: number, percent: number): string {
-  return `${sayCount(cached)} of ${sayCount(prompt)} tokens (${percent} %)`;
+  if (!usage || prompt === 0) return [request];
+  const share = `${sayCount(usage.cacheRead)} of ${sayCount(prompt)} tokens (${wholePercent(usage.cacheRead, prompt)} %)`;
+  return [request, `  of its prompt ${share} came from Kimi's cache`];
 }

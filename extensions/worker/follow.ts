@@ -112,7 +112,7 @@ function follow(pi: ExtensionAPI, { path, agentDir, piVersion }: Parts): Worker 
       beginning = readBeginning(entries, account) ?? beginningOf(kept, account);
     }
     const quota = kept ? quotaOf(kept, now()) : null;
-    return { quota, usage: usageOf(sessionUse(entries, PROVIDER, beginning, kept)) };
+    return { quota, usage: usageOf(sessionUse(entries, beginning, kept)) };
   }
 
   function hear(event: WorkerEvent): void {

@@ -2,9 +2,8 @@
  * The worker's record as a pure function of pi's events: `next` takes one event, `contentOf` gives what stands in the
  * status file, which `status.schema.json` describes for others.
  */
-import { usedPercentAt } from "../quota/figures.ts";
-import type { KeptFigures } from "../quota/kept.ts";
-import { hitPercent, type SessionUse } from "../quota/session-use.ts";
+import { type KeptFigures, windowsAt } from "../quota/figures.ts";
+import type { SessionUse } from "../quota/session-use.ts";
 import {
   ABORTED,
   type Answer,
@@ -220,31 +219,20 @@ export function contentOf(life: Life, pid: number, { quota, usage }: Plan = { qu
 }
 
 /** The plan's limits at `now` (ms since the epoch), as they were last asked for; what was reset since is not used. */
-export function quotaOf({ figures, fetchedAt }: KeptFigures, now: number) {
+export function quotaOf(kept: KeptFigures, now: number) {
   return {
-    plan: figures.plan ?? null,
-    fetchedAt,
-    windows: figures.windows.map((window) => ({
-      kind: window.kind,
-      label: window.label,
-      usedPercent: usedPercentAt(window, now, fetchedAt),
-      resetsAt: window.resetsAt ?? null,
+    plan: kept.figures.plan ?? null,
+    fetchedAt: kept.fetchedAt,
+    windows: windowsAt(kept, now).map(({ kind, label, usedPercent, resetsAt }) => ({
+      kind,
+      label,
+      usedPercent,
+      resetsAt: resetsAt ?? null,
     })),
   };
 }
 
-/** What the session has used, by the names of `/kimi usage --json`. */
-export function usageOf(use: SessionUse) {
-  return {
-    requests: use.answers,
-    promptTokens: use.prompt,
-    cachedTokens: use.cached,
-    cachedPercent: hitPercent(use) ?? null,
-    since: use.since ?? null,
-    windows: use.moved.map(({ kind, label, percent }) => ({
-      kind,
-      label,
-      movedPercent: Math.round(percent * 100) / 100,
-    })),
-  };
+/** What the session has used. */
+export function usageOf({ misses: _, ...use }: SessionUse) {
+  return use;
 }

@@ -51,7 +51,12 @@ const mostly = (right: fc.Arbitrary<unknown>) =>
 const NO_NUMBER = /NaN|Infinity|undefined|Invalid/;
 
 describe("kimi-coder-usage.json", () => {
-  const detail = fc.record({ limit: field(amount), used: field(amount), resetTime: field(isoTime) });
+  const detail = fc.record({
+    limit: field(amount),
+    used: field(amount),
+    remaining: field(amount),
+    resetTime: field(isoTime),
+  });
   const share = fc.record({ used_ratio: field(amount), reset_time: field(isoTime) });
   const name = fc.oneof(
     fc.constantFrom("limit_5h", "limit_7d", "limit_month_total", "limit_month_code", "日本".repeat(40)),
@@ -59,13 +64,16 @@ describe("kimi-coder-usage.json", () => {
   );
   const window = fc.record({ duration: field(amount), timeUnit: fc.constantFrom("MINUTE", "TIME_UNIT_DAY") });
   const limit = fc.record({ window: field(window), detail: field(detail), name: field(hostileText) });
+  const cents = fc.record({ currency: field(hostileText), priceInCents: field(amount) });
+  const balance = fc.record({ amount: field(amount), amountLeft: field(amount) });
   const answer = fc.record({
     user_level_name: field(hostileText),
+    user: field(fc.record({ membership: field(fc.record({ level: field(hostileText) })) })),
     usage: field(detail),
     limits: field(fc.array(fc.oneof(limit, limit, hostileValue), { maxLength: 14 })),
     usages: field(fc.dictionary(name, field(share), { maxKeys: 14 })),
     parallel: field(fc.record({ limit: field(amount) })),
-    boosterWallet: field(fc.record({ balance: field(fc.record({ amount: field(amount) })) })),
+    boosterWallet: field(fc.record({ balance: field(balance), monthlyUsed: field(cents) })),
   });
   const asked = fc.record({ at: field(time), answer: field(answer) });
   const kept = fc.record({ account: field(hostileText), asked: field(asked) });
@@ -84,7 +92,7 @@ describe("kimi-coder-usage.json", () => {
       if (!found) return false;
       const quota = quotaOf(found, NOW);
       const notice = { text: "asking Kimi…", tone: "dim" } as const;
-      const session = sessionUse([], "kimi-coder", undefined, found);
+      const session = sessionUse([], undefined, found);
       const lines = layout({ kept: found, session, notice, now: NOW }, width, withoutColour);
       const warned = quotaWarnings(found, NOW).map(({ text: warning }) => warning);
       const doctor = checkQuota(found, NOW);
@@ -95,6 +103,8 @@ describe("kimi-coder-usage.json", () => {
       }
       expect(lines.length).toBeLessThan(2_000);
       const json = report(found, session, undefined, NOW);
+      expect(json.windows.length).toBeLessThanOrEqual(12);
+      for (const { usedPercent } of json.windows) expect(usedPercent >= 0 && usedPercent <= 100).toBe(true);
       for (const one of [
         json.fetchedAt,
         ...json.windows.flatMap(({ resetsAt, emptyAt }) => [resetsAt, emptyAt]),
@@ -113,7 +123,7 @@ describe("the notes in a session", () => {
     windows: mostly(
       fc.array(
         fc.record({
-          window: mostly(fc.constantFrom("5h 5 hours", "week week")),
+          label: mostly(fc.constantFrom("5 hours", "week")),
           usedPercent: mostly(amount),
           resetsAt: field(time),
         }),
@@ -146,7 +156,7 @@ describe("the notes in a session", () => {
     const entries = parsed(text);
     if (!figures || !Array.isArray(entries)) return false;
     const kept = { figures, fetchedAt: NOW };
-    const session = sessionUse(entries, "kimi-coder", readBeginning(entries, "a"), kept);
+    const session = sessionUse(entries, readBeginning(entries, "a"), kept);
     const lines = layout({ kept, session, notice: undefined, now: NOW }, 80, withoutColour);
     for (const line of lines) {
       expect(line).toMatch(SHOWN);
@@ -154,7 +164,7 @@ describe("the notes in a session", () => {
     }
     const json = report(kept, session, undefined, NOW);
     expect(parsed(JSON.stringify(json))).toEqual(json);
-    return session.since !== undefined;
+    return session.since !== null;
   });
 });
 

@@ -20,47 +20,44 @@ const answer = (input: number, cacheRead: number, model = "k3", provider = "kimi
 const note = (data: Note) => ({ type: "custom", customType: NOTE_TYPE, data });
 const level = (thinkingLevel: string) => ({ type: "thinking_level_change", thinkingLevel });
 const compaction = { type: "compaction", summary: "…" };
-const use = (...entries: unknown[]) => sessionUse(entries, "kimi-coder", undefined, undefined);
 
 describe("of the cache", () => {
   test("the answers of this provider are counted, in all branches", () => {
     const broken = { type: "message", message: { role: "assistant", provider: "kimi-coder" } };
-    const entries = [
-      null,
-      broken,
-      answer(1000, 0),
-      answer(100, 900),
-      answer(5, 5, "x", "openai"),
-      answer(0, 0),
-    ];
-    expect(use(...entries)).toMatchObject({ answers: 2, prompt: 2000, cached: 900, misses: [] });
+    const others = [null, broken, answer(5, 5, "x", "openai"), answer(0, 0)];
+    expect(sessionUse([...others, answer(1000, 0), answer(100, 900)])).toMatchObject({
+      requests: 2,
+      promptTokens: 2000,
+      cachedTokens: 900,
+      cachedPercent: 45,
+      misses: [],
+    });
+    expect(sessionUse(others).cachedPercent).toBeNull();
   });
 
   const before = [level("high"), note({ tools: "a" }), answer(10_000, 0), answer(500, 10_000)];
   test.each([
-    ["model", [answer(11_000, 0, "k2")]],
-    ["level", [level("low"), answer(11_000, 0)]],
-    ["tools", [note({ tools: "b" }), answer(11_000, 0)]],
-    ["compaction", [compaction, answer(4_000, 3_000)]],
-  ])("a miss has its cause: %s", (cause, after) => {
-    const tokens = cause === "compaction" ? 4_000 : 10_500;
-    expect(use(...before, ...after).misses).toEqual([{ cause, times: 1, tokens }]);
+    ["model", 10_500, [answer(11_000, 0, "k2")]],
+    ["level", 10_500, [level("low"), answer(11_000, 0)]],
+    ["tools", 10_500, [note({ tools: "b" }), answer(11_000, 0)]],
+    ["compaction", 4_000, [compaction, answer(4_000, 3_000)]],
+  ])("a miss has its cause: %s", (cause, tokens, after) => {
+    expect(sessionUse([...before, ...after]).misses).toEqual([{ cause, times: 1, tokens }]);
   });
 
   test.each([
     ["nothing has changed", [answer(11_000, 0)]],
     ["the cache had most of it", [level("low"), answer(1_000, 10_000)]],
     ["the level is the same again", [level("low"), level("high"), answer(11_000, 0)]],
-    ["another provider answered", [answer(9, 0, "gpt", "openai"), answer(11_000, 0)]],
-  ])("there is none where %s", (_, after) => expect(use(...before, ...after).misses).toEqual([]));
+  ])("there is none where %s", (_, after) => expect(sessionUse([...before, ...after]).misses).toEqual([]));
 
   test("nobody knows the tools of an answer before the first note", () => {
-    expect(use(answer(10_000, 0), note({ tools: "a" }), answer(11_000, 0)).misses).toEqual([]);
+    const entries = [answer(10_000, 0), note({ tools: "a" }), answer(11_000, 0)];
+    expect(sessionUse(entries).misses).toEqual([]);
   });
 
   test("the costliest comes first, counted together", () => {
-    const entries = [
-      ...before,
+    const after = [
       level("low"),
       answer(11_000, 0),
       compaction,
@@ -68,7 +65,7 @@ describe("of the cache", () => {
       level("high"),
       answer(3_000, 0),
     ];
-    expect(use(...entries).misses).toEqual([
+    expect(sessionUse([...before, ...after]).misses).toEqual([
       { cause: "level", times: 2, tokens: 12_500 },
       { cause: "compaction", times: 1, tokens: 2_000 },
     ]);
@@ -88,27 +85,24 @@ describe("of the limits", () => {
     return { figures, fetchedAt: start + ms };
   };
   const beginning = beginningOf(at(0, 0.25, 0.5), "a");
-  const moved = (kept: ReturnType<typeof at>) => {
-    const { since, moved } = sessionUse([], "kimi-coder", beginning, kept);
-    return { since, moved: moved.map(({ label, percent }) => `${label} ${percent}`) };
-  };
+  const moved = (hours: number, week: number) => [
+    { kind: "5h", label: "5 hours", movedPercent: hours },
+    { kind: "week", label: "week", movedPercent: week },
+  ];
 
-  test("all have moved by what was used since, but for what coding has of the month", () => {
-    expect(moved(at(HOUR, 0.75, 0.5625))).toEqual({ since: start, moved: ["5 hours 50", "week 6.25"] });
-    expect(moved(at(HOUR, 0.25, 0.25))).toEqual({ since: start, moved: ["5 hours 0", "week 0"] });
-  });
-
-  test("one that was reset has moved by all that is used now", () => {
-    expect(moved(at(4 * HOUR, 0.125, 0.5, 8 * HOUR)).moved).toEqual(["5 hours 12.5", "week 0"]);
+  test.each([
+    ["by what was used since, but for what coding has of the month", at(HOUR, 0.75, 0.562468), 50, 6.25],
+    ["never back", at(HOUR, 0.25, 0.25), 0, 0],
+    ["after a reset by all that is used now", at(4 * HOUR, 0.5, 0.5, 8 * HOUR), 50, 0],
+  ])("all have moved %s", (_, kept, hours, week) => {
+    expect(sessionUse([], beginning, kept)).toMatchObject({ since: start, windows: moved(hours, week) });
   });
 
   test("nobody knows where there are no figures of both times", () => {
-    expect(moved(at(-1, 0.75, 0.75))).toEqual({ since: undefined, moved: [] });
-    expect(sessionUse([], "kimi-coder", undefined, at(0, 0, 0))).toMatchObject({
-      since: undefined,
-      moved: [],
-    });
-    expect(sessionUse([], "kimi-coder", beginning, undefined)).toMatchObject({ since: undefined, moved: [] });
+    const unknown = { since: null, windows: [] };
+    expect(sessionUse([], beginning, at(-1, 0.75, 0.75))).toMatchObject(unknown);
+    expect(sessionUse([], undefined, at(0, 0, 0))).toMatchObject(unknown);
+    expect(sessionUse([], beginning, undefined)).toMatchObject(unknown);
   });
 
   test("the session's first note of the account is its beginning, its last note names the tools", () => {
@@ -116,7 +110,7 @@ describe("of the limits", () => {
     const later = beginningOf(at(HOUR, 0.5, 0.5), "a");
     const notes: Note[] = [
       { tools: "x" },
-      { beginning: other, tools: "x" },
+      { beginning: other },
       { beginning },
       { beginning: later, tools: "y" },
     ];
@@ -126,6 +120,5 @@ describe("of the limits", () => {
     expect(readBeginning(entries, "b")).toEqual(other);
     expect(readBeginning(entries, "c")).toBeUndefined();
     expect(readTools(entries)).toBe("y");
-    expect(readTools([])).toBeUndefined();
   });
 });

@@ -3,24 +3,21 @@ import type { Account, Sight } from "../../extensions/caller.ts";
 import { createLastRequest } from "../../extensions/chat/adapter.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
-import type { SessionCache } from "../../extensions/quota/session-use.ts";
+import { sessionUse } from "../../extensions/quota/session-use.ts";
 import { statusJson } from "../../extensions/status/json.ts";
 import { overviewLines, type Status, statusLines } from "../../extensions/status/lines.ts";
 
 const store = kimiCliStore("/home/someone/.kimi");
 const { owner, path, region } = store;
-const hosts = {
-  region,
-  oauthHost: "https://auth.kimi.com",
-  baseUrl: "https://api.kimi.com/coding/v1",
-};
+const hosts = { region, oauthHost: "https://auth.kimi.com", baseUrl: "https://api.kimi.com/coding/v1" };
 const account: Account = { owner, path, region, baseUrl: hosts.baseUrl, id: "0123456789abcdef" };
 const now = new Date(2026, 10, 21, 13, 45, 20).getTime();
+const at = (minutes: number) => now - minutes * 60_000;
 
 const token = (minutes: number): Token => ({
   accessToken: "secret-access",
   refreshToken: "secret-refresh",
-  expiresAt: now + minutes * 60_000,
+  expiresAt: at(-minutes),
   lifetime: 900_000,
   scope: "",
   tokenType: "Bearer",
@@ -31,9 +28,9 @@ const login = (minutes: number): Sight => ({
   store,
   account,
 });
-const key = (given: "argument" | "configuration", source: string): Sight => ({
+const key = (source: string): Sight => ({
   kind: "key",
-  given,
+  given: "configuration",
   source,
   key: "sk-secret",
   account,
@@ -52,8 +49,6 @@ function kept(fetchedAt: number): Status["figures"] {
   return { figures: { plan: "Moderato", windows, parallelLimit: undefined, wallet: undefined }, fetchedAt };
 }
 
-const NO_CACHE: SessionCache = { answers: 0, prompt: 0, cached: 0 };
-
 function status(change: Partial<Status>): Status {
   return {
     versions: { extension: "0.1.0", pi: "0.73.1" },
@@ -67,13 +62,12 @@ function status(change: Partial<Status>): Status {
     model: { provider: "kimi-coder", id: "kimi-for-coding" },
     thinking: "high",
     last: undefined,
-    cache: NO_CACHE,
+    session: sessionUse([]),
     now,
     ...change,
   };
 }
 
-const at = (minutes: number) => now - minutes * 60_000;
 const lines = (change: Partial<Status>) => statusLines(status(change)).map(({ text }) => text);
 const overview = (change: Partial<Status>) => overviewLines(status(change)).map(({ text }) => text);
 
@@ -91,58 +85,43 @@ describe("the status", () => {
       "Model: kimi-coder/kimi-for-coding",
       "Last request: none since pi started",
     ]);
-  });
-
-  it.each([
-    [0.5, "until 13:46 (in less than a minute)"],
-    [30 * 24 * 60, "until 21 Dec 13:46 (in 30 d)"],
-    [-21 * 24 * 60, "ended 31 Oct 13:45 (21 d ago); the next request renews it"],
-    [0, "ended 13:45 (just now); the next request renews it"],
-  ])("says of a token with %d minutes left: %s", (minutes, said) => {
-    expect(lines({ sight: login(minutes) })).toContain(`Access token: ${said}`);
+    const ended = lines({ sight: login(0), renewedAt: at(3), figures: kept(at(130)) });
+    expect(ended.slice(2, 5)).toEqual([
+      "Access token: ended 13:45 (just now); the next request renews it",
+      "Renewed: 13:42 (3 m ago)",
+      "Plan: Moderato (asked 2 h 10 m ago)",
+    ]);
   });
 
   it("shows what was really sent, and how much of it was cached", () => {
-    const request = createLastRequest();
-    const answered = request.note({
-      model: "kimi-for-coding",
-      max_tokens: 32_768,
-      thinking: { type: "enabled", effort: "high", keep: "all" },
-      messages: [],
+    const usage = (input: number, cacheRead: number) => ({
+      ...{ input, output: 1, cacheRead, cacheWrite: 0, totalTokens: 1 },
+      cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 },
     });
-    const said =
-      'Last request: model kimi-for-coding, thinking {"type":"enabled","effort":"high","keep":"all"}, max_tokens 32768';
+    const request = createLastRequest();
+    const earlier = request.note({ model: "k3", max_tokens: "many" });
+    expect(lines({ last: request.look() })[9]).toBe("Last request: model k3, no thinking, no max_tokens");
+    const thinking = { type: "enabled", effort: "high", keep: "all" };
+    const answered = request.note({ model: "kimi-for-coding", max_tokens: 32_768, thinking, messages: [] });
+    earlier(usage(1, 1));
+    const said = `Last request: model kimi-for-coding, thinking ${JSON.stringify(thinking)}, max_tokens 32768`;
     expect(lines({ last: request.look() }).slice(9)).toEqual([said]);
-    const usage = { input: 4, output: 1, cacheRead: 12_000, cacheWrite: 0, totalTokens: 12_005 };
-    answered({ ...usage, cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 } });
+    answered(usage(4, 12_000));
     expect(lines({ last: request.look() }).slice(9)).toEqual([
       said,
       "  of its prompt 12,000 of 12,004 tokens (99 %) came from Kimi's cache",
     ]);
-  });
-
-  it("says what was not sent, whatever another extension made of the request", () => {
-    const request = createLastRequest();
-    request.note({ model: "k3", max_tokens: "many" });
-    expect(lines({ last: request.look() })).toContain("Last request: model k3, no thinking, no max_tokens");
     request.note("nothing at all");
     expect(request.look()).toMatchObject({ model: "undefined" });
   });
 
-  it("names the plan, and says how old that knowledge and the login's file are", () => {
-    expect(lines({ renewedAt: at(3) })[3]).toBe("Renewed: 13:42 (3 m ago)");
-    expect(lines({ figures: kept(at(130)) })).toContain("Plan: Moderato (asked 2 h 10 m ago)");
-    expect(lines({ figures: kept(at(-130)) })).toContain("Plan: Moderato (asked just now)");
-  });
-
   it("is the same as JSON, without a secret", () => {
-    const json = statusJson(
-      status({
-        renewedAt: at(3),
-        figures: kept(at(1)),
-        cache: { answers: 1, prompt: 3, cached: 2 },
-      }),
-    );
+    const message = {
+      ...{ role: "assistant", provider: "kimi-coder" },
+      usage: { input: 1, cacheRead: 2 },
+    };
+    const session = sessionUse([{ type: "message", message }]);
+    const json = statusJson(status({ renewedAt: at(3), figures: kept(at(1)), session }));
     const iso = (minutes: number) => new Date(at(minutes)).toISOString();
     expect(json).toEqual({
       version: 1,
@@ -164,49 +143,19 @@ describe("the status", () => {
       cache: { answers: 1, promptTokens: 3, cachedTokens: 2, percent: 66 },
     });
     expect(statusJson(status({ sight: none({ kind: "no-login" }) }))).toMatchObject({
-      state: "none",
-      reason: "no-login",
-      login: null,
-      renewal: null,
-      plan: null,
+      ...{ state: "none", reason: "no-login", login: null, renewal: null, plan: null },
     });
-    const withKey = statusJson(status({ sight: key("argument", "--api-key"), renewedAt: 1e99 }));
+    const withKey = statusJson(status({ sight: key("--api-key"), renewedAt: 1e99 }));
     expect(JSON.stringify([json, withKey])).not.toContain("secret");
-    expect(withKey).toMatchObject({
-      state: "key",
-      key: { source: "--api-key" },
-      renewal: { at: null },
-    });
+    expect(withKey).toMatchObject({ state: "key", key: { source: "--api-key" }, renewal: { at: null } });
   });
 
-  it("counts an answer to the request it belongs to alone", () => {
-    const request = createLastRequest();
-    const first = request.note({ model: "first" });
-    request.note({ model: "second" });
-    const cost = { input: 0, output: 0, cacheRead: 0, cacheWrite: 0, total: 0 };
-    first({ input: 1, output: 1, cacheRead: 1, cacheWrite: 0, totalTokens: 3, cost });
-    expect(request.look()).toMatchObject({ model: "second", usage: undefined });
-  });
-
-  it("names the place of a key, not the key", () => {
-    const said = lines({ sight: key("configuration", "KIMI_CODER_API_KEY") });
-    expect(said[1]).toBe("Key: from KIMI_CODER_API_KEY");
-    expect(said.join()).not.toContain("secret");
-  });
-
-  it.each([{ kind: "no-login" }, { kind: "logged-out" }] as const)(
-    "is one line where there is %j",
-    (reason) => {
-      expect(lines({ sight: none(reason) })).toEqual([SAID]);
-    },
-  );
-
-  it("explains a login that is in the system's keyring", () => {
+  it("is one line where there is no login, also where one is in the system's keyring", () => {
+    expect(lines({ sight: none({ kind: "logged-out" }) })).toEqual([SAID]);
     const missing = { sight: none({ kind: "no-login" }), keyring: "kimi-code" } as const;
     const said =
       "Kimi Coder: kimi-code keeps its login in the system's keyring, where pi cannot share it; type /login kimi-coder in pi.";
-    expect(lines(missing)).toEqual([said]);
-    expect(overview(missing)).toEqual([said]);
+    expect([lines(missing), overview(missing)]).toEqual([[said], [said]]);
   });
 
   it("says what is wrong with a login, and until when the copy of it lasts", () => {
@@ -223,25 +172,25 @@ describe("the status", () => {
 });
 
 describe("the overview", () => {
-  const next =
-    "/kimi usage shows every limit, /kimi status what is sent and as whom, /kimi doctor what is wrong.";
   it("has the account, the plan, the window that binds, the model, and what to type next", () => {
+    const next =
+      "/kimi usage shows every limit, /kimi status what is sent and as whom, /kimi doctor what is wrong.";
     expect(overview({ figures: kept(at(3)) })).toEqual([
       "Kimi Coder 0.1.0",
       "Login: kimi-cli, ~/.kimi/credentials/kimi-code.json (kimi.com)",
       "Plan: Moderato",
-      "Quota: 62 % of week used, resets Sun 03:46 (in 14 h), asked 3 m ago",
+      "Quota: 62 % of week used, resets Sun 03:46, in 14 h, asked 3 m ago",
       "Model: kimi-for-coding, thinking high",
       next,
     ]);
-    expect(overview({ model: { provider: "anthropic", id: "x" } }).slice(2)).toEqual([
+    const elsewhere = { sight: key("/home/someone/.pi/agent/settings.json"), model: undefined };
+    expect(overview(elsewhere).slice(1)).toEqual([
+      "Key: from ~/.pi/agent/settings.json",
       "Plan: not known",
       "Quota: not asked yet",
-      "Model: none of Kimi's selected",
+      "Model: none selected",
       "Type /model and choose one of kimi-coder.",
       next,
     ]);
-    const configured = key("configuration", "/home/someone/.pi/agent/settings.json");
-    expect(overview({ sight: configured, model: undefined })[1]).toBe("Key: from ~/.pi/agent/settings.json");
   });
 });

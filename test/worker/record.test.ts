@@ -165,7 +165,7 @@ test("what the session has used keeps to the schema", () => {
   });
   const message = { role: "assistant", provider: "kimi-coder", usage: { input: 30, cacheRead: 70 } };
   const entries = [{ type: "message", message }];
-  const usage = usageOf(sessionUse(entries, "kimi-coder", beginningOf(kept(3, 5), "a"), kept(4, 9)));
+  const usage = usageOf(sessionUse(entries, beginningOf(kept(3, 5), "a"), kept(4, 9)));
   expect(usage).toEqual({
     requests: 1,
     promptTokens: 100,
@@ -174,7 +174,7 @@ test("what the session has used keeps to the schema", () => {
     since: 5,
     windows: [{ kind: "week", label: "week", movedPercent: 1 }],
   });
-  const none = usageOf(sessionUse([], "kimi-coder", undefined, undefined));
+  const none = usageOf(sessionUse([]));
   for (const one of [usage, none]) {
     const record = {
       ...contentOf(BEGINNING, 7, { quota: null, usage: one }),
