@@ -106,7 +106,7 @@ async function loadSubcommand(
     case "usage": {
       const { usage, clock } = parts.runtime;
       const { usage: command } = await inTurn(() => import("./quota/command.ts"));
-      return command({ usage: await usage.load(), clock, columns: process.stdout.columns });
+      return command({ usage: await usage.load(), clock });
     }
     case "doctor":
       return (await inTurn(() => import("./doctor/command.ts"))).doctor(parts);

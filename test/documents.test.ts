@@ -126,7 +126,6 @@ describe("docs/json.md", () => {
         store,
         account,
       },
-      keyring: undefined,
       renewedAt: 0,
       figures: {
         figures: { plan: "Moderato", windows: [], wallet: undefined, parallelLimit: undefined },

@@ -9,18 +9,12 @@ import { showUsage } from "./screen.ts";
 import { readBeginning, sessionUse } from "./session-use.ts";
 import { accountIn, SLOW, type Usage, type UsageOutcome } from "./usage.ts";
 
-export interface UsageCommandParts {
-  readonly usage: Usage;
-  readonly clock: Clock;
-  /** Columns of the terminal that print mode writes to; undefined where it writes to none. */
-  readonly columns: number | undefined;
-}
-
 /** How long a shell or an RPC client waits for the answer, ms. */
 const PATIENCE = 10_000;
-const USUAL_COLUMNS = 80;
+/** Of what is no screen of pi's. */
+const COLUMNS = 80;
 
-export function usage({ usage, clock, columns }: UsageCommandParts): Run {
+export function usage({ usage, clock }: { readonly usage: Usage; readonly clock: Clock }): Run {
   return async ({ ctx, options, reply }) => {
     const json = options.has("--json");
     // Asked before anything is waited for: pi throws where the session was replaced meanwhile.
@@ -50,9 +44,8 @@ export function usage({ usage, clock, columns }: UsageCommandParts): Run {
       return;
     }
     if (!shown && problem !== undefined) return reply.complain(problem);
-    const notice = problem === undefined ? undefined : ({ text: problem, tone: "error" } as const);
-    const width = (hasUI ? undefined : columns) ?? USUAL_COLUMNS;
-    const lines = layout({ kept: shown, session: session(shown), notice, now }, width, withoutColour);
+    const view = { kept: shown, session: session(shown), asking: false, problem, now };
+    const lines = layout(view, COLUMNS, withoutColour);
     reply.say(lines.map((line) => line.trimEnd()).join("\n"));
   };
 }

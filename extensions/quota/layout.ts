@@ -20,29 +20,30 @@ export interface View {
   readonly kept: KeptFigures | undefined;
   /** What the open session has used. */
   readonly session: SessionUse;
-  /** What goes on (dim), or went wrong: one line. */
-  readonly notice: { readonly text: string; readonly tone: Tone } | undefined;
+  /** Whether Kimi is being asked, and why it told nothing newer, in one sentence. */
+  readonly asking: boolean;
+  readonly problem: string | undefined;
   /** ms since the epoch. */
   readonly now: number;
 }
 
 const MARK = "▸";
+/** Beside the age of the figures, so that nothing moves when it is over. */
+const ASKING = "asking Kimi…";
 /** Columns of a bar, at most. */
 const LONGEST_BAR = 40;
 /** Columns of a line beside label and bar: the mark, the percentage, and what is between them. */
 const BESIDE_BAR = 2 + 2 + 11;
 
 /** No line is wider than `width` columns, if that is 40 or more and nothing has a name of wide characters. */
-export function layout({ kept, session, notice, now }: View, width: number, paint: Paint): string[] {
+export function layout({ kept, session, asking, problem, now }: View, width: number, paint: Paint): string[] {
   const say = (tone: Tone, text: string) => wrapped(text, width).map((line) => paint(tone, line));
   const used = sessionLines(session, now).flatMap((line) => say("plain", line));
-  const said = notice ? say(notice.tone, notice.text) : [];
-  if (!kept) return [...said, ...used];
+  const said = problem === undefined ? [] : say("error", problem);
+  if (!kept) return [...(asking ? say("dim", ASKING) : said), ...used];
   const { figures, fetchedAt } = kept;
   const plan = figures.plan === undefined ? "" : ` · ${figures.plan}`;
   const age = `As of ${sayPast(fetchedAt, new Date(now))} (${sayAge(now - fetchedAt)})`;
-  // What goes on stands beside it, so that nothing moves when it is over.
-  const beside = notice?.tone === "dim";
   const windows = windowsAt(kept, now);
   const labels = Math.max(0, ...windows.map(({ label }) => visibleWidth(label)));
   const bar = Math.max(0, Math.min(LONGEST_BAR, width - labels - BESIDE_BAR));
@@ -56,8 +57,8 @@ export function layout({ kept, session, notice, now }: View, width: number, pain
     ...rest(figures).flatMap((line) => say("plain", line)),
     ...(used.length > 0 ? ["", ...used] : []),
     "",
-    ...say("dim", beside ? `${age} · ${notice.text}` : age),
-    ...(beside ? [] : said),
+    ...say("dim", asking ? `${age} · ${ASKING}` : age),
+    ...said,
   ];
 }
 

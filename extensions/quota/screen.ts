@@ -3,9 +3,9 @@ import type { ExtensionContext, Theme } from "@mariozechner/pi-coding-agent";
 import { truncateToWidth } from "@mariozechner/pi-tui";
 import type { Sight } from "../caller.ts";
 import type { KeptFigures } from "./figures.ts";
-import { layout, type Paint, type View } from "./layout.ts";
+import { layout, type Paint } from "./layout.ts";
 import type { SessionUse } from "./session-use.ts";
-import { SLOW, type Usage } from "./usage.ts";
+import type { Usage } from "./usage.ts";
 
 export interface UsageScreen {
   readonly usage: Pick<Usage, "refresh">;
@@ -18,10 +18,6 @@ export interface UsageScreen {
   readonly now: () => number;
 }
 
-/** Delay before saying that Kimi is slow, ms. */
-const SLOW_AFTER = 4_000;
-/** How often the times left are redrawn, in ms. */
-const TICK = 15_000;
 /** Lines that are not ours to fill: pi's footer, the extensions' status, a line of the chat, and our frame with its keys. */
 const AROUND = 8;
 
@@ -35,24 +31,19 @@ export function showUsage(
     /** The first line that is shown, and the last that can be. */
     let top = 0;
     let lastTop = 0;
-    let notice: View["notice"];
     let asking = false;
-    const say = (next: View["notice"]) => {
-      notice = next;
-      tui.requestRender();
-    };
+    let problem: string | undefined;
     const ask = async () => {
       if (asking) return;
       asking = true;
-      say({ text: "asking Kimi…", tone: "dim" });
-      const slow = setTimeout(() => say({ text: SLOW, tone: "warning" }), SLOW_AFTER).unref();
+      problem = undefined;
+      tui.requestRender();
       const outcome = await usage.refresh(sight);
-      clearTimeout(slow);
       asking = false;
       if (outcome.state === "fresh") kept = outcome.kept;
-      say(outcome.state === "fresh" ? undefined : { text: outcome.problem, tone: "error" });
+      else problem = outcome.problem;
+      tui.requestRender();
     };
-    const ticks = setInterval(() => tui.requestRender(), TICK).unref();
     void ask();
 
     const paint = painter(theme);
@@ -64,7 +55,7 @@ export function showUsage(
       render(width) {
         const rule = theme.fg("border", "─".repeat(Math.max(1, width)));
         // Room for a space on either side.
-        const lines = layout({ kept, session: session(kept), notice, now: now() }, width - 2, paint);
+        const lines = layout({ kept, session: session(kept), asking, problem, now: now() }, width - 2, paint);
         // What is taller than the terminal pi cuts off.
         const room = Math.max(1, tui.terminal.rows - AROUND);
         lastTop = Math.max(0, lines.length - room);
@@ -83,7 +74,6 @@ export function showUsage(
         else if (data === "q" || isKey("tui.select.cancel") || isKey("tui.select.confirm")) done();
       },
       invalidate() {},
-      dispose: () => clearInterval(ticks),
     };
   });
 }

@@ -3,11 +3,11 @@ import { stat } from "node:fs/promises";
 import type { ExtensionAPI, ExtensionCommandContext } from "@mariozechner/pi-coding-agent";
 import type { Sight } from "../caller.ts";
 import type { Configuration } from "../configuration.ts";
-import { keyringOwner } from "../credentials/keyring.ts";
+import { keyringOwner, sayKeyring } from "../credentials/keyring.ts";
 import type { Versions } from "../identity.ts";
 import { sessionUse } from "../quota/session-use.ts";
 import { hostsOf } from "../region.ts";
-import type { Run } from "../reply.ts";
+import type { Line, Run } from "../reply.ts";
 import type { Runtime } from "../runtime.ts";
 import { statusJson } from "./json.ts";
 import { overviewLines, type Status, statusLines } from "./lines.ts";
@@ -20,22 +20,26 @@ export interface StatusParts {
 }
 
 export function status(parts: StatusParts): Run {
-  const { refusal } = parts.configuration;
+  return answer(parts, statusLines);
+}
+
+export function overview(parts: StatusParts): Run {
+  return answer(parts, overviewLines);
+}
+
+function answer(parts: StatusParts, toLines: (status: Status) => readonly Line[]): Run {
+  const { configuration } = parts;
+  const { refusal } = configuration;
   return async ({ ctx, options, reply }) => {
     const json = options.has("--json");
     if (refusal !== undefined && !json) return reply.complain(refusal);
     const found = await gather(parts, ctx);
-    if (!json) return reply.say(statusLines(found));
+    if (!json) {
+      const missing = await sayMissing(found.sight, configuration);
+      return reply.say(missing === undefined ? toLines(found) : [{ text: missing, tone: "bad" }]);
+    }
     reply.json(statusJson(found, refusal));
     if (refusal !== undefined) reply.fail();
-  };
-}
-
-export function overview(parts: StatusParts): Run {
-  const { refusal } = parts.configuration;
-  return async ({ ctx, reply }) => {
-    if (refusal !== undefined) return reply.complain(refusal);
-    reply.say(overviewLines(await gather(parts, ctx)));
   };
 }
 
@@ -58,7 +62,6 @@ async function gather(
     versions,
     home: configuration.home,
     sight,
-    keyring: isMissing(sight) ? await keyringOwner(configuration) : undefined,
     renewedAt: await renewedAt(sight),
     figures: usage.known(sight),
     hosts,
@@ -71,8 +74,16 @@ async function gather(
   };
 }
 
-function isMissing(sight: Sight): boolean {
-  return sight.kind === "none" && sight.reason !== "configuration" && sight.reason.kind === "no-login";
+/** All that there is to say where there is no login; one in the system's keyring is explained. */
+async function sayMissing(sight: Sight, configuration: Configuration): Promise<string | undefined> {
+  if (sight.kind !== "none" || sight.reason === "configuration") return undefined;
+  const { kind } = sight.reason;
+  if (kind === "logged-out") return sight.message;
+  if (kind !== "no-login") return undefined;
+  const owner = await keyringOwner(configuration);
+  if (owner === undefined) return sight.message;
+  const { says, fix } = sayKeyring(owner);
+  return `Kimi Coder: ${says}; ${fix}.`;
 }
 
 /** When the file of the login was written last, ms since the epoch; undefined where no login's file is used. */

@@ -3,8 +3,6 @@ import { sep } from "node:path";
 import type { Sight } from "../caller.ts";
 import type { SentRequest } from "../chat/adapter.ts";
 import { PROVIDER } from "../configuration.ts";
-import { sayKeyring } from "../credentials/keyring.ts";
-import type { Owner } from "../credentials/store.ts";
 import type { Versions } from "../identity.ts";
 import { sayAge, sayDuration, sayPast, sayReset, sayTime } from "../lib/waiting-time.ts";
 import { ownerName, sayProblem } from "../messages.ts";
@@ -17,8 +15,6 @@ export interface Status {
   readonly versions: Versions;
   readonly home: string;
   readonly sight: Sight;
-  /** Whose login is in the system's keyring, where no other was found. */
-  readonly keyring: Owner | undefined;
   /** When the file of the login in use was written, ms since the epoch. */
   readonly renewedAt: number | undefined;
   /** What is kept of the plan since somebody last asked for it. */
@@ -35,20 +31,9 @@ export interface Status {
   readonly now: number;
 }
 
-/** The one line where there is no login at all. */
-function withoutLogin({ sight, keyring }: Status): readonly Line[] | undefined {
-  if (sight.kind !== "none" || sight.reason === "configuration") return undefined;
-  if (sight.reason.kind !== "no-login" && sight.reason.kind !== "logged-out") return undefined;
-  if (keyring === undefined) return [{ text: sight.message, tone: "bad" }];
-  const { says, fix } = sayKeyring(keyring);
-  return [{ text: `Kimi Coder: ${says}; ${fix}.`, tone: "bad" }];
-}
-
-/** One line where there is no login at all; else each line begins with what it is about. */
+/** Each line begins with what it is about. */
 export function statusLines(status: Status): readonly Line[] {
   const { versions, renewedAt, figures, hosts, userAgent, model, now } = status;
-  const missing = withoutLogin(status);
-  if (missing) return missing;
   const plan = figures?.figures.plan;
   const lines = [
     ...credentialLines(status),
@@ -74,8 +59,6 @@ export function statusLines(status: Status): readonly Line[] {
 /** The account, the plan, what stops it first, the model, and what to type next. */
 export function overviewLines(status: Status): readonly Line[] {
   const { versions, sight, hosts, figures, model, thinking } = status;
-  const missing = withoutLogin(status);
-  if (missing) return missing;
   const ours = model?.provider === PROVIDER;
   const [account = ""] = credentialLines(status);
   const next = ours ? [] : [`Type /model and choose one of ${PROVIDER}.`];

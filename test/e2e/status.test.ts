@@ -68,34 +68,19 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     await pi.close();
   });
 
-  test("says when the login was renewed", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli("expired");
-    utimesSync(world.home.kimiCliPath, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
-    const before = await printPi(host, world.home, ["/kimi status"], world.env());
-    expect(before.stdout).toMatch(/\nRenewed: .* \(2 h ago\)\n/);
-    const { pi, say } = await startTalk(host, world);
-    await pi.prompt("hello");
-    expect(await say("/kimi status")).toMatch(/\nRenewed: .* \(just now\)\n/);
-    await pi.close();
-    expect(world.service.refreshes()).toHaveLength(1);
-  });
-
   test("works in print mode, names a key's place, and leaves no trace", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
+    utimesSync(home.kimiCliPath, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
     const login = await runPi(host, home, ["-p", "/kimi status"], env());
     expect({ stderr: login.stderr, exitCode: login.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    expect(login.stdout).toContain(
-      "Login: kimi-cli, ~/.kimi/credentials/kimi-code.json\nAccess token: until ",
+    expect(login.stdout).toMatch(
+      /\nLogin: kimi-cli, ~\/\.kimi\/credentials\/kimi-code\.json\nAccess token: until .*\nRenewed: .* \(2 h ago\)\n/,
     );
-
     const key = { KIMI_CODER_API_KEY: "sk-very-secret" };
     const { stdout } = await printPi(host, home, ["/kimi status"], env(key));
     expect(stdout).toContain("\nKey: from KIMI_CODER_API_KEY\n");
     expect(stdout).not.toContain("sk-very-secret");
-    const argument = await printPi(host, home, ["--api-key", "sk-very-secret", "/kimi status"], env());
-    expect(argument.stdout).toContain("\nKey: from --api-key\n");
     expect([...service.refreshes(), ...service.chats()]).toEqual([]);
     expect(Object.keys(home.files())).not.toContain(".kimi/device_id");
   });
@@ -105,29 +90,16 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     const token = logInToKimiCli();
     const run = await printPi(host, home, ["/kimi status --json"], env());
     expect({ stderr: run.stderr, exitCode: run.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    const text = expect.any(String);
-    expect(JSON.parse(run.stdout)).toEqual({
+    const accessTokenEnds = new Date(Math.floor(token.expires_at * 1000)).toISOString();
+    expect(JSON.parse(run.stdout)).toMatchObject({
       version: 1,
-      extension: text,
       pi: host.version,
       state: "login",
-      login: {
-        owner: "kimi-cli",
-        path: home.kimiCliPath,
-        accessTokenEnds: new Date(Math.floor(token.expires_at * 1000)).toISOString(),
-      },
-      key: null,
-      reason: null,
+      login: { owner: "kimi-cli", path: home.kimiCliPath, accessTokenEnds },
       problem: null,
-      renewal: { at: text, by: null, pid: null, login: null },
-      plan: null,
-      region: "kimi.com",
       api: service.baseUrl,
-      authorizationServer: service.oauthHost,
-      identity: text,
       model: "kimi-coder/kimi-for-coding",
-      lastRequest: null,
-      cache: { answers: 0, promptTokens: 0, cachedTokens: 0, percent: null },
+      cache: { answers: 0, percent: null },
     });
   });
 

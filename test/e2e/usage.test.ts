@@ -306,32 +306,16 @@ describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
       await pi.close();
     }
   });
-
-  test("is in the footer, warned of, and asked for beside a start whose figures are old", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    logInToKimiCli();
-    await keep(world, olderUsages(service.now()), 4 * 60_000);
-    service.setUsages({ usage: { limit: "100", used: "97" } });
-    const pi = await startTmux(host, home, [...ourModel], env());
-    try {
-      await pi.waitFor("Kimi week 97%");
-      await pi.waitFor("97 % of the quota for this week is used");
-      expect(asked(service)).toBe(1);
-    } finally {
-      await pi.close();
-    }
-  });
 });
 
 describeInTmux("/kimi usage on the screen", () => {
-  test("opens with the old figures, says that Kimi is slow or failed, and takes what comes", async () => {
+  test("opens with the old figures, says why there are no newer ones, and takes what comes", async () => {
     const world = await createWorld();
     const { service, home, env, logInToKimiCli } = world;
     logInToKimiCli();
     await keep(world, olderUsages(service.now()), 2 * 3_600_000);
-    const failing = service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
-    const hang = service.fault({ path: "usages", times: 1, do: { hang: true } });
+    service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
+    service.fault({ path: "usages", times: 1, do: { hang: true } });
     const pi = await startTmux(olderHost, home, [...ourModel], env());
     try {
       await pi.waitFor("Kimi 5h 27% · week 26% (2 h ago)");
@@ -341,19 +325,11 @@ describeInTmux("/kimi usage on the screen", () => {
       await pi.waitFor(
         /\(2 h ago\)\s+Kimi Coder: Kimi does not answer about the quota; try again in a minute\./,
       );
-      failing();
-      hang();
       service.setUsages({ usage: { limit: "100", used: "96" } });
-      // The time of the exchange is over by then.
-      await pi.waitFor((shown) => !shown.includes("asking Kimi"));
-      for (let tries = 0; tries < 20; tries++) {
-        await pi.key("r");
-        const renewed = await pi.waitFor("96 % used", 2_000).catch(() => undefined);
-        if (renewed) break;
-      }
-      const renewed = await pi.screen();
-      expect(renewed).toMatch(/96 % used[\s\S]*\(just now\)/);
-      expect(renewed).not.toContain("does not answer");
+      await pi.key("r");
+      await pi.waitFor(
+        (shown) => /96 % used[\s\S]*\(just now\)/.test(shown) && !shown.includes("does not answer"),
+      );
     } finally {
       await pi.close();
     }

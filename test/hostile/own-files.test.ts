@@ -17,6 +17,7 @@ import { readBeginning, sessionUse } from "../../extensions/quota/session-use.ts
 import { quotaWarnings } from "../../extensions/quota/warnings.ts";
 import { openStatusFile } from "../../extensions/worker/publish.ts";
 import { BEGINNING, contentOf, quotaOf } from "../../extensions/worker/record.ts";
+import { accepts } from "../chat/payload/json-schema.ts";
 import { healthy } from "../doctor/support.ts";
 import { complaints } from "../worker/schema.ts";
 import { survives } from "./support/cases.ts";
@@ -46,6 +47,10 @@ const amount = fc.oneof(
 /** A field that is seldom wrong, of records in which many must be right. */
 const mostly = (right: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 14, arbitrary: right }, { weight: 1, arbitrary: hostileValue });
+
+const schema: unknown = JSON.parse(
+  readFileSync(new URL("../../extensions/quota/report.schema.json", import.meta.url), "utf8"),
+);
 
 /** What comes of counting with what is none. */
 const NO_NUMBER = /NaN|Infinity|undefined|Invalid/;
@@ -91,9 +96,12 @@ describe("kimi-coder-usage.json", () => {
       expect(limit === undefined || limit >= 1).toBe(true);
       if (!found) return false;
       const quota = quotaOf(found, NOW);
-      const notice = { text: "asking Kimi…", tone: "dim" } as const;
       const session = sessionUse([], undefined, found);
-      const lines = layout({ kept: found, session, notice, now: NOW }, width, withoutColour);
+      const lines = layout(
+        { kept: found, session, asking: true, problem: undefined, now: NOW },
+        width,
+        withoutColour,
+      );
       const warned = quotaWarnings(found, NOW).map(({ text: warning }) => warning);
       const doctor = checkQuota(found, NOW);
       for (const line of [...lines, footerText(found, NOW) ?? "", ...warned, doctor.says, doctor.fix ?? ""]) {
@@ -103,8 +111,8 @@ describe("kimi-coder-usage.json", () => {
       }
       expect(lines.length).toBeLessThan(2_000);
       const json = report(found, session, undefined, NOW);
+      expect(accepts(schema, json)).toBe(true);
       expect(json.windows.length).toBeLessThanOrEqual(12);
-      for (const { usedPercent } of json.windows) expect(usedPercent >= 0 && usedPercent <= 100).toBe(true);
       for (const one of [
         json.fetchedAt,
         ...json.windows.flatMap(({ resetsAt, emptyAt }) => [resetsAt, emptyAt]),
@@ -157,12 +165,13 @@ describe("the notes in a session", () => {
     if (!figures || !Array.isArray(entries)) return false;
     const kept = { figures, fetchedAt: NOW };
     const session = sessionUse(entries, readBeginning(entries, "a"), kept);
-    const lines = layout({ kept, session, notice: undefined, now: NOW }, 80, withoutColour);
+    const lines = layout({ kept, session, asking: true, problem: undefined, now: NOW }, 80, withoutColour);
     for (const line of lines) {
       expect(line).toMatch(SHOWN);
       if (!NO_NUMBER.test(text)) expect(line).not.toMatch(NO_NUMBER);
     }
     const json = report(kept, session, undefined, NOW);
+    expect(accepts(schema, json)).toBe(true);
     expect(parsed(JSON.stringify(json))).toEqual(json);
     return session.since !== null;
   });

@@ -180,7 +180,6 @@ describe("the pace", () => {
     ["nothing used", hours(0, HOUR), undefined],
     ["everything used", hours(100, HOUR), undefined],
     ["just begun", hours(20, 4.9 * HOUR), undefined],
-    ["over", hours(50, 0), undefined],
     ["no reset known", { ...hours(50, HOUR), resetsAt: undefined }, undefined],
     ["no length known", { ...hours(50, HOUR), length: undefined }, undefined],
     ["no limit", { ...hours(50, 4 * HOUR), kind: "month-code" } as const, undefined],
@@ -205,7 +204,6 @@ describe("the binding window", () => {
   test.each([
     ["used most", [hours(50, HOUR), week(60, 48 * HOUR)], "week"],
     ["empty earliest, whatever is used of the others", [hours(50, 4 * HOUR), week(60, 48 * HOUR)], "5h"],
-    ["empty earliest of two", [hours(50, 4 * HOUR), week(99, 100 * HOUR)], "week"],
     ["full", [hours(99, 4 * HOUR), week(100, 48 * HOUR)], "week"],
     ["a limit", [hours(1, HOUR), { ...week(100, HOUR), kind: "month-code" } as const], "5h"],
     ["there where something is used", [hours(0, HOUR), week(0, HOUR)], undefined],

@@ -27,7 +27,8 @@ function view(body: unknown, more: Partial<View> = {}, fetchedAt = now): View {
   return {
     kept: figures && { figures, fetchedAt },
     session: sessionUse([]),
-    notice: undefined,
+    asking: false,
+    problem: undefined,
     now,
     ...more,
   };
@@ -66,8 +67,8 @@ describe("the layout", () => {
       limit_month_code: share(0.55, 500),
       "a limit whose name takes 40 characters": share(1, 500),
     };
-    const notice = { text: "Kimi Coder: something is wrong; do something.", tone: "error" } as const;
-    const shown = view({ ...Object(newerUsages(now)), ...hasty, usages }, { notice });
+    const problem = "Kimi Coder: something is wrong; do something.";
+    const shown = view({ ...Object(newerUsages(now)), ...hasty, usages }, { problem });
     for (let width = 40; width <= 120; width++) {
       const lines = layout(shown, width, withoutColour);
       expect(Math.max(...lines.map(visibleWidth)), `${width}`).toBeLessThanOrEqual(width);
@@ -129,11 +130,12 @@ describe("the layout", () => {
 
   test("says how old it is, what goes on beside it, and what went wrong below", () => {
     const old = now - 2 * HOUR - MINUTE;
-    const asking = view(hasty, { notice: { text: "asking Kimi…", tone: "dim" } }, old);
+    const asking = view(hasty, { asking: true }, old);
     expect(plain(asking, 80).at(-1)).toBe("As of 09:59 (2 h 1 m ago) · asking Kimi…");
-    const failed = view(hasty, { notice: { text: "it failed", tone: "error" } }, old);
+    const failed = view(hasty, { problem: "it failed" }, old);
     expect(plain(failed, 80).slice(-2)).toEqual(["As of 09:59 (2 h 1 m ago)", "it failed"]);
     expect(plain({ ...failed, kept: undefined }, 80)).toEqual(["it failed"]);
+    expect(plain({ ...asking, kept: undefined }, 80)).toEqual(["asking Kimi…"]);
   });
 
   test("does not show what was used before a reset", () => {

@@ -54,7 +54,6 @@ function status(change: Partial<Status>): Status {
     versions: { extension: "0.1.0", pi: "0.73.1" },
     sight: login(9.5),
     home: "/home/someone",
-    keyring: undefined,
     renewedAt: undefined,
     figures: undefined,
     hosts,
@@ -148,14 +147,6 @@ describe("the status", () => {
     const withKey = statusJson(status({ sight: key("--api-key"), renewedAt: 1e99 }));
     expect(JSON.stringify([json, withKey])).not.toContain("secret");
     expect(withKey).toMatchObject({ state: "key", key: { source: "--api-key" }, renewal: { at: null } });
-  });
-
-  it("is one line where there is no login, also where one is in the system's keyring", () => {
-    expect(lines({ sight: none({ kind: "logged-out" }) })).toEqual([SAID]);
-    const missing = { sight: none({ kind: "no-login" }), keyring: "kimi-code" } as const;
-    const said =
-      "Kimi Coder: kimi-code keeps its login in the system's keyring, where pi cannot share it; type /login kimi-coder in pi.";
-    expect([lines(missing), overview(missing)]).toEqual([[said], [said]]);
   });
 
   it("says what is wrong with a login, and until when the copy of it lasts", () => {
