@@ -107,15 +107,25 @@ function movedSince({ windows }: Beginning, { figures, fetchedAt }: KeptFigures)
   });
 }
 
-/** Of the session's first note of `account`. */
+/** Of the session's first note of `account`; another version, or anybody, may have written it. */
 export function readBeginning(
   entries: readonly unknown[],
   account: string | undefined,
 ): Beginning | undefined {
-  if (account === undefined) return undefined;
-  return entries
-    .map((entry) => readBeginningOf(noteIn(entry)))
-    .find((beginning) => beginning?.account === account);
+  const beginning = entries
+    .map((entry) => noteIn(entry)?.beginning)
+    .find((one) => isJsonObject(one) && one.account === account);
+  if (account === undefined || !isJsonObject(beginning) || !Array.isArray(beginning.windows))
+    return undefined;
+  const at = time(beginning.at);
+  if (at === undefined) return undefined;
+  const windows = beginning.windows.flatMap((window: unknown) => {
+    if (!isJsonObject(window) || typeof window.label !== "string") return [];
+    const usedPercent = atLeast0(window.usedPercent);
+    if (usedPercent === undefined) return [];
+    return [{ label: window.label, usedPercent, resetsAt: time(window.resetsAt) }];
+  });
+  return { account, at, windows };
 }
 
 /** The name that the session's last note gives to the tools. */
@@ -126,22 +136,6 @@ export function readTools(entries: readonly unknown[]): unknown {
 function noteIn(entry: unknown): JsonObject | undefined {
   if (!isJsonObject(entry) || entry.type !== "custom" || entry.customType !== NOTE_TYPE) return undefined;
   return isJsonObject(entry.data) ? entry.data : undefined;
-}
-
-/** Another version, or anybody, may have written it. */
-function readBeginningOf(note: JsonObject | undefined): Beginning | undefined {
-  const beginning = note?.beginning;
-  if (!isJsonObject(beginning) || !Array.isArray(beginning.windows)) return undefined;
-  const { account } = beginning;
-  const at = time(beginning.at);
-  if (at === undefined || typeof account !== "string") return undefined;
-  const windows = beginning.windows.flatMap((window: unknown) => {
-    if (!isJsonObject(window) || typeof window.label !== "string") return [];
-    const usedPercent = atLeast0(window.usedPercent);
-    if (usedPercent === undefined) return [];
-    return [{ label: window.label, usedPercent, resetsAt: time(window.resetsAt) }];
-  });
-  return { account, at, windows };
 }
 
 // ── The prompts and the cache ──
