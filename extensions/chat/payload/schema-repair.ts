@@ -7,13 +7,14 @@
  * 2. Alternatives (`anyOf`, `oneOf`) become `anyOf` with nothing but words and a default beside it; a type beside it
  *    goes into those that say none. At the root, and beside properties of its own, an object takes over the properties
  *    of all.
- * 3. A schema that says no type gets that of its values, else that of its other keywords, else all types. Several types
- *    become `anyOf`.
- * 4. Only the keywords below are sent (`not`, `if`, … only narrow). `required` of unknown names gets properties.
+ * 3. A schema that says no type gets that of its values, of an object or list whose parts it speaks of, else all types.
+ *    Several types become `anyOf`.
+ * 4. Of the keywords with schemas in them only those below are sent (`not`, `if`, … only narrow). `required` of unknown
+ *    names gets properties.
  * 5. References lead to `$defs`. Recursion without a way out gets one.
  * 6. What is still too large is repaired again with less depth.
  */
-import { isJsonObject as isObject } from "../../lib/json.ts";
+import { isJsonObject as isObject, objectsIn } from "../../lib/json.ts";
 import {
   isPlain,
   isRefusedName,
@@ -25,37 +26,25 @@ import {
   type SchemaType,
   TYPES,
 } from "./schema.ts";
-import {
-  type Document,
-  gathered,
-  rootReference,
-  soleReference,
-  target,
-  type Whole,
-} from "./schema-pieces.ts";
-import { isWithinLimits, withWayOut } from "./schema-whole.ts";
 
 /** Accepts everything; Kimi takes `{}` for a schema without a type. */
 const ANYTHING: Schema = {
   anyOf: ["string", "number", "boolean", "object", "array", "null"].map((type) => ({ type })),
 };
 
-/** The keywords that are sent: those that speak of values of one type, and those that speak of all. */
-const NUMBER = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-const OF_TYPE: Readonly<Partial<Record<SchemaType, readonly string[]>>> = {
-  object: [
-    ...["properties", "required", "additionalProperties", "patternProperties", "propertyNames"],
-    ...["minProperties", "maxProperties"],
-  ],
-  array: ["items", "minItems", "maxItems", "uniqueItems"],
-  string: ["minLength", "maxLength", "pattern", "format"],
-  number: NUMBER,
-  integer: NUMBER,
-};
-const OF_ALL = ["title", "description", "default", "examples", "enum", "const"];
-
 /** How many schemas may lie inside one another: first nearly as many as the validator takes, then ever less. */
 const DEPTHS = [24, 16, 12, 9, 7, 5, 4, 3, 2, 1];
+
+/** One tool's schema while it is repaired. */
+interface Document {
+  readonly root: Schema;
+  /** How many schemas may lie inside one another. */
+  readonly deepest: number;
+  /** Those referred to so far, in the order in which they came up; the depth is that of the first reference. */
+  readonly definitions: Map<Schema, { readonly name: string; readonly depth: number }>;
+  /** How many more schemas may be looked at; more than any real tool has. */
+  budget: number;
+}
 
 /** What Kimi takes in place of `root`. Never throws. */
 export function repaired(root: Schema): Schema {
@@ -69,8 +58,8 @@ export function repaired(root: Schema): Schema {
 function wholeSchema(document: Document): Schema {
   const whole = gathered(document, document.root);
   const types = typesOf(whole.schema);
-  if (types !== undefined && !types.includes("object")) return NO_PARAMETERS;
-  const schema = ofType(document, withAlternatives(document, whole), "object", 0);
+  if (types.length > 0 && !types.includes("object")) return NO_PARAMETERS;
+  const schema = ofType(document, withAlternatives(document, whole, 0), "object", 0);
   const entries: [string, Schema][] = [];
   // A Map is walked to its end, also to what is added on the way.
   for (const [definition, { name, depth }] of document.definitions)
@@ -82,20 +71,16 @@ function repairedAt(document: Document, given: unknown, depth: number): Schema {
   if (!isObject(given)) return ANYTHING;
   if (document.budget-- <= 0 || depth > document.deepest) return { ...words(given), ...typeAlone(given) };
   const reference = soleReference(given);
-  if (reference !== undefined) {
-    const found = target(document, reference);
-    if (found === undefined) return { ...words(given), ...ANYTHING };
-    return { ...words(given), $ref: rootReference(document, found, reference, depth) };
-  }
+  if (reference !== undefined) return { ...words(given), ...referring(document, reference, depth) };
   const whole = gathered(document, given);
   const [union] = whole.unions;
   const saysItself = ["properties", "items", "enum", "const"].some((key) => key in whole.schema);
   if (union !== undefined && !saysItself) return withUnion(document, whole.schema, union, depth);
-  return withTypes(document, withAlternatives(document, whole), depth);
+  return withTypes(document, withAlternatives(document, whole, depth), depth);
 }
 
 function typeAlone(given: unknown): Schema {
-  const [type, ...others] = (isObject(given) && typesOf(given)) || [];
+  const [type, ...others] = typesOf(mapIn(given));
   return type === undefined || others.length > 0 ? ANYTHING : { type };
 }
 
@@ -106,24 +91,111 @@ function words({ title, description }: Schema): Schema {
   };
 }
 
+function mapIn(value: unknown): Schema {
+  return isObject(value) ? value : {};
+}
+
+// References.
+
+/** What says something that the schema referred to may not say. Other limits are given up beside a reference. */
+const EXTENDING = ["properties", "required", "items", "enum", "const", "anyOf", "oneOf"];
+
+/** The reference that a schema consists of, also where `allOf` is wrapped around it to put words beside it. */
+function soleReference(schema: Schema): unknown {
+  if (EXTENDING.some((key) => key in schema)) return undefined;
+  const [only, ...others] = objectsIn(schema.allOf);
+  if (only === undefined) return schema.$ref;
+  return others.length === 0 && schema.$ref === undefined ? soleReference(only) : undefined;
+}
+
+/** The reference by which Kimi finds what `reference` leads to: among the definitions of the root, under its last step. */
+function referring(document: Document, reference: unknown, depth: number): Schema {
+  const { root, definitions } = document;
+  const found = lookUp(root, reference);
+  if (!isObject(found)) return ANYTHING;
+  const known = definitions.get(found)?.name;
+  if (known !== undefined) return { $ref: `#/$defs/${known}` };
+  const last = String(reference).split("/").at(-1) ?? "";
+  const wanted = last.replace(/[^A-Za-z0-9_.-]+/g, "_").replace(/^_*$|^__proto__$/, "root");
+  const taken = new Set([...definitions.values()].map(({ name }) => name));
+  let name = wanted;
+  for (let number = 2; taken.has(name); number++) name = `${wanted}_${number}`;
+  definitions.set(found, { name, depth });
+  return { $ref: `#/$defs/${name}` };
+}
+
+/** RFC 6901 in a URI fragment: `#`, or `#/` with escaped steps. */
+function lookUp(root: Schema, reference: unknown): unknown {
+  if (typeof reference !== "string" || !/^#(?:\/|$)/.test(reference)) return undefined;
+  let at: unknown = root;
+  for (const step of reference.split("/").slice(1)) {
+    const key = decoded(step).replaceAll("~1", "/").replaceAll("~0", "~");
+    if (Array.isArray(at)) at = at[Number(key)];
+    else at = isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined;
+  }
+  return at;
+}
+
+function decoded(step: string): string {
+  try {
+    return decodeURIComponent(step);
+  } catch {
+    return step;
+  }
+}
+
+// Several schemas as one.
+
+interface Whole {
+  /** What `allOf` and `$ref` lead to is in it, alternatives are not. */
+  readonly schema: Schema;
+  /** The lists of alternatives that stood in any piece; each has something in it. */
+  readonly unions: readonly (readonly unknown[])[];
+}
+
+function gathered(document: Document, given: Schema): Whole {
+  const pieces: Schema[] = [];
+  const collect = (piece: unknown) => {
+    if (!isObject(piece) || pieces.includes(piece) || document.budget-- <= 0) return;
+    pieces.push(piece);
+    for (const part of objectsIn(piece.allOf)) collect(part);
+    collect(lookUp(document.root, piece.$ref));
+  };
+  collect(given);
+  const unions = pieces.flatMap(({ anyOf, oneOf }) => [anyOf, oneOf]).filter((list) => Array.isArray(list));
+  return { schema: pieces.reduce(together, {}), unions: unions.filter((list) => list.length > 0) };
+}
+
+/** Two that must hold together as one, in which the first word counts: that accepts more than both, never less. */
+function together(first: Schema, second: Schema): Schema {
+  const all: Record<string, unknown> = { ...first, ...second, ...first };
+  for (const key of ["properties", "patternProperties"])
+    if (key in all) all[key] = { ...mapIn(second[key]), ...mapIn(first[key]) };
+  if (Array.isArray(first.required) && Array.isArray(second.required))
+    all.required = [...first.required, ...second.required];
+  return all;
+}
+
+// Alternatives.
+
 /** The object with the properties of all its alternatives; required is also what each of one list requires. */
-function withAlternatives(document: Document, { schema, unions, pieces }: Whole): Schema {
-  if (unions.length === 0) return schema;
-  const own = propertiesOf(schema);
+function withAlternatives(document: Document, { schema, unions }: Whole, depth: number): Schema {
+  if (unions.length === 0 || depth > document.deepest) return schema;
+  const own = mapIn(schema.properties);
   const further = new Map<string, unknown[]>();
   const required = new Set(requiredOf(schema));
   for (const union of unions) {
     const shapes = union
       .filter((branch) => branch !== false)
-      .map((branch) => withAlternatives(document, gathered(document, isObject(branch) ? branch : {}, pieces)))
-      .filter((shape) => typesOf(shape)?.includes("object") ?? true);
-    for (const [name, property] of shapes.flatMap((shape) => Object.entries(propertiesOf(shape)))) {
+      .map((branch) => withAlternatives(document, gathered(document, mapIn(branch)), depth + 1))
+      .filter((shape) => [...typesOf(shape), "object"].includes("object"));
+    for (const [name, property] of shapes.flatMap((shape) => Object.entries(mapIn(shape.properties)))) {
       if (!Object.hasOwn(own, name)) further.set(name, [...(further.get(name) ?? []), property]);
     }
     const [first = [], ...others] = shapes.map(requiredOf);
     for (const name of first) if (others.every((names) => names.includes(name))) required.add(name);
   }
-  const added = [...further].map(([name, list]) => [name, list.length === 1 ? list[0] : { anyOf: list }]);
+  const added = [...further].map(([name, list]) => [name, { anyOf: list }]);
   return {
     ...schema,
     ...(added.length > 0 ? { properties: { ...own, ...Object.fromEntries(added) } } : {}),
@@ -131,27 +203,19 @@ function withAlternatives(document: Document, { schema, unions, pieces }: Whole)
   };
 }
 
-function propertiesOf({ properties }: Schema): Schema {
-  return isObject(properties) ? properties : {};
-}
-
 function requiredOf({ required }: Schema): readonly unknown[] {
   return Array.isArray(required) ? required : [];
 }
 
 function withUnion(document: Document, schema: Schema, list: readonly unknown[], depth: number): Schema {
+  const type = schema.type === undefined ? {} : { type: schema.type };
   const branches = list
     .filter((branch) => branch !== false)
-    .map((branch) => {
-      if (list.length > LIMITS.alternatives) return typeAlone(branch);
-      const takesType = isObject(branch) && schema.type !== undefined && !saysKind(branch);
-      return repairedAt(document, takesType ? { type: schema.type, ...branch } : branch, depth + 1);
-    });
+    .map((branch) => (isObject(branch) ? { ...type, ...branch } : branch))
+    .map((branch) =>
+      list.length > LIMITS.alternatives ? typeAlone(branch) : repairedAt(document, branch, depth + 1),
+    );
   return anyOf(schema, branches);
-}
-
-function saysKind(branch: Schema): boolean {
-  return ["type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"].some((key) => key in branch);
 }
 
 /** Alternatives, with the words and the default of `schema` beside them. The validator takes no keyword twice. */
@@ -164,22 +228,20 @@ function anyOf(schema: Schema, given: readonly Schema[]): Schema {
   return { ...words(schema), ...beside, anyOf: branches };
 }
 
-/** The types a schema's values can have: as declared, else those of its values, else those its keywords speak of. */
-function typesOf(schema: Schema): readonly SchemaType[] | undefined {
-  const names: readonly unknown[] = Array.isArray(schema.type) ? schema.type : [schema.type];
-  const declared = [...new Set(names.filter(isSchemaType))];
+// Types and keywords.
+
+/** Speak of the parts of an object. */
+const OF_OBJECTS = ["properties", "required", "additionalProperties", "patternProperties", "propertyNames"];
+
+/** The types a schema's values can have: as declared, else those of its values, else that of the parts it speaks of. */
+function typesOf(schema: Schema): readonly SchemaType[] {
+  const declared = [schema.type].flat().filter(isSchemaType);
+  if (declared.length > 0) return [...new Set(declared)];
   const values = Array.isArray(schema.enum) ? schema.enum : "const" in schema ? [schema.const] : [];
-  const holds = (type: SchemaType) => values.some((value) => isOfType(value, type));
-  if (declared.length > 0) {
-    const possible = declared.filter(holds);
-    return possible.length > 0 ? possible : declared;
-  }
-  if (values.length > 0) {
-    const whole = values.every((value) => typeof value !== "number" || Number.isInteger(value));
-    return TYPES.filter((type) => type !== (whole ? "number" : "integer") && holds(type));
-  }
-  const spoken = TYPES.find((type) => Object.keys(schema).some((key) => OF_TYPE[type]?.includes(key)));
-  return spoken === undefined ? undefined : [spoken];
+  if (values.length > 0)
+    return TYPES.filter((type) => type !== "integer" && values.some((value) => isOfType(value, type)));
+  if (OF_OBJECTS.some((key) => key in schema)) return ["object"];
+  return "items" in schema || "prefixItems" in schema ? ["array"] : [];
 }
 
 function isOfType(value: unknown, type: SchemaType): boolean {
@@ -188,7 +250,7 @@ function isOfType(value: unknown, type: SchemaType): boolean {
 }
 
 function withTypes(document: Document, schema: Schema, depth: number): Schema {
-  const [only, ...others] = typesOf(schema) ?? [];
+  const [only, ...others] = typesOf(schema);
   if (only === undefined) return { ...words(schema), ...ANYTHING };
   if (others.length === 0) return ofType(document, schema, only, depth);
   const { title, description, default: _, ...limits } = schema;
@@ -197,18 +259,25 @@ function withTypes(document: Document, schema: Schema, depth: number): Schema {
 }
 
 function ofType(document: Document, given: Schema, type: SchemaType, depth: number): Schema {
-  const schema = type === "array" ? withoutTuple(given) : given;
-  const entries = Object.entries(schema)
-    .filter(([key]) => OF_ALL.includes(key) || OF_TYPE[type]?.includes(key))
+  if (type === "null") return { type, ...words(given) };
+  const entries = Object.entries(type === "array" ? withoutTuple(given) : given)
     .map(([key, value]): [string, unknown] => [key, keyword(document, key, value, type, depth + 1)])
     .filter(([, value]) => value !== undefined);
-  const result: Schema = { type, ...Object.fromEntries(entries) };
-  return type === "object" ? withNames(schema, result) : result;
+  const schema: Schema = { type, ...Object.fromEntries(entries) };
+  return type === "object" ? withNames(schema) : schema;
 }
 
 /** What is sent of a keyword; undefined = nothing. */
 function keyword(document: Document, key: string, value: unknown, type: SchemaType, depth: number): unknown {
+  if (OF_OBJECTS.includes(key) && type !== "object") return undefined;
   switch (key) {
+    case "type":
+    case "prefixItems":
+    case "$ref":
+    case "allOf":
+    case "anyOf":
+    case "oneOf":
+      return undefined;
     case "title":
     case "description":
     case "pattern":
@@ -220,15 +289,15 @@ function keyword(document: Document, key: string, value: unknown, type: SchemaTy
     case "const":
       return isScalar(value, type) ? value : undefined;
     case "properties":
-      return isObject(value) ? mapped(document, value, depth) : undefined;
+      return mapped(value, (child) => repairedAt(document, child, depth));
     case "patternProperties":
-      return isObject(value) ? withoutReference(mapped(document, value, depth)) : undefined;
+      return mapped(value, (child) => withoutReference(repairedAt(document, child, depth)));
     case "propertyNames":
       return isObject(value) ? withoutReference(repairedAt(document, value, depth)) : undefined;
     case "additionalProperties":
       return typeof value === "boolean" ? value : schemaIn(document, value, depth);
     case "items":
-      return schemaIn(document, value, depth);
+      return type === "array" ? schemaIn(document, value, depth) : undefined;
     case "required":
       return Array.isArray(value) ? value : undefined;
     default:
@@ -240,14 +309,15 @@ function schemaIn(document: Document, value: unknown, depth: number): Schema | u
   return isObject(value) && Object.keys(value).length > 0 ? repairedAt(document, value, depth) : undefined;
 }
 
-function mapped(document: Document, map: Schema, depth: number): Schema {
+function mapped(map: unknown, repair: (child: unknown) => Schema): Schema | undefined {
+  if (!isObject(map)) return undefined;
   const entries = Object.entries(map).filter(([name]) => isSayable(name));
-  return Object.fromEntries(entries.map(([name, child]) => [name, repairedAt(document, child, depth)]));
+  return Object.fromEntries(entries.map(([name, child]) => [name, repair(child)]));
 }
 
 /** The validator takes references in some keywords only. */
-function withoutReference(schema: Schema): Schema | undefined {
-  return JSON.stringify(schema).includes('"$ref":') ? undefined : schema;
+function withoutReference(schema: Schema): Schema {
+  return JSON.stringify(schema).includes('"$ref":') ? ANYTHING : schema;
 }
 
 /** In `$defs` the validator takes a slash for the end of a step. */
@@ -255,27 +325,90 @@ function isSayable(name: string): boolean {
   return !isRefusedName(name) && !name.includes("/");
 }
 
-/** Every required name has a property; where Kimi cannot be told a name, the object is not closed to others. */
-function withNames({ properties, patternProperties }: Schema, result: Schema): Schema {
-  const isLost = (given: unknown, sent: unknown) =>
-    isObject(given) && Object.keys(given).length > (isObject(sent) ? Object.keys(sent).length : 0);
-  const lost = isLost(properties, result.properties) || isLost(patternProperties, result.patternProperties);
-  const { additionalProperties, required, ...rest } = result;
-  const open = lost || additionalProperties === undefined ? rest : { ...rest, additionalProperties };
-  if (!Array.isArray(required)) return open;
-  const names = [...new Set(required)].filter((name) => typeof name === "string" && isSayable(name));
-  const known = propertiesOf(result);
+/** Every required name has a property. */
+function withNames(schema: Schema): Schema {
+  if (!Array.isArray(schema.required)) return schema;
+  const names = [...new Set(schema.required)].filter((name) => typeof name === "string" && isSayable(name));
+  const known = mapIn(schema.properties);
   const unknown = names.filter((name) => !Object.hasOwn(known, name)).map((name) => [name, ANYTHING]);
-  const added = unknown.length > 0 ? { properties: { ...known, ...Object.fromEntries(unknown) } } : {};
-  return { ...open, ...added, required: names };
+  return { ...schema, properties: { ...known, ...Object.fromEntries(unknown) }, required: names };
 }
 
-/** A tuple (`items: [a, b]`, `prefixItems`) as a list of any of its items. */
+/** A tuple (`items: [a, b]`, `prefixItems`) as a list of any of its items, and of what is said to follow them. */
 function withoutTuple(schema: Schema): Schema {
   const { prefixItems, items, additionalItems, ...others } = schema;
   const tuple = Array.isArray(prefixItems) ? prefixItems : items;
   if (!Array.isArray(tuple)) return schema;
   const rest = tuple === items ? additionalItems : items;
-  const closed = rest === false || (typeof others.maxItems === "number" && others.maxItems <= tuple.length);
-  return { ...others, items: { anyOf: closed ? tuple : [...tuple, rest ?? {}] } };
+  return { ...others, items: { anyOf: rest === undefined ? tuple : [...tuple, rest] } };
+}
+
+// What the validator judges about a schema as a whole.
+
+/**
+ * Gives recursion that never ends a way out: each definition in such a circle may also be any object. In the
+ * validator's eyes an object ends if nothing is required or one required property ends, and a list if its items do.
+ */
+function withWayOut(schema: Schema): Schema {
+  if (!isObject(schema.$defs)) return schema;
+  const definitions = Object.entries(schema.$defs);
+  const ending = new Set<unknown>();
+  for (let before = -1; before < ending.size; ) {
+    before = ending.size;
+    for (const [name, definition] of definitions) if (ends(definition, ending)) ending.add(`#/$defs/${name}`);
+  }
+  const opened = definitions.map(([name, definition]) => [
+    name,
+    ending.has(`#/$defs/${name}`) ? definition : { anyOf: [definition, { type: "object" }] },
+  ]);
+  return { ...schema, $defs: Object.fromEntries(opened) };
+}
+
+function ends(schema: unknown, ending: ReadonlySet<unknown>): boolean {
+  if (!isObject(schema)) return true;
+  const { type, items, required, properties, anyOf, $ref } = schema;
+  if (type === "array") return ends(items, ending);
+  if (type === "object") {
+    if (!Array.isArray(required) || required.length === 0 || !isObject(properties)) return true;
+    return required.some((name) => ends(properties[String(name)], ending));
+  }
+  if (Array.isArray(anyOf)) return anyOf.some((branch) => ends(branch, ending));
+  return $ref === undefined || ending.has($ref);
+}
+
+/** Whether a repaired schema is small enough, in the validator's measure: the bytes of Go's JSON, names, depth. */
+function isWithinLimits(schema: Schema): boolean {
+  const text = JSON.stringify(schema);
+  // Go writes these five as `\u003c`.
+  const bytes = Buffer.byteLength(text) + (text.match(/[<>&\u2028\u2029]/g)?.length ?? 0) * 5;
+  if (bytes > LIMITS.bytes || namesIn(schema) > LIMITS.properties) return false;
+  return depthOf(schema, mapIn(schema.$defs), [], { steps: 20_000 }) <= LIMITS.depth;
+}
+
+function childrenOf({ properties, items, additionalProperties, anyOf }: Schema): readonly Schema[] {
+  return objectsIn([...Object.values(mapIn(properties)), ...objectsIn(anyOf), items, additionalProperties]);
+}
+
+/** How many names of properties are in it, references not followed. */
+function namesIn(schema: Schema): number {
+  const children = [...childrenOf(schema), ...objectsIn(Object.values(mapIn(schema.$defs)))];
+  const own = Object.keys(mapIn(schema.properties)).length;
+  return children.reduce((sum, child) => sum + namesIn(child), own);
+}
+
+/** How many properties lie inside one another, references followed; infinite where that takes too many steps. */
+function depthOf(
+  schema: Schema,
+  definitions: Schema,
+  path: readonly string[],
+  left: { steps: number },
+): number {
+  if (left.steps-- <= 0) return Number.POSITIVE_INFINITY;
+  const { $ref, properties } = schema;
+  if (typeof $ref === "string") {
+    const found = mapIn(definitions[$ref.slice("#/$defs/".length)]);
+    return path.includes($ref) ? 0 : depthOf(found, definitions, [...path, $ref], left);
+  }
+  const depths = childrenOf(schema).map((child) => depthOf(child, definitions, path, left));
+  return Math.max(0, ...depths) + (isObject(properties) ? 1 : 0);
 }
