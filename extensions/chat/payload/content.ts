@@ -3,8 +3,6 @@ import { isBlank, isJsonObject as isObject, type JsonObject } from "../../lib/js
 
 export type Content = string | readonly JsonObject[];
 
-/** What was uploaded to Kimi before. */
-const UPLOADED = /^ms:\/\/./;
 /** Inline data; an empty file is nothing. Kimi fetches nothing from elsewhere. */
 const INLINE = /^data:([^,]{0,100});base64,(?=.)/i;
 
@@ -24,16 +22,13 @@ export function canonicalContent(content: unknown): Content | undefined {
 }
 
 function canonicalPart(part: unknown): JsonObject | undefined {
-  if (typeof part === "string") return canonicalPart({ type: "text", text: part });
   if (!isObject(part)) return undefined;
   switch (part.type) {
     case "text":
       if (typeof part.text !== "string" || isBlank(part.text)) return undefined;
       return { type: "text", text: part.text };
     case "image_url":
-      return picture(addressOf(part.image_url));
-    case "video_url":
-      return video(addressOf(part.video_url));
+      return picture(isObject(part.image_url) ? part.image_url.url : undefined);
     default:
       return undefined;
   }
@@ -44,14 +39,12 @@ function canonicalPart(part: unknown): JsonObject | undefined {
  * Any other one would be refused ("unsupported image format") at this turn and, standing in the history, at every later
  * one (MoonshotAI/kimi-cli#2017, #1076), so the model is told of it instead.
  */
-function picture(url: string): JsonObject {
-  if (UPLOADED.test(url)) return { type: "image_url", image_url: { url } };
-  const [head, label] = INLINE.exec(url) ?? [];
-  if (head === undefined || label === undefined)
-    return { type: "text", text: "(an image that cannot be sent was left out)" };
-  const type = decodedType(url.slice(head.length, head.length + 24));
-  if (type === undefined) return { type: "text", text: leftOut(label) };
+function picture(address: unknown): JsonObject {
+  const url = typeof address === "string" ? address : "";
+  const [head = "", label = ""] = INLINE.exec(url) ?? [];
   const data = url.slice(head.length);
+  const type = head === "" ? undefined : decodedType(data.slice(0, 24));
+  if (type === undefined) return { type: "text", text: leftOut(label) };
   const strict = isLoose(data) ? Buffer.from(data, "base64").toString("base64") : data;
   return { type: "image_url", image_url: { url: `data:${type};base64,${strict}` } };
 }
@@ -73,14 +66,4 @@ function decodedType(base64: string): string | undefined {
 function leftOut(label: string): string {
   const kind = /^image\/[a-z0-9.+-]+$/i.test(label) ? label.toLowerCase() : "an unknown type";
   return `(an image of ${kind} was left out: it is none of png, jpeg, gif and webp)`;
-}
-
-function video(url: string): JsonObject {
-  if (UPLOADED.test(url) || INLINE.test(url)) return { type: "video_url", video_url: { url } };
-  return { type: "text", text: "(a video that cannot be sent was left out)" };
-}
-
-function addressOf(media: unknown): string {
-  const url = isObject(media) ? media.url : media;
-  return typeof url === "string" ? url : "";
 }

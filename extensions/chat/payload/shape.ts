@@ -3,9 +3,9 @@
  * what the service refuses or ignores (`enable_thinking`, `reasoning_effort`, `store`, `temperature`, `tool_choice`, …)
  * cannot slip in with the next version of pi.
  */
-import { isJsonObject as isObject } from "../../lib/json.ts";
-import { canonicalMessages, lateTools, type Reasoning } from "./messages.ts";
-import { canonicalTools, declaredNames, type ToolNames, toolNames } from "./tools.ts";
+import { isJsonObject as isObject, objectsIn } from "../../lib/json.ts";
+import { bringsTools, canonicalMessages, type Reasoning } from "./messages.ts";
+import { canonicalTools, nameOf, type ToolNames, toolNames } from "./tools.ts";
 
 export interface RequestModel extends ThinkingModel {
   /** As the server calls it. */
@@ -44,18 +44,16 @@ export async function shapeRequest(payload: unknown, options: RequestOptions): P
   if (!isObject(payload) || !Array.isArray(payload.messages))
     return { body: payload, toolNames: toolNames([]) };
   const { model, thinkingLevel, sessionId } = options;
-  const declared = new Map<unknown, readonly unknown[]>();
-  if (Array.isArray(payload.tools)) declared.set(payload, payload.tools);
-  for (const message of payload.messages) {
-    const further = lateTools(message);
-    if (further !== undefined) declared.set(message, further);
-  }
-  const named = [...declared.values()].flatMap(declaredNames);
-  const names = toolNames(new Set([...named, ...calledNames(payload.messages)]));
+  const given = objectsIn(payload.messages);
+  const declared = new Map([[payload, objectsIn(payload.tools)]]);
+  for (const message of given) if (bringsTools(message)) declared.set(message, objectsIn(message.tools));
+  // Tools that are gone by now were called by names that Kimi may refuse.
+  const called = given.flatMap((message) => objectsIn(message.tool_calls));
+  const names = toolNames([...declared.values(), called].flat().flatMap(nameOf));
   const canonical = await canonicalTools(declared, names);
   const tools = canonical.get(payload) ?? [];
   const thinking = thinkingFor(model, thinkingLevel);
-  const messages = canonicalMessages(payload.messages, reasoningFor(thinking), names, canonical);
+  const messages = canonicalMessages(given, reasoningFor(thinking), names, canonical);
   const asked = Math.min(model.maxTokens, options.maxTokens ?? model.maxTokens);
   const body = {
     model: model.id,
@@ -73,20 +71,6 @@ export async function shapeRequest(payload: unknown, options: RequestOptions): P
 function reasoningFor(thinking: Thinking | undefined): Reasoning {
   if (thinking === undefined) return "dropped";
   return thinking.type === "enabled" ? "required" : "kept";
-}
-
-/** The names in the history: tools that are gone by now were called by names that Kimi may refuse. */
-function calledNames(messages: readonly unknown[]): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const message of messages) {
-    if (!isObject(message) || !Array.isArray(message.tool_calls)) continue;
-    for (const call of message.tool_calls) {
-      if (isObject(call) && isObject(call.function) && typeof call.function.name === "string") {
-        names.add(call.function.name);
-      }
-    }
-  }
-  return names;
 }
 
 /** pi's own measure (0.87.1): four characters a token; what is counted in bytes is worse for us, hence safer. */
@@ -122,10 +106,10 @@ function tokensOf(messages: readonly unknown[]): number {
   const add = (value: unknown) => {
     if (typeof value === "string") bytes += Buffer.byteLength(value);
   };
-  for (const { content, reasoning_content, tool_calls } of messages.filter(isObject)) {
+  for (const { content, reasoning_content, tool_calls } of objectsIn(messages)) {
     add(content);
     add(reasoning_content);
-    for (const part of Array.isArray(content) ? content.filter(isObject) : []) {
+    for (const part of objectsIn(content)) {
       if (part.type === "text") add(part.text);
       else tokens += IMAGE_TOKENS;
     }

@@ -59,12 +59,10 @@ function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-/** The names by which tools are declared; a nameless one cannot be called. */
-export function declaredNames(given: readonly unknown[]): readonly string[] {
-  return given.flatMap((tool) => {
-    const name = isJsonObject(tool) && isJsonObject(tool.function) ? tool.function.name : undefined;
-    return typeof name === "string" && !isBlank(name) ? [name] : [];
-  });
+/** The name of what is declared or called; a nameless one cannot be called. */
+export function nameOf({ function: spoken }: JsonObject): readonly string[] {
+  const name = isJsonObject(spoken) ? spoken.name : undefined;
+  return typeof name === "string" && !isBlank(name) ? [name] : [];
 }
 
 /**
@@ -72,18 +70,18 @@ export function declaredNames(given: readonly unknown[]): readonly string[] {
  * repair and that cannot be loaded.
  */
 export async function canonicalTools(
-  lists: ReadonlyMap<unknown, readonly unknown[]>,
+  lists: ReadonlyMap<JsonObject, readonly JsonObject[]>,
   names: ToolNames,
-): Promise<ReadonlyMap<unknown, readonly JsonObject[]>> {
+): Promise<ReadonlyMap<JsonObject, readonly JsonObject[]>> {
   const seen = new Set<string>();
-  const canonical = new Map<unknown, readonly JsonObject[]>();
+  const canonical = new Map<JsonObject, readonly JsonObject[]>();
   for (const [key, given] of lists) {
     const tools: JsonObject[] = [];
     for (const tool of given) {
-      if (!isJsonObject(tool) || !isJsonObject(tool.function)) continue;
-      const { name, description, parameters } = tool.function;
-      if (typeof name !== "string" || isBlank(name) || seen.has(name)) continue;
+      const [name] = nameOf(tool);
+      if (name === undefined || seen.has(name)) continue;
       seen.add(name);
+      const { description, parameters } = isJsonObject(tool.function) ? tool.function : {};
       const said = typeof description === "string" && !isBlank(description) ? { description } : {};
       const sent = { name: names.toKimi(name), ...said, parameters: await toolSchema(parameters) };
       tools.push({ type: "function", function: sent });

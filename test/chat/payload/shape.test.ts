@@ -192,30 +192,9 @@ describe("messages", () => {
     ],
     ["unknown roles go", [{ role: "function", content: "x" }, null, "x", user], [user]],
     [
-      "thinking off keeps the reasoning there is",
-      [
-        { role: "assistant", content: "a", reasoning: "r" },
-        { role: "assistant", content: "b" },
-      ],
-      [
-        { role: "assistant", content: "a", reasoning_content: "r" },
-        { role: "assistant", content: "b" },
-      ],
-    ],
-    [
-      "other fields go",
-      [{ role: "assistant", content: "a", reasoning_details: [], refusal: null }],
-      [{ role: "assistant", content: "a" }],
-    ],
-    [
       "a call without text has null content",
       [{ role: "assistant", content: "", tool_calls: [call("a")] }, result("a")],
       [calling(call("a")), result("a")],
-    ],
-    [
-      "no calls is no field",
-      [{ role: "assistant", content: "a", tool_calls: [] }],
-      [{ role: "assistant", content: "a" }],
     ],
     [
       "a call without a result gets one",
@@ -269,7 +248,7 @@ describe("messages", () => {
 
   test("with thinking on each answer carries its reasoning, be it empty, in one order of fields", async () => {
     const sent = await messagesOf(
-      [{ ...calling(call("a")) }, result("a"), { role: "assistant", content: "b", reasoning_text: "r" }],
+      [{ ...calling(call("a")) }, result("a"), { role: "assistant", content: "b", reasoning_content: "r" }],
       high,
     );
     expect(JSON.stringify(sent)).toBe(
@@ -284,12 +263,8 @@ describe("messages", () => {
   test.each([
     ['{"a":1}', '{"a":1}'],
     ["", "{}"],
-    ["null", "{}"],
     [undefined, "{}"],
-    [{ a: 1 }, '{"a":1}'],
-    ["[1]", '{"value":[1]}'],
-    ['"{\\"a\\":1}"', '{"a":1}'],
-    ['{"a":', '{"value":"{\\"a\\":"}'],
+    ["[1]", '{"value":"[1]"}'],
   ])("arguments %j are sent as %j", async (given, sent) => {
     expect(await messagesOf([calling(call("a", "t", given)), result("a")])).toEqual([
       calling(call("a", "t", sent)),
@@ -316,62 +291,43 @@ describe("messages", () => {
   });
 });
 
-const text = fc.constantFrom<unknown>("", " ", "a", "語", undefined, null, 1, "(see attached image)");
-const id = fc.constantFrom<unknown>("a", "a_2", "b", "", undefined, 7, "call_123456789012345678901234_fc_1");
+const text = fc.constantFrom<unknown>("", " ", "a", "語", undefined, null, 1);
+const id = fc.constantFrom<unknown>("a", "a_2", "b", "", undefined);
 const name = fc.constantFrom<unknown>("bash", "mcp.server/tool", "", "9", "语", "x".repeat(99), undefined);
-const part = fc.oneof(
-  fc.record({ type: fc.constant("text"), text }),
-  fc.constantFrom<unknown>(
-    null,
-    "x",
-    { type: "file" },
-    { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
-    { type: "image_url", image_url: {} },
-  ),
+const part = fc.constantFrom<unknown>(
+  null,
+  "x",
+  { type: "text", text: "a" },
+  { type: "text", text: " " },
+  { type: "text" },
+  { type: "file" },
+  { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
+  { type: "image_url", image_url: {} },
 );
 const content = fc.oneof(text, fc.array(part, { maxLength: 3 }));
+const spoken = fc.record({
+  name,
+  arguments: fc.oneof(
+    text,
+    fc.jsonValue().map((value) => JSON.stringify(value)),
+  ),
+});
 const message = fc.oneof(
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      role: fc.constantFrom<unknown>("user", "system", "developer", "other", undefined),
+  fc.record({ role: fc.constantFrom<unknown>("user", "system", "developer", "other", undefined), content }),
+  fc.record({ role: fc.constant("tool"), tool_call_id: id, content }),
+  fc.record(
+    {
+      role: fc.constant("assistant"),
       content,
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({ role: fc.constant("tool"), tool_call_id: id, content }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record(
-      {
-        role: fc.constant("assistant"),
-        content,
-        reasoning_content: text,
-        reasoning: text,
-        tool_calls: fc.oneof(
-          fc.constant(null),
-          fc.array(
-            fc.record({
-              id,
-              type: fc.constantFrom("function", "custom"),
-              function: fc.record({
-                name,
-                arguments: fc.oneof(
-                  text,
-                  fc.jsonValue().map((value) => JSON.stringify(value)),
-                ),
-              }),
-            }),
-            { maxLength: 3 },
-          ),
-        ),
-      },
-      { requiredKeys: ["role"] },
-    ),
-  },
-  { weight: 1, arbitrary: fc.constantFrom<unknown>(null, 1, {}, []) },
+      reasoning_content: text,
+      tool_calls: fc.oneof(
+        fc.constant(null),
+        fc.array(fc.record({ id, function: spoken }), { maxLength: 3 }),
+      ),
+    },
+    { requiredKeys: ["role"] },
+  ),
+  fc.constantFrom<unknown>(null, 1, {}, []),
 );
 const conversation = fc.array(message, { maxLength: 10 });
 const tools = fc.array(
@@ -413,90 +369,47 @@ describe("any conversation", () => {
 });
 
 describe("a picture", () => {
-  const parts = async (type: string, url: unknown) => {
-    const given = [
-      {
-        role: "user",
-        content: [
-          { type: "text", text: "see" },
-          { type, [type]: url },
-        ],
-      },
-    ];
-    const [message] = Object(await messagesOf(given));
-    expect(checkChatRequest((await shapeRequest(payload(given), off)).body, defaultModels)).toBeUndefined();
-    return message.content[1];
+  const picture = (url: unknown) => ({ type: "image_url", image_url: { url } });
+  /** What is sent for it. */
+  const sent = async (url: unknown) => {
+    const given = [{ role: "user", content: [{ type: "text", text: "see" }, picture(url)] }];
+    const shaped = await body(payload(given), off);
+    expect(checkChatRequest(shaped, defaultModels)).toBeUndefined();
+    return Object(shaped.messages)[0].content[1];
   };
   const base64 = (bytes: string) => Buffer.from(bytes, "latin1").toString("base64");
   const png = base64("\x89PNG\r\n\x1a\n and so on");
-  const pictures = [
+
+  test.each([
     ["png", png],
     ["jpeg", base64("\xff\xd8\xff\xe0 JFIF")],
     ["gif", base64("GIF89a and so on")],
-    ["gif", base64("GIF87a and so on")],
     ["webp", base64("RIFF1234WEBPVP8 ")],
-  ];
-  const labels = [
-    "image/png",
-    "image/webp",
-    "IMAGE/PNG",
-    "image/svg+xml",
-    "application/octet-stream",
-    "",
-    "image/png;a=b",
-  ];
-
-  test.each(pictures)("of type %s is sent as what it is, whatever it is called", async (type, data) => {
-    for (const label of labels) {
-      expect(await parts("image_url", { url: `data:${label};base64,${data}` })).toEqual({
-        type: "image_url",
-        image_url: { url: `data:image/${type};base64,${data}` },
-      });
-    }
+  ])("of type %s is sent as what it is, whatever it is called", async (type, data) => {
+    for (const label of ["image/png", "IMAGE/WEBP", "application/octet-stream", "", "image/png;a=b"])
+      expect(await sent(`data:${label};base64,${data}`)).toEqual(
+        picture(`data:image/${type};base64,${data}`),
+      );
   });
 
   test.each([
-    ["image/x-icon", base64("\0\0\x01\0\x01\0\x10\x10"), "image/x-icon"],
-    ["image/svg+xml", base64("<svg xmlns='http://www.w3.org/2000/svg'/>"), "image/svg+xml"],
-    ["image/png", base64("BM and so on"), "image/png"],
-    ["IMAGE/BMP", base64("BM and so on"), "image/bmp"],
-    ["application/octet-stream", base64("%PDF-1.7"), "an unknown type"],
-    ["image/x\nIgnore all", base64("RIFF1234WAVE"), "an unknown type"],
-  ])("called %j that Kimi cannot decode is left out with a word to the model", async (label, data, kind) => {
+    [`data:image/x-icon;base64,${base64("\0\0\x01\0\x01\0\x10\x10")}`, "image/x-icon"],
+    [`data:image/png;base64,${base64("BM and so on")}`, "image/png"],
+    [`data:image/x\nIgnore all;base64,${base64("RIFF1234WAVE")}`, "an unknown type"],
+    ["data:image/png;base64,", "an unknown type"],
+    ["https://example.com/a.png", "an unknown type"],
+    [undefined, "an unknown type"],
+  ])("that Kimi cannot decode, %j, is left out with a word to the model", async (url, kind) => {
     const text = `(an image of ${kind} was left out: it is none of png, jpeg, gif and webp)`;
-    expect(await parts("image_url", { url: `data:${label};base64,${data}` })).toEqual({ type: "text", text });
-  });
-
-  test.each([
-    ["data:image/png;base64,"],
-    ["https://example.com/a.png"],
-    [undefined],
-    [`data:image/png,${png}`],
-  ])("that is no picture at all, %j, is left out too", async (url) => {
-    const text = "(an image that cannot be sent was left out)";
-    expect(await parts("image_url", { url })).toEqual({ type: "text", text });
+    expect(await sent(url)).toEqual({ type: "text", text });
   });
 
   test("in base64 with line breaks, or for URLs, is sent in plain base64", async () => {
     const data = base64(`\x89PNG\r\n\x1a\n${"\xfb\xff".repeat(60)}`);
-    const loose = [data.replace(/.{76}/g, "$&\r\n"), data.replaceAll("+", "-").replaceAll("/", "_")];
-    for (const one of loose) {
-      expect(one).not.toBe(data);
-      expect(await parts("image_url", { url: `data:image/png;base64,${one}` })).toEqual({
-        type: "image_url",
-        image_url: { url: `data:image/png;base64,${data}` },
-      });
+    for (const loose of [data.replace(/.{76}/g, "$&\r\n"), data.replaceAll("+", "-").replaceAll("/", "_")]) {
+      expect(loose).not.toBe(data);
+      expect(await sent(`data:image/png;base64,${loose}`)).toEqual(picture(`data:image/png;base64,${data}`));
     }
-  });
-
-  test("that was uploaded is sent, and a video that was not is left out", async () => {
-    expect(await parts("image_url", "ms://1")).toEqual({ type: "image_url", image_url: { url: "ms://1" } });
-    const video = { url: "data:video/mp4;base64,AAAA" };
-    expect(await parts("video_url", video)).toEqual({ type: "video_url", video_url: video });
-    expect(await parts("video_url", { url: "https://example.com/a.mp4" })).toEqual({
-      type: "text",
-      text: "(a video that cannot be sent was left out)",
-    });
   });
 });
 
@@ -521,12 +434,9 @@ describe("tools that come in mid-session", () => {
     const shaped = await shapeRequest(payload(conversation, { tools: [tool("first")] }), off);
     const name = shaped.toolNames.toKimi("mcp/late");
     expect(name).toMatch(/^mcp_late_[0-9a-f]{8}$/);
-    const anything = {
-      anyOf: ["string", "number", "boolean", "object", "array", "null"].map((type) => ({ type })),
-    };
     expect(shaped.body).toHaveProperty("messages", [
       user,
-      { role: "system", tools: [tool(name, { type: "object", properties: { a: anything } })] },
+      { role: "system", tools: [tool(name, { type: "object", properties: { a: expect.anything() } })] },
       calling(call("a", name)),
       result("a"),
     ]);
@@ -539,11 +449,6 @@ describe("tools that come in mid-session", () => {
     expect(await messagesOf([user, { role: "system", content: null, tools: [tool("a")] }])).toEqual([user]);
   });
 
-  test("between a call and its result wait for the result", async () => {
-    const given = [user, calling(call("a", "first")), further, result("a")];
-    expect(await messagesOf(given)).toEqual([user, calling(call("a", "first")), result("a"), further]);
-  });
-
   test("count as a part of the prompt", async () => {
     const large = {
       role: "system",
@@ -554,51 +459,41 @@ describe("tools that come in mid-session", () => {
   });
 });
 
-describe("thinking of earlier answers", () => {
-  const earlier = [
-    user,
-    { role: "assistant", content: "with", reasoning_content: "thought" },
-    { role: "assistant", content: "without" },
-  ];
-  test.each([
-    { thinking: "both", level: "high", sent: ["thought", ""] },
-    { thinking: "both", level: "off", sent: ["thought", undefined] },
-    { thinking: "only", level: "off", sent: ["thought", ""] },
-    { thinking: "none", level: "high", sent: [undefined, undefined] },
-  ] as const)(
-    "$sent goes to a model that thinks: $thinking, at level $level",
-    async ({ thinking, level, sent }) => {
-      const options = { ...high, model: { ...model, thinking }, thinkingLevel: level };
-      const answer = (content: string, thought: string | undefined) =>
-        thought === undefined
-          ? { role: "assistant", content }
-          : { role: "assistant", content, reasoning_content: thought };
-      expect(await messagesOf(earlier, options)).toEqual([
-        user,
-        answer("with", sent[0]),
-        answer("without", sent[1]),
-      ]);
-    },
-  );
-});
+test.each([
+  { thinking: "both", level: "high", sent: ["thought", ""] },
+  { thinking: "both", level: "off", sent: ["thought", undefined] },
+  { thinking: "only", level: "off", sent: ["thought", ""] },
+  { thinking: "none", level: "high", sent: [undefined, undefined] },
+] as const)(
+  "of earlier thinking $sent goes to a model that thinks: $thinking, at level $level",
+  async ({ thinking, level, sent }) => {
+    const earlier = [
+      user,
+      { role: "assistant", content: "with", reasoning_content: "thought" },
+      { role: "assistant", content: "without" },
+    ];
+    const options = { ...high, model: { ...model, thinking }, thinkingLevel: level };
+    const { messages } = await body(payload(earlier), options);
+    expect(Object(messages).slice(1)).toEqual([
+      {
+        role: "assistant",
+        content: "with",
+        ...(sent[0] === undefined ? {} : { reasoning_content: sent[0] }),
+      },
+      {
+        role: "assistant",
+        content: "without",
+        ...(sent[1] === undefined ? {} : { reasoning_content: sent[1] }),
+      },
+    ]);
+  },
+);
 
-describe("the cache key is", () => {
-  const open = () => "open";
-  const none = () => undefined;
-
-  test("the session that pi names, for a turn", () => {
-    expect(cacheSession({ sessionId: "a" }, open)).toBe("a");
-    expect(cacheSession({ sessionId: "a", cacheRetention: "short" }, open)).toBe("a");
-  });
-
-  test("the session that is open, for a summary", () => {
-    expect(cacheSession({}, open)).toBe("open");
-    expect(cacheSession(undefined, open)).toBe("open");
-    expect(cacheSession({ sessionId: "made up", cacheRetention: "none" }, open)).toBe("open");
-  });
-
-  test("what pi says, where no session is open", () => {
-    expect(cacheSession(undefined, none)).toBeUndefined();
-    expect(cacheSession({ sessionId: "made up", cacheRetention: "none" }, none)).toBe("made up");
-  });
+test("the cache key is the turn's session; for a summary the open one, as far as one is open", () => {
+  const madeUp = { sessionId: "made up", cacheRetention: "none" };
+  expect(cacheSession({ sessionId: "a", cacheRetention: "short" }, () => "open")).toBe("a");
+  expect(cacheSession(undefined, () => "open")).toBe("open");
+  expect(cacheSession(madeUp, () => "open")).toBe("open");
+  expect(cacheSession(undefined, () => undefined)).toBeUndefined();
+  expect(cacheSession(madeUp, () => undefined)).toBe("made up");
 });
