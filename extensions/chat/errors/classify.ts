@@ -205,12 +205,10 @@ export interface AdapterText {
   readonly message: string;
   /** A proxy's or gateway's page in place of the service's JSON. */
   readonly page: boolean;
-  /** How long the server asks to wait, ms; the successor writes it where it is too long for it to wait. */
-  readonly retryAfter: number | undefined;
 }
 
-const DELAY = /^Server requested (\d{1,7})s retry delay \([^)]*\)\.\s*/;
-const STATUS = /^([1-5]\d\d):?(?:\s+|$)/;
+/** Where the service asks to wait for too long, the successor says so before it. */
+const STATUS = /^(?:Server requested \d{1,7}s retry delay \([^)]*\)\.\s*)?([1-5]\d\d):?(?:\s+|$)/;
 const PAGE = /^\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html|head|body|title|h1|center)\b/i;
 
 /** More is read of no error, in characters: a proxy's page may be long. */
@@ -218,38 +216,28 @@ const LONGEST = 20_000;
 
 /** Never throws. */
 export function readAdapterText(text: string): AdapterText {
-  const delay = DELAY.exec(text);
-  const answered = text.slice(delay?.[0].length ?? 0, LONGEST);
-  const status = STATUS.exec(answered);
-  const body = answered.slice(status?.[0].length ?? 0);
+  const answered = text.slice(0, LONGEST);
+  const [head = "", status] = STATUS.exec(answered) ?? [];
+  const body = answered.slice(head.length);
   const page = PAGE.test(body);
-  return {
-    status: status ? Number(status[1]) : undefined,
-    ...(page ? { type: "", message: title(body) } : readBody(body)),
-    page,
-    retryAfter: delay ? Number(delay[1]) * 1000 : undefined,
-  };
+  const words = page ? { type: "", message: title(body) } : readBody(body);
+  return { status: status === undefined ? undefined : Number(status), ...words, page };
 }
 
 function title(page: string): string {
   return /<title[^>]*>([^<]*)/i.exec(page.slice(0, 10_000))?.[1] ?? "";
 }
 
+/** What is no JSON, or was cut off by the adapter, is taken as it is. */
 function readBody(body: string): { type: string; message: string } {
-  const plain = { type: "", message: body === "status code (no body)" ? "" : body };
-  if (!body.startsWith("{")) return plain;
-  const parsed = parse(body) ?? parse(body.slice(0, body.indexOf("\n")));
+  const parsed = parse(body);
   const error = isJsonObject(parsed) && isJsonObject(parsed.error) ? parsed.error : parsed;
-  if (isJsonObject(error)) {
-    const { type, message } = error;
-    return {
-      type: typeof type === "string" ? type : "",
-      message: typeof message === "string" ? message : "",
-    };
-  }
-  // Cut off by the adapter: what is readable of it is read.
-  const message = parse(`"${/"message"\s*:\s*"((?:[^"\\]|\\.)*)/.exec(body)?.[1] ?? ""}"`);
-  return { type: "", message: typeof message === "string" ? message : "" };
+  if (!isJsonObject(error)) return { type: "", message: body === "status code (no body)" ? "" : body };
+  const { type, message } = error;
+  return {
+    type: typeof type === "string" ? type : "",
+    message: typeof message === "string" ? message : "",
+  };
 }
 
 function parse(text: string): unknown {

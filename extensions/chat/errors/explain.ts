@@ -2,7 +2,7 @@
  * What an error means: to the user, one sentence with the cause and the next action, then the server's words; and to
  * the other requests of the account. Loaded rarely.
  */
-import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { isJsonObject, objectsIn } from "../../lib/json.ts";
 import { oneLine, withoutTokens } from "../../lib/safe-text.ts";
 import { sayReset, sayTime, waitUntil } from "../../lib/waiting-time.ts";
 import type { Refusal } from "../../queue/tickets.ts";
@@ -37,7 +37,7 @@ export function judgeError(text: string, now: Date, seen: Seen): Verdict {
   const error = readAdapterText(text);
   const kind = classify(error, seen);
   const { retryAfter } = seen;
-  const at = waitUntil(error.message, now, error.retryAfter ?? retryAfter);
+  const at = waitUntil(error.message, now, retryAfter);
   const resetsAt = at ?? resetOf(kind, seen.windows ?? [], now.getTime());
   const said = say(kind, {
     until: at === undefined ? undefined : sayTime(at, now),
@@ -151,7 +151,7 @@ function say(kind: ErrorClass, { until, reset, status, plan, seen }: Circumstanc
     case "connectTimeout":
       return "connect timeout, Kimi's server cannot be reached; check the network, firewall and proxy, and try again.";
     case "timeout":
-      return sayTimeout(seen);
+      return sayTimeout(seen.patience);
     case "name":
       return "network error, the name of Kimi's server cannot be resolved; check the network and DNS, and KIMI_CODE_BASE_URL if it is set.";
     case "refused":
@@ -196,50 +196,26 @@ function tokens(output: number | undefined): string {
 }
 
 /**
- * pi 1.x ends what is silent for `httpIdleTimeoutMs`: undici says so, or the SDK, which counts to the answer's head and
- * takes pi's `retry.provider.timeoutMs` instead where that is set, as pi 0.73 does.
+ * pi 1.x ends what is silent for `httpIdleTimeoutMs`; to the head of an answer counts `retry.provider.timeoutMs` where
+ * that is set, as on pi 0.73.
  */
-function sayTimeout({ code = "", patience }: Seen): string {
-  const isSilence = /^UND_ERR_(?:BODY|HEADERS)_TIMEOUT$/.test(code);
-  if (!isSilence && patience === undefined) {
-    return "the request timed out; try again, and check the network if it happens again.";
-  }
-  const time = patience === undefined ? "" : ` for ${Math.round(patience / 1000)} s`;
-  const setting = isSilence ? "httpIdleTimeoutMs" : "httpIdleTimeoutMs or retry.provider.timeoutMs";
-  return `the request timed out, Kimi was silent${time}; try again, and if it happens again raise ${setting} in pi's settings, or check the network.`;
+function sayTimeout(patience: number | undefined): string {
+  return patience === undefined
+    ? "the request timed out; try again, and check the network if it happens again."
+    : `the request timed out, Kimi was silent for ${Math.round(patience / 1000)} s; try again, and if it happens again raise httpIdleTimeoutMs or retry.provider.timeoutMs in pi's settings, or check the network.`;
 }
 
 /** The newest picture of the request, for what stood there before was accepted with earlier ones. */
 function lastPicture(sent: unknown): string {
-  const messages: readonly unknown[] =
-    isJsonObject(sent) && Array.isArray(sent.messages) ? sent.messages : [];
-  const at = messages.findLastIndex((message) => picturesIn(message).length > 0);
-  const url = picturesIn(messages[at]).at(-1);
-  if (url === undefined) return "a picture of this session";
-  const [, type = "", data = ""] = /^data:([a-z]+\/[a-z0-9.+-]+);base64,(.*)$/is.exec(url) ?? [];
-  const size = `${Math.ceil((data.length * 3) / 4 / 1024)} KB`;
-  // pi's adapters put the pictures of a tool behind its result.
-  const before = messages[at - 1];
-  const isOfTool = isJsonObject(before) && before.role === "tool";
-  const from = isOfTool ? nameOfCall(messages, before.tool_call_id) : "from a message";
-  return `the newest picture of this session (${type === "" ? "" : `${type}, ${size}, `}${from})`;
-}
-
-function picturesIn(message: unknown): readonly string[] {
-  const parts: readonly unknown[] =
-    isJsonObject(message) && Array.isArray(message.content) ? message.content : [];
-  return parts.flatMap((part) => {
-    const picture: unknown = isJsonObject(part) ? part.image_url : undefined;
-    const url = isJsonObject(picture) ? picture.url : picture;
-    return typeof url === "string" ? [url] : [];
-  });
-}
-
-function nameOfCall(messages: readonly unknown[], id: unknown): string {
-  const calls = messages.flatMap((message): readonly unknown[] =>
-    isJsonObject(message) && Array.isArray(message.tool_calls) ? message.tool_calls : [],
+  const messages = objectsIn(isJsonObject(sent) ? sent.messages : undefined);
+  const at = messages.findLastIndex(({ content }) =>
+    objectsIn(content).some(({ type }) => type === "image_url"),
   );
-  const call = calls.filter(isJsonObject).findLast((one: JsonObject) => one.id === id);
-  const name = isJsonObject(call?.function) ? call.function.name : undefined;
-  return typeof name === "string" ? `from the tool ${oneLine(name, 64)}` : "from a tool";
+  if (at < 0) return "a picture of this session";
+  // pi's adapters put the pictures of a tool behind its result.
+  const { role, tool_call_id: id } = messages[at - 1] ?? {};
+  if (role !== "tool") return "the newest picture of this session (from a message)";
+  const call = messages.flatMap(({ tool_calls }) => objectsIn(tool_calls)).findLast((one) => one.id === id);
+  const name = isJsonObject(call?.function) ? String(call.function.name) : "";
+  return `the newest picture of this session (from the tool ${oneLine(name, 64)})`;
 }
