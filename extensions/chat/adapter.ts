@@ -11,8 +11,7 @@ import {
   type Usage,
 } from "@mariozechner/pi-ai";
 import type { Usable } from "../caller.ts";
-import { isJsonObject, type JsonObject } from "../lib/json.ts";
-import type { Asked } from "./event-stream.ts";
+import { isJsonObject, objectsIn } from "../lib/json.ts";
 import { type Connection, chatFetch, type Fetch, lend } from "./fetch.ts";
 import type { ShapedRequest } from "./payload/shape.ts";
 import type { ToolNames } from "./payload/tools.ts";
@@ -55,7 +54,7 @@ export async function askAdapter(
 ): Promise<Exchange> {
   const address = parts.baseUrl(bearer, model);
   let sent: Sent | undefined;
-  const guarded = chatFetch(address, options?.fetch ?? fetch, () => askedIn(sent?.body), parts.connection);
+  const guarded = chatFetch(address, options?.fetch ?? fetch, () => sent?.tools ?? NONE, parts.connection);
   const loan = lend(guarded);
   const adapted = {
     ...model,
@@ -78,7 +77,7 @@ export async function askAdapter(
       const { body: shaped, toolNames } = await parts.shape(payload, model, options);
       // Other extensions see, and may change, what is really sent.
       const body = (await options?.onPayload?.(shaped, model)) ?? shaped;
-      sent = { body, toolNames, answered: parts.note(body) };
+      sent = { body, toolNames, tools: toolsIn(body), answered: parts.note(body) };
       return body;
     },
   };
@@ -98,8 +97,12 @@ export function loadAdapter(model: Model<Api>): void {
 interface Sent {
   readonly body: unknown;
   readonly toolNames: ToolNames;
+  /** The names of the tools, as they were sent. */
+  readonly tools: ReadonlySet<string>;
   readonly answered: (usage: Usage) => void;
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 /**
  * Signs the answers of the provider's other models with this one. To pi's adapters another model's thinking is text of
@@ -132,20 +135,12 @@ function restoreToolNames(event: AssistantMessageEvent, toolNames: ToolNames): v
   }
 }
 
-/** What the answer to `body` refers to; a tool that was added in mid-session stands at its place among the messages. */
-function askedIn(body: unknown): Asked {
-  const request = isJsonObject(body) ? body : {};
-  const messages = objectsIn(request.messages);
-  const tools = [...objectsIn(request.tools), ...messages.flatMap(({ tools }) => objectsIn(tools))];
-  const names = tools.map((tool) => (isJsonObject(tool.function) ? tool.function.name : undefined));
-  return {
-    tools: new Set(names.filter((name) => typeof name === "string")),
-    calls: messages.reduce((sum, { tool_calls }) => sum + objectsIn(tool_calls).length, 0),
-  };
-}
-
-function objectsIn(value: unknown): readonly JsonObject[] {
-  return Array.isArray(value) ? value.filter(isJsonObject) : [];
+/** The names of the tools in `body`; one that was added in mid-session stands at its place among the messages. */
+function toolsIn(body: unknown): ReadonlySet<string> {
+  const { tools, messages } = isJsonObject(body) ? body : {};
+  const all = [...objectsIn(tools), ...objectsIn(messages).flatMap((message) => objectsIn(message.tools))];
+  const names = all.map((tool) => (isJsonObject(tool.function) ? tool.function.name : undefined));
+  return new Set(names.filter((name) => typeof name === "string"));
 }
 
 /** A request as it was sent last, for the status: what decides about thinking, and how much of it was cached. */

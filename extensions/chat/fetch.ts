@@ -8,10 +8,14 @@
  * address and its call of `onPayload` the client is made and nothing is awaited. For that stretch the global is replaced:
  * no other code runs in it, so no other request uses the replacement.
  */
+import { readRetryAfter } from "../lib/clock.ts";
 import type { Seen } from "./errors/classify.ts";
-import { type Asked, eventFilter } from "./event-stream.ts";
+import { eventFilter } from "./event-stream.ts";
 
 export type Fetch = typeof fetch;
+
+/** The names of the tools, as they were sent. */
+type ToolNames = () => ReadonlySet<string>;
 
 /** A fetch that was lent → the global one in whose place it is. */
 const replaced = new WeakMap<Fetch, Fetch>();
@@ -20,12 +24,7 @@ const replaced = new WeakMap<Fetch, Fetch>();
  * `real` with the rules above for everything that goes to the host of `baseUrl`; the rest passes through untouched. A
  * redirect is given back as the answer it is.
  */
-export function chatFetch(
-  baseUrl: string,
-  real: Fetch,
-  asked: () => Asked,
-  connection = new Connection(),
-): Fetch {
+export function chatFetch(baseUrl: string, real: Fetch, tools: ToolNames, connection: Connection): Fetch {
   const origin = originOf(baseUrl);
   const original = replaced.get(real) ?? real;
   return async (input, init) => {
@@ -34,7 +33,7 @@ export function chatFetch(
     try {
       const response = await original(input, { ...init, redirect: "manual" });
       connection.answered(response);
-      return readable(response, asked, connection);
+      return readable(response, tools, connection);
     } catch (error) {
       connection.failed(error);
       throw error;
@@ -74,38 +73,30 @@ export function lend(guarded: Fetch): Loan {
   };
 }
 
-/**
- * What the adapter reads of an answer. Whatever comes with 200 counts as the stream, since some proxies name its type
- * otherwise; but not a page or an error, which say what they are.
- */
-async function readable(response: Response, asked: () => Asked, connection: Connection): Promise<Response> {
+/** What the adapter reads of an answer: whatever comes with 200 counts as the stream, some proxies name its type otherwise. */
+async function readable(response: Response, tools: ToolNames, connection: Connection): Promise<Response> {
   const { body, ok, status, statusText, headers } = response;
   if (!body) return response;
-  const type = headers.get("content-type") ?? "";
-  const isStream = ok && !/^(?:text\/html|application\/json)\b/i.test(type);
-  const read = isStream ? filtered(body, asked, connection) : await beginningOf(body);
+  const read = ok ? filtered(body, tools, connection) : await beginningOf(body);
   return new Response(read, { status, statusText, headers });
 }
 
 /** As much is read as is asked for; errors and the reader's cancelling pass through. */
 function filtered(
   body: ReadableStream<Uint8Array>,
-  asked: () => Asked,
+  tools: ToolNames,
   connection: Connection,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  const filter = eventFilter(asked);
+  const filter = eventFilter(tools);
+  const encoder = new TextEncoder();
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
-          for (;;) {
-            const { done, value } = await reader.read();
-            const ready = done ? filter.end() : filter.push(value);
-            if (ready) controller.enqueue(ready);
-            if (done) controller.close();
-            if (done || ready) return;
-          }
+          const { done, value } = await reader.read();
+          controller.enqueue(encoder.encode(done ? filter.end() : filter.push(value)));
+          if (done) controller.close();
         } catch (error) {
           connection.failed(error);
           reader.cancel().catch(() => {});
@@ -150,19 +141,13 @@ async function beginningOf(body: ReadableStream<Uint8Array>): Promise<Buffer<Arr
  * "Connection error." to everything), and how long the service asks to wait. The latest counts.
  */
 export class Connection {
-  private readonly now: () => number;
   private code: string | undefined;
   private retryAfter: number | undefined;
   private page = false;
 
-  /** `now` in ms since the epoch. */
-  constructor(now: () => number = Date.now) {
-    this.now = now;
-  }
-
   answered({ headers }: Response): void {
     this.code = undefined;
-    this.retryAfter = readRetryAfter(headers.get("retry-after")?.trim() ?? "", this.now());
+    this.retryAfter = readRetryAfter(headers.get("retry-after"));
     this.page = /^text\/html\b/i.test(headers.get("content-type") ?? "");
   }
 
@@ -187,16 +172,4 @@ function codeOf(error: unknown): string | undefined {
   if (tunnel) return `PROXY_${tunnel[1]}`;
   if ("code" in error && typeof error.code === "string") return error.code;
   return error instanceof AggregateError ? codeOf(error.errors[0]) : codeOf(error.cause);
-}
-
-/** No wait that is asked for counts as longer, ms. */
-const LONGEST_WAIT = 9_999_999_000;
-const HTTP_DATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? .*\d\d:\d\d:\d\d(?: GMT| \d{4})$/;
-
-/** RFC 9110 §10.2.3, in seconds or as a date in any of the three forms of §5.6.7; ms from `now`. */
-function readRetryAfter(value: string, now: number): number | undefined {
-  if (/^\d+$/.test(value)) return Math.min(LONGEST_WAIT, Number(value) * 1000);
-  // The form of C's asctime() names no zone; all three are in GMT.
-  const at = HTTP_DATE.test(value) ? Date.parse(value.endsWith("GMT") ? value : `${value} GMT`) : Number.NaN;
-  return Number.isNaN(at) ? undefined : Math.min(LONGEST_WAIT, Math.max(0, at - now));
 }

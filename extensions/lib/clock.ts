@@ -47,3 +47,8 @@ export function afterAwake(ms: number, then: () => void, { unref = false } = {})
   next();
   return () => clearTimeout(timer);
 }
+
+/** RFC 9110 §10.2.3, the form in seconds; returns ms. */
+export function readRetryAfter(value: string | null): number | undefined {
+  return value !== null && /^\d{1,6}$/.test(value.trim()) ? Number(value) * 1000 : undefined;
+}

@@ -1,6 +1,6 @@
 /** HTTP as everything here asks: bounded in time and size, no redirect, no exceptions. Loaded at the first question. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { afterAwake } from "./clock.ts";
+import { afterAwake, readRetryAfter } from "./clock.ts";
 import { isJsonObject, type JsonObject } from "./json.ts";
 
 /**
@@ -151,11 +151,6 @@ function parseObject(text: string | undefined): JsonObject | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** RFC 9110 §10.2.3, the form in seconds; returns ms. */
-function readRetryAfter(value: string | null): number | undefined {
-  return value !== null && /^\d{1,6}$/.test(value.trim()) ? Number(value) * 1000 : undefined;
 }
 
 /** The system's name for what went wrong; fetch hides it in `cause`, and for several addresses one level deeper. */

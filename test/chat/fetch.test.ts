@@ -1,12 +1,12 @@
 import { getEventListeners } from "node:events";
 import type { RequestListener } from "node:http";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { chatFetch as chatFetchAsked, lend } from "../../extensions/chat/fetch.ts";
+import { Connection, chatFetch as chatFetchAsked, lend } from "../../extensions/chat/fetch.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const real = fetch;
 const chatFetch = (url: string, by: typeof fetch) =>
-  chatFetchAsked(url, by, () => ({ tools: new Set(), calls: 0 }));
+  chatFetchAsked(url, by, () => new Set(), new Connection());
 
 async function serving(answer: RequestListener): Promise<string> {
   const server = await startLoopback(answer);
@@ -126,5 +126,32 @@ describe("the loan of the global fetch", () => {
     loan.end();
     await Promise.resolve();
     expect(globalThis.fetch).toBe(theirs);
+  });
+});
+
+describe("the connection", () => {
+  const failed = (message: string, code?: string) => Object.assign(new Error(message), code && { code });
+  test.each([
+    [failed("connect", "ECONNREFUSED"), "ECONNREFUSED"],
+    [new TypeError("fetch failed", { cause: failed("dns", "ENOTFOUND") }), "ENOTFOUND"],
+    [new TypeError("fetch failed", { cause: new AggregateError([failed("one", "ETIMEDOUT")]) }), "ETIMEDOUT"],
+    [
+      new TypeError("fetch failed", { cause: failed("Proxy response (403) !== 200 when HTTP Tunneling") }),
+      "PROXY_403",
+    ],
+    [new TypeError("fetch failed", { cause: failed("") }), "PROXY_407"],
+    [failed("who knows"), undefined],
+  ])("says why there was none: %s", (error, code) => {
+    const connection = new Connection();
+    connection.failed(error);
+    expect(connection.seen().code).toBe(code);
+  });
+
+  test("says what the latest answer was, and how long it asks to wait", () => {
+    const connection = new Connection();
+    connection.failed(failed("connect", "ECONNREFUSED"));
+    const headers = { "content-type": "text/html; charset=utf-8", "retry-after": "7" };
+    connection.answered(new Response("", { status: 429, headers }));
+    expect(connection.seen()).toEqual({ code: undefined, retryAfter: 7_000, page: true });
   });
 });

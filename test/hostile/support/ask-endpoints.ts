@@ -1,5 +1,5 @@
 /** Asks every endpoint of a hostile server at once in a process of its own, and says what came of each; see endpoints.test.ts. */
-import { chatFetch } from "../../../extensions/chat/fetch.ts";
+import { Connection, chatFetch } from "../../../extensions/chat/fetch.ts";
 import { getJson } from "../../../extensions/lib/http.ts";
 import { parseServerList } from "../../../extensions/models/list.ts";
 import { poll, requestDeviceAuthorization } from "../../../extensions/oauth/device-authorization.ts";
@@ -27,10 +27,8 @@ const ask: Record<string, () => Promise<unknown>> = {
   /** As the adapter reads an error: all of it. */
   async chat() {
     try {
-      const answer = await chatFetch(url, fetch, () => ({ tools: new Set(), calls: 0 }))(
-        `${url}/chat/completions`,
-        { method: "POST", body: "{}" },
-      );
+      const ask = chatFetch(url, fetch, () => new Set(), new Connection());
+      const answer = await ask(`${url}/chat/completions`, { method: "POST", body: "{}" });
       const text = await answer.text();
       return { status: answer.status, length: text.length, redirected: answer.redirected };
     } catch (error) {
