@@ -269,11 +269,10 @@ function ofType(document: Document, given: Schema, type: SchemaType, depth: numb
 
 /** What is sent of a keyword; undefined = nothing. */
 function keyword(document: Document, key: string, value: unknown, type: SchemaType, depth: number): unknown {
-  if (OF_OBJECTS.includes(key) && type !== "object") return undefined;
+  if (key.startsWith("$") || (OF_OBJECTS.includes(key) && type !== "object")) return undefined;
   switch (key) {
     case "type":
     case "prefixItems":
-    case "$ref":
     case "allOf":
     case "anyOf":
     case "oneOf":

@@ -17,7 +17,7 @@ export type SchemaType = (typeof TYPES)[number];
 /** The validator's limits since 2026-06-10; before, one schema could have 15,000 bytes, hence the older reports. */
 export const LIMITS = { values: 1_000, alternatives: 500, properties: 3_000, depth: 30, bytes: 120_000 };
 
-/** Length in UTF-16 units that is surely within the limit: each takes at most six bytes (`\u003c`). */
+/** Length in UTF-16 units that is surely within the limits: each takes at most six bytes (`\u003c`), a property many. */
 const SURELY_WITHIN = LIMITS.bytes / 6;
 /** Of schemas inside one another; what is deeper is left to the repair, which counts as the validator does. */
 const DEEPEST = 20;
@@ -45,15 +45,13 @@ export function isRefusedName(name: string): boolean {
 
 /** Whether Kimi takes the parameters as they are. False where that takes more than a look. */
 export function isFine(parameters: Schema): boolean {
-  if (parameters.type !== "object") return false;
-  if (!isFineInside(parameters, 0, { schemas: 0 })) return false;
+  if (parameters.type !== "object" || !isFineInside(parameters, 0)) return false;
   return JSON.stringify(parameters).length <= SURELY_WITHIN;
 }
 
-function isFineInside(schema: unknown, depth: number, seen: { schemas: number }): boolean {
-  if (!isObject(schema) || depth > DEEPEST || ++seen.schemas > LIMITS.properties) return false;
-  if (!isSchemaType(schema.type)) return false;
-  const inside = (child: unknown) => isFineInside(child, depth + 1, seen);
+function isFineInside(schema: unknown, depth: number): boolean {
+  if (!isObject(schema) || depth > DEEPEST || !isSchemaType(schema.type)) return false;
+  const inside = (child: unknown) => isFineInside(child, depth + 1);
   return Object.keys(schema).every((key) => isFineKeyword(schema, key, inside));
 }
 

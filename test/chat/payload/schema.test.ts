@@ -50,7 +50,8 @@ describe("a schema that needs nothing", () => {
   test("is known at a look", () => {
     expect(isFine(all)).toBe(true);
     expect(sent(all)).toBe(all);
-    expect(repaired(all)).toEqual(all);
+    const { $schema, ...said } = all;
+    expect(repaired(all)).toEqual(said);
   });
 
   const next = { anyOf: [{ $ref: "#/$defs/node" }, { type: "null" }] };
