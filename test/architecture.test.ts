@@ -34,8 +34,7 @@ const rooms: Readonly<Record<string, string>> = {
   "session.ts": "configuration.ts lib messages.ts quota runtime.ts screen.ts",
   status:
     "caller.ts chat configuration.ts credentials identity.ts lib messages.ts quota region.ts reply.ts runtime.ts",
-  doctor:
-    "caller.ts configuration.ts credentials identity.ts lib models oauth quota region.ts reply.ts runtime.ts",
+  doctor: "caller.ts configuration.ts credentials identity.ts lib oauth quota region.ts reply.ts runtime.ts",
   "commands.ts":
     "configuration.ts doctor identity.ts lib login quota reply.ts runtime.ts screen.ts status tools",
   "index.ts":

@@ -155,7 +155,8 @@ describe("docs/json.md", () => {
   });
 
   test("names the members of /kimi doctor --json", () => {
-    const about = { extension: "2.0.0", pi: "1.6.0", runtime: "Node 24.1.0", system: "linux x64" };
+    const [node, runtime] = ["24.1.0", "Node 24.1.0"];
+    const about = { extension: "2.0.0", pi: "1.6.0", node, runtime, system: "linux x64" };
     const groups = [{ name: "program", checks: [{ name: "pi", ...bad("too old", "update") }] }];
     expect(table("`/kimi doctor --json`")).toEqual(leaves(reportJson({ about, groups })).sort());
   });

@@ -1,18 +1,16 @@
 /** `/kimi doctor`: what could be wrong, and what to do about it. Nothing is renewed, written or locked. */
-import { realpathSync } from "node:fs";
 import { arch, platform } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
 import { type Configuration, ownFiles } from "../configuration.ts";
 import type { Versions } from "../identity.ts";
 import type { Run } from "../reply.ts";
 import type { Runtime } from "../runtime.ts";
-import { type FileProbes, fileChecks, lookAtFile } from "./files.ts";
-import { canFlock, type LockProbes, lockChecks, lookAtFlock, lookAtFolderLock } from "./locks.ts";
+import { fileChecks, lookAtFile } from "./files.ts";
+import { canFlock, type LockProbes, lockChecks } from "./locks.ts";
 import { type LoginParts, loginChecks, lookAtLogins } from "./logins.ts";
 import { displayPaths } from "./names.ts";
-import { goesByProxies, type NetworkProbes, networkChecks } from "./network.ts";
+import { type NetworkProbes, networkChecks } from "./network.ts";
 import { planChecks } from "./plan.ts";
 import { type ProgramParts, programChecks } from "./program.ts";
 import { badChecks, makeChecks, type Report, reportJson, reportLines } from "./report.ts";
@@ -22,32 +20,23 @@ export interface DoctorParts extends ProgramParts, LoginParts {
 }
 
 /** What is looked at, so that tests can make it fail. */
-export interface Probes extends FileProbes, LockProbes, NetworkProbes {
+export interface Probes extends LockProbes, NetworkProbes {
   /** `process.versions`, and "linux x64". */
   readonly runtime: NodeJS.Dict<string>;
   readonly system: string;
 }
 
 export interface DoctorCommandParts {
-  readonly pi: Pick<ExtensionAPI, "getCommands">;
   readonly configuration: Configuration;
   readonly versions: Versions;
   readonly runtime: Pick<Runtime, "caller">;
 }
 
-export function doctor({ pi, configuration, versions, runtime }: DoctorCommandParts): Run {
-  return async ({ ctx, options, reply }) => {
-    // Read before anything is waited for: the session may be replaced meanwhile.
-    const { model, modelRegistry, cwd } = ctx;
-    const root = real(fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, ""));
-    const commands = pi
-      .getCommands()
-      .filter(({ source }) => source === "extension")
-      .map(({ name, sourceInfo }) => ({ name, path: real(sourceInfo.path) }));
-    const { caller } = runtime;
+export function doctor({ configuration, versions, runtime: { caller } }: DoctorCommandParts): Run {
+  return async ({ ctx: { model, modelRegistry, cwd }, options, reply }) => {
+    const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/[/\\]$/, "");
     const session = { model, modelRegistry };
-    const parts = { configuration, versions, caller, session, commands, root, cwd };
-    const report = await examine(parts, realProbes());
+    const report = await examine({ configuration, versions, caller, session, root, cwd }, realProbes());
     if (options.has("--json")) reply.json(reportJson(report));
     else reply.say(reportLines(report, options.has("--all")));
     if (badChecks(report).length > 0) reply.fail();
@@ -57,7 +46,7 @@ export function doctor({ pi, configuration, versions, runtime }: DoctorCommandPa
 /** Makes all checks beside one another. */
 export async function examine(parts: DoctorParts, probes: Probes): Promise<Report> {
   const { configuration, versions } = parts;
-  const { auth, models, usage } = ownFiles(configuration.agentDir);
+  const { auth, usage } = ownFiles(configuration.agentDir);
   const { runtime, system } = probes;
   const displayPath = displayPaths(configuration);
   const logins = await lookAtLogins(parts, probes.now());
@@ -69,37 +58,24 @@ export async function examine(parts: DoctorParts, probes: Probes): Promise<Repor
     files: fileChecks({ stores, authPath: auth, configuration }, probes, displayPath),
     locks: lockChecks(stores, auth, probes, displayPath),
     network: networkChecks(configuration, account, probes),
-    plan: planChecks({ models, usage }, account, now),
+    plan: planChecks(usage, account, now),
   });
-  const { bun, node } = runtime;
-  return {
-    about: { ...versions, runtime: bun === undefined ? `Node ${node}` : `Bun ${bun}`, system },
-    groups,
-  };
-}
-
-function real(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return path;
-  }
+  const { bun, node = "" } = runtime;
+  const names = bun === undefined ? { node, runtime: `Node ${node}` } : { node: null, runtime: `Bun ${bun}` };
+  const { extension, pi } = versions;
+  return { about: { extension, pi, ...names, system }, groups };
 }
 
 function realProbes(): Probes {
-  const { env, pid, versions } = process;
   return {
     look: lookAtFile,
-    flock: lookAtFlock,
-    folder: (path) => lookAtFolderLock(path, Date.now()),
+    proc: "/proc",
     canFlock,
     sleep,
-    pid,
-    env,
-    runtime: versions,
+    env: process.env,
+    runtime: process.versions,
     system: `${platform()} ${arch()}`,
     fetch: (input, init) => fetch(input, init),
     now: Date.now,
-    usesProxies: goesByProxies(env, versions),
   };
 }

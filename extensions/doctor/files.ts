@@ -3,7 +3,7 @@ import { access, constants, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { type Configuration, ownFiles, requestsFolder } from "../configuration.ts";
 import type { CredentialStore } from "../credentials/store.ts";
-import { deviceIdPath, readDeviceId } from "../identity.ts";
+import { deviceIdPath } from "../identity.ts";
 import { systemCode } from "../lib/json.ts";
 import { type DisplayPath, displayCode, storeName } from "./names.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
@@ -27,6 +27,17 @@ export interface FileProbes {
   readonly look: (path: string) => Promise<FileLook>;
 }
 
+/** How a path is used. */
+export interface Use {
+  readonly path: string;
+  readonly kind: "file" | "folder";
+  readonly must: "be readable" | "be writable";
+  /** Whether other users are kept out. */
+  readonly private?: true;
+  /** What comes of a fault. */
+  readonly lost?: string;
+}
+
 export interface FileParts {
   /** Those in which there is something, or should be. */
   readonly stores: readonly CredentialStore[];
@@ -34,163 +45,84 @@ export interface FileParts {
   readonly configuration: Pick<Configuration, "agentDir" | "home" | "kimiShare" | "identity">;
 }
 
-/** What the user loses while one of our own files cannot be used; no other place says so. */
-const LOST = {
-  memory: "a logout in pi may be undone at the next start",
-  models: "each session asks for the list of models anew",
-  usage: "the last figures of the quota are forgotten",
-};
-
 export function fileChecks(
   { stores, authPath, configuration }: FileParts,
   { look }: FileProbes,
   displayPath: DisplayPath,
 ): readonly Check[] {
-  /** `fine` is said of what is there; nothing but a fault of what is not, where it says nothing. */
-  const check = (name: string, path: string, needs: Needs, fine?: string): Check => ({
-    name,
-    async check() {
-      const seen = await look(path);
-      const shown = displayPath(path);
-      const fault = faultOf(seen, shown, needs);
-      if (fault) return fault;
-      return seen.state === "absent"
-        ? none(`${shown} is not there`)
-        : ok(`${shown} ${fine ?? "can be used"}`);
-    },
-  });
+  const check = (name: string, use: Use): Check => ({ name, check: () => checkUse(use, look, displayPath) });
   const logins = [
-    ...stores.map((store) => ({ what: storeName(store), path: store.path })),
-    { what: "pi", path: authPath },
+    ...stores.map((store) => ({ whose: storeName(store), path: store.path })),
+    { whose: "pi", path: authPath },
   ];
-  const files = ownFiles(configuration.agentDir);
+  // Files of our own are replaced, not written in place.
+  const { memory, models, usage } = ownFiles(configuration.agentDir);
+  const ownFile = (path: string, lost: string) =>
+    check(`Own file ${basename(path)}`, { path, kind: "file", must: "be readable", lost });
   return [
-    ...logins.flatMap(({ what, path }) => [
-      check(
-        `${what}: file`,
-        path,
-        { kind: "file", readable: true, private: true, instead: "move it away and log in again" },
-        "can be read by you alone",
-      ),
-      check(
-        `${what}: folder`,
-        dirname(path),
-        { kind: "folder", writable: true, lost: "a renewed login could not be saved" },
-        "can be written",
-      ),
-    ]),
-    ...stores.flatMap((store) => {
-      const paths = lockFiles(store);
-      const name = `${storeName(store)}: lock file`;
-      return paths.length === 0
-        ? []
-        : [{ name, check: () => checkLockFiles(paths, store, look, displayPath) }];
-    }),
-    ...(["memory", "models", "usage"] as const).map((which) =>
-      // They are replaced, not written in place, so that only their folder must be writable.
-      check(`Own file ${basename(files[which])}`, files[which], {
-        kind: "file",
-        readable: true,
-        lost: LOST[which],
+    ...logins.flatMap(({ whose, path }) => [
+      check(`${whose}: file`, { path, kind: "file", must: "be readable", private: true }),
+      check(`${whose}: folder`, {
+        path: dirname(path),
+        kind: "folder",
+        must: "be writable",
+        lost: "a renewed login could not be saved",
       }),
-    ),
-    check("Own folder kimi-coder-requests", requestsFolder(configuration.home), {
+    ]),
+    ownFile(memory, "a logout in pi may be undone at the next start"),
+    ownFile(models, "each session asks for the list of models anew"),
+    ownFile(usage, "the last figures of the quota are forgotten"),
+    check("Own folder kimi-coder-requests", {
+      path: requestsFolder(configuration.home),
       kind: "folder",
-      writable: true,
+      must: "be writable",
       lost: "requests are sent without taking turns",
     }),
     ...(configuration.identity === "pi"
       ? []
-      : [{ name: "Device id", check: () => checkDeviceId(configuration.kimiShare, look, displayPath) }]),
+      : [
+          check("Device id", {
+            path: deviceIdPath(configuration.kimiShare),
+            kind: "file",
+            must: "be readable",
+            lost: "each pi makes up one of its own",
+          }),
+        ]),
   ];
 }
 
-interface Needs {
-  readonly kind: "file" | "folder";
-  readonly readable?: true;
-  readonly writable?: true;
-  /** Whether other users are kept out. */
-  readonly private?: true;
-  /** What comes of a fault. */
-  readonly lost?: string;
-  /** What to do with something else in its place. */
-  readonly instead?: string;
+async function checkUse(use: Use, look: FileProbes["look"], displayPath: DisplayPath): Promise<Finding> {
+  const seen = await look(use.path);
+  const shown = displayPath(use.path);
+  if (seen.state === "absent") return none(`${shown} is not there`);
+  const fine = use.must === "be readable" ? "can be read" : "can be written";
+  return faultOf(seen, use, shown) ?? ok(`${shown} ${fine}${use.private ? " by you alone" : ""}`);
 }
 
-/** What is wrong with it for its use; undefined for what fits, or is not there. */
-function faultOf(seen: FileLook, shown: string, needs: Needs): Finding | undefined {
+/** What is wrong with a path for its use; undefined for what fits, or is not there. */
+export function faultOf(seen: FileLook, use: Use, shown: string): Finding | undefined {
   const wrong = (says: string, fix: string) =>
-    bad(`${shown} ${says}${needs.lost === undefined ? "" : `: ${needs.lost}`}`, fix);
+    bad(`${shown} ${says}${use.lost === undefined ? "" : `: ${use.lost}`}`, fix);
   if (seen.state === "absent") return undefined;
   if (seen.state === "failed") {
     return wrong(`cannot be looked at (${displayCode(seen.code)})`, "make its folders open to you");
   }
   const { kind, own, readable, writable, mode } = seen;
-  if (kind !== needs.kind) {
-    const is = kind === "folder" ? "is a folder" : `is no ${needs.kind}`;
-    return wrong(is, needs.instead ?? "move it away");
-  }
-  const closed = (needs.readable && !readable) || (needs.writable && !writable);
-  if (!own && (closed || needs.private)) {
+  if (kind !== use.kind)
+    return wrong(kind === "folder" ? "is a folder" : `is no ${use.kind}`, "move it away");
+  const isOpen = use.must === "be readable" ? readable : writable;
+  if (!own && (use.private || !isOpen)) {
     return wrong("belongs to another user", `make it yours: chown "$USER" ${shown}`);
   }
-  const folder = kind === "folder";
-  if (needs.readable && !readable)
-    return wrong("cannot be read", `chmod ${folder ? "u+rx" : "600"} ${shown}`);
-  if (needs.writable && !writable) {
-    return wrong("cannot be written", `chmod ${folder ? "u+rwx" : "u+rw"} ${shown}`);
+  if (!isOpen) {
+    const says = use.must === "be readable" ? "cannot be read" : "cannot be written";
+    return wrong(says, `chmod ${use.kind === "folder" ? "u+rwx" : "u+rw"} ${shown}`);
   }
-  if (needs.private && mode !== undefined && (mode & 0o077) !== 0) {
+  if (use.private && mode !== undefined && (mode & 0o077) !== 0) {
     const octal = mode.toString(8).padStart(4, "0");
     return wrong(`has mode ${octal}: others on this machine may get at it`, `chmod 600 ${shown}`);
   }
   return undefined;
-}
-
-/** The files that are locked to renew the store's login, or hold its lock. */
-function lockFiles({ locks }: CredentialStore): readonly string[] {
-  return locks.flatMap((lock) => {
-    if (lock.kind === "flock") return [lock.path];
-    return lock.kind === "folder" ? [lock.sentinel] : [];
-  });
-}
-
-/** Whether they can be written, and made where they are missing. The folder of the login has a check of its own. */
-async function checkLockFiles(
-  paths: readonly string[],
-  store: CredentialStore,
-  look: FileProbes["look"],
-  displayPath: DisplayPath,
-): Promise<Finding> {
-  const use = { writable: true, lost: "the login cannot be renewed" } as const;
-  for (const path of paths) {
-    const folder = dirname(path);
-    if (folder !== dirname(store.path)) {
-      // Where the folder is missing too, it is made in the one around it.
-      const around = (await look(folder)).state === "absent" ? dirname(folder) : folder;
-      const fault = faultOf(await look(around), displayPath(around), { kind: "folder", ...use });
-      if (fault) return fault;
-    }
-    const fault = faultOf(await look(path), displayPath(path), { kind: "file", ...use });
-    if (fault) return fault;
-  }
-  return ok("can be written");
-}
-
-/** kimi-cli's id of this machine. Its mode does not matter: it opens nothing. */
-async function checkDeviceId(
-  kimiShare: string,
-  look: FileProbes["look"],
-  displayPath: DisplayPath,
-): Promise<Finding> {
-  const path = deviceIdPath(kimiShare);
-  const shown = displayPath(path);
-  if ((await look(path)).state === "absent") return none(`${shown} is not there yet`);
-  if ((await readDeviceId(kimiShare, false, "")) !== "") return ok(`${shown} can be read`);
-  return bad(
-    `${shown} holds no id that can be read: each pi makes up one of its own`,
-    "make it readable for you, or move it away",
-  );
 }
 
 /** The real look. Never throws. */

@@ -1,44 +1,26 @@
 /**
- * The locks on logins: whether they can be taken, who holds them now, and which ones a dead process has left behind.
- * None is taken. Who holds a flock Linux says in `/proc/<pid>/fdinfo`, of this user's processes; `/proc/locks` names
- * the short-lived child that took it for us (see credentials/flock.ts), if anybody.
+ * The locks on logins: whether they can be taken, and who holds them now. None is taken. Who holds a flock Linux says in
+ * `/proc/<pid>/fdinfo`, of this user's processes; `/proc/locks` names the short-lived child that took it for us (see
+ * credentials/flock.ts), if anybody.
  */
 import { access, constants, readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { usualSearchPath } from "../credentials/flock.ts";
 import type { CredentialStore, StoreLock } from "../credentials/store.ts";
-import { isJsonObject, readJsonSync, systemCode } from "../lib/json.ts";
-import { sayDuration } from "../lib/waiting-time.ts";
+import { systemCode } from "../lib/json.ts";
+import { type FileProbes, faultOf, type Use } from "./files.ts";
 import { type DisplayPath, displayCode, storeName } from "./names.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
 
-export type LockLook =
-  | { readonly state: "absent" | "free" }
-  /** This system does not tell. */
-  | { readonly state: "unknown" }
-  | {
-      readonly state: "held";
-      readonly pid: number | undefined;
-      /** Only where it is a well-known program's. */
-      readonly name?: string | undefined;
-      /** Of a folder: ms since its holder's last sign of life. */
-      readonly age?: number;
-    }
-  /** What stands in a folder's place: no folder, or one with files of others in it, which cannot be removed as a lock. */
-  | { readonly state: "blocked"; readonly by: "a file" | typeof STUFFED }
-  | { readonly state: "failed"; readonly code: string };
-
-const STUFFED = "a folder with files in it (the Finder's .DS_Store, say)";
-
-export interface LockProbes {
-  readonly flock: (path: string) => Promise<LockLook>;
-  readonly folder: (path: string) => Promise<LockLook>;
+export interface LockProbes extends FileProbes {
+  /** Where Linux tells of its processes: `/proc`. */
+  readonly proc: string;
   /** Whether this machine can take a flock. */
   readonly canFlock: () => Promise<boolean>;
   /** ms */
   readonly sleep: (ms: number) => Promise<void>;
-  /** This process. */
-  readonly pid: number;
+  /** ms since the epoch. */
+  readonly now: () => number;
 }
 
 /** `stores`: those in which there is something, or should be. */
@@ -53,12 +35,10 @@ export function lockChecks(
   const flocking = stores.filter(({ locks }) => locks.some(({ kind }) => kind === "flock")).map(storeName);
   return [
     ...(flocking.length === 0 ? [] : [{ name: "Means to lock", check: () => checkMeans(probes, flocking) }]),
-    ...[ofEntry, ...stores.flatMap(({ locks }) => locks)].map((lock) => {
-      const shown = displayPath(lock.path);
-      const [look, stale] =
-        lock.kind === "flock" ? [probes.flock, Number.POSITIVE_INFINITY] : [probes.folder, lock.stale];
-      return { name: `Lock ${shown}`, check: () => checkLock(() => look(lock.path), probes, shown, stale) };
-    }),
+    ...[ofEntry, ...stores.flatMap(({ locks }) => locks)].map((lock) => ({
+      name: `Lock ${displayPath(lock.path)}`,
+      check: () => checkPatiently(() => checkLock(lock, probes, displayPath), probes),
+    })),
   ];
 }
 
@@ -68,46 +48,44 @@ async function checkMeans(probes: LockProbes, owners: readonly string[]): Promis
   return bad(`${says}, and a login may be renewed twice`, "install util-linux, which has flock, or perl");
 }
 
-/** Pauses before a held lock is looked at again, in ms: a renewal holds it for a moment. */
+/** Pauses before a lock is looked at again, in ms: a renewal holds it for a moment. */
 const LOOK_AGAIN = [250, 750];
 
-/** `stale`: after how many ms without a sign of life its holder counts as dead. */
-export async function checkLock(
-  look: () => Promise<LockLook>,
-  { sleep, pid }: Pick<LockProbes, "sleep" | "pid">,
-  shown: string,
-  stale: number,
+async function checkPatiently(
+  look: () => Promise<Finding>,
+  { sleep }: Pick<LockProbes, "sleep">,
 ): Promise<Finding> {
-  let seen = await look();
   for (const pause of LOOK_AGAIN) {
-    if (seen.state !== "held" && seen.state !== "blocked") break;
+    const finding = await look();
+    if (finding.state !== "bad") return finding;
     await sleep(pause);
-    seen = await look();
   }
-  switch (seen.state) {
-    case "absent":
-      return none("never taken");
-    case "free":
-      return ok("free");
-    case "unknown":
-      return none("this system does not say who holds it");
-    case "failed":
-      return bad(`cannot be looked at (${displayCode(seen.code)})`, "make its folder open to you");
-    case "blocked":
-      return bad(`${seen.by} is in its place: nobody can take it`, `remove ${shown}`);
-    case "held": {
-      const { age = 0, name } = seen;
-      if (age > stale) {
-        return bad(
-          `left behind by a process that ended ${sayDuration(age)} ago`,
-          `remove the folder ${shown}, or leave it to the next renewal`,
-        );
-      }
-      if (seen.pid === pid) return ok("held by this pi, which is renewing the login");
-      const holder = seen.pid === undefined ? "a process that is alive" : `process ${seen.pid}`;
-      const fix = "wait a minute and ask again; if it is still held then, end that program";
-      return bad(`held by ${holder}${name === undefined ? "" : ` (${name})`}`, fix);
-    }
+  return look();
+}
+
+async function checkLock(lock: StoreLock, probes: LockProbes, displayPath: DisplayPath): Promise<Finding> {
+  for (const use of usesOf(lock)) {
+    const fault = faultOf(await probes.look(use.path), use, displayPath(use.path));
+    if (fault) return fault;
+  }
+  return lock.kind === "flock"
+    ? checkFlock(lock.path, probes.proc)
+    : checkFolderLock(lock, displayPath(lock.path), probes.now());
+}
+
+/** What is written to take the lock. The folder of the login has a check of its own. */
+function usesOf(lock: StoreLock): readonly Use[] {
+  const writable = { must: "be writable", lost: "the login cannot be renewed" } as const;
+  switch (lock.kind) {
+    case "flock":
+      return [{ path: lock.path, kind: "file", ...writable }];
+    case "folder":
+      return [
+        { path: dirname(lock.sentinel), kind: "folder", ...writable },
+        { path: lock.sentinel, kind: "file", ...writable },
+      ];
+    case "owner-file":
+      return [];
   }
 }
 
@@ -129,7 +107,14 @@ export async function canFlock(
   return found.includes(true);
 }
 
-/** Of processes whose names are shown: the others may be anything. */
+const FREE = ok("free");
+
+/** `holder` completes "held by …". */
+function heldBy(holder: string): Finding {
+  return bad(`held by ${holder}`, "wait a minute and ask again; if it is still held then, end that program");
+}
+
+/** Processes whose names are shown: the others may be anything. */
 const PROGRAMS: ReadonlySet<string> = new Set([
   "python3",
   "python",
@@ -140,21 +125,19 @@ const PROGRAMS: ReadonlySet<string> = new Set([
   "kimi-code",
 ]);
 
-/** `proc`: where Linux tells of its processes. Never throws. */
-export async function lookAtFlock(path: string, proc = "/proc"): Promise<LockLook> {
-  try {
-    const file = await realpath(path);
-    const processes = await readdir(proc).catch(() => undefined);
-    if (!processes) return { state: "unknown" };
-    for (const pid of processes.filter((name) => /^\d+$/.test(name))) {
-      if (!(await holdsFlock(file, join(proc, pid)))) continue;
-      const name = (await readFile(join(proc, pid, "comm"), "utf8").catch(() => "")).trim();
-      return { state: "held", pid: Number(pid), name: PROGRAMS.has(name) ? name : undefined };
-    }
-    return { state: "free" };
-  } catch (error) {
-    return systemCode(error) === "ENOENT" ? { state: "absent" } : { state: "unknown" };
+/** Never throws. */
+async function checkFlock(path: string, proc: string): Promise<Finding> {
+  const file = await realpath(path).catch(() => undefined);
+  if (file === undefined) return FREE;
+  const processes = await readdir(proc).catch(() => undefined);
+  if (!processes) return none("this system does not say who holds it");
+  for (const pid of processes.filter((name) => /^\d+$/.test(name))) {
+    if (!(await holdsFlock(file, join(proc, pid)))) continue;
+    if (Number(pid) === process.pid) return ok("held by this pi, which is renewing the login");
+    const name = (await readFile(join(proc, pid, "comm"), "utf8").catch(() => "")).trim();
+    return heldBy(`process ${pid}${PROGRAMS.has(name) ? ` (${name})` : ""}`);
   }
+  return FREE;
 }
 
 /** Whether the process has the file open and holds a flock through it. */
@@ -168,27 +151,32 @@ async function holdsFlock(file: string, folder: string): Promise<boolean> {
   return false;
 }
 
-/** A lock that is a folder: its time is its holder's last sign of life. Never throws. */
-export async function lookAtFolderLock(path: string, now: number): Promise<LockLook> {
+/**
+ * A lock that is a folder: its time is its holder's last sign of life, `stale` ms after which whoever comes next takes it
+ * over. `now` in ms since the epoch. Never throws.
+ */
+export async function checkFolderLock(
+  { path, stale }: { readonly path: string; readonly stale: number },
+  shown: string,
+  now: number,
+): Promise<Finding> {
   try {
     const folder = await stat(path);
-    if (!folder.isDirectory()) return { state: "blocked", by: "a file" };
-    const names = await readdir(path);
-    // Only opencode-kimi-full's has it.
-    const owner = join(path, "owner.json");
-    if (names.some((name) => !name.startsWith("owner.json"))) {
-      return { state: "blocked", by: STUFFED };
+    if (!folder.isDirectory()) return inItsPlace("a file", shown);
+    // opencode-kimi-full's has an owner.json, and for a moment a temporary file beside it.
+    if ((await readdir(path)).some((name) => !name.startsWith("owner.json"))) {
+      return inItsPlace("a folder with files in it (the Finder's .DS_Store, say)", shown);
     }
-    const sign = await stat(owner).catch(() => folder);
-    return { state: "held", age: now - sign.mtimeMs, pid: readPid(owner) };
+    const sign = await stat(join(path, "owner.json")).catch(() => folder);
+    if (now - sign.mtimeMs > stale) return ok("free: its holder has ended, and the next one takes it over");
+    return heldBy("a process that is alive");
   } catch (error) {
     const code = systemCode(error);
-    return code === "ENOENT" || code === "ENOTDIR" ? { state: "free" } : { state: "failed", code };
+    if (code === "ENOENT" || code === "ENOTDIR") return FREE;
+    return bad(`cannot be looked at (${displayCode(code)})`, "make its folder open to you");
   }
 }
 
-function readPid(path: string): number | undefined {
-  const value = readJsonSync(path);
-  const pid = isJsonObject(value) ? value.pid : undefined;
-  return typeof pid === "number" && Number.isSafeInteger(pid) && pid > 0 && pid < 2 ** 31 ? pid : undefined;
+function inItsPlace(what: string, shown: string): Finding {
+  return bad(`${what} is in its place: nobody can take it`, `remove ${shown}`);
 }

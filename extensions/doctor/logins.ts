@@ -9,9 +9,9 @@ import { keyringOwner, sayKeyring } from "../credentials/keyring.ts";
 import type { PiEntry } from "../credentials/pi-entry.ts";
 import type { Owner, StoredLogin } from "../credentials/store.ts";
 import { sayDuration } from "../lib/waiting-time.ts";
-import { isValid, needsRefresh } from "../oauth/token.ts";
-import { hostsOf, type Region } from "../region.ts";
-import { type DisplayPath, displayCode, storeName } from "./names.ts";
+import { isValid } from "../oauth/token.ts";
+import { type Hosts, hostsOf } from "../region.ts";
+import { type DisplayPath, storeName } from "./names.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
 
 export interface LoginParts {
@@ -33,16 +33,13 @@ export interface LoginsSeen {
   readonly now: number;
 }
 
-/** Whom requests are sent for. */
+/** Whom requests are sent for, and where. */
 export interface AccountInUse {
-  readonly region: Region;
-  readonly baseUrl: string;
+  readonly hosts: Hosts;
   /** Undefined where nothing would be sent, or pi keeps the key to itself. */
   readonly account: Account | undefined;
   /** What the API may be asked with now. */
   readonly bearer: { readonly kind: "login" | "key"; readonly token: string } | undefined;
-  /** Where a login is: the regions whose hosts matter. */
-  readonly regions: readonly Region[];
 }
 
 /** `now` in ms since the epoch. Never throws. */
@@ -53,25 +50,10 @@ export async function lookAtLogins(
   const { entry, sight, looks: all } = await caller.search(session);
   const looks = all.filter(({ found }) => found.state !== "absent");
   const keyring = sight.kind === "none" && looks.length === 0 ? await keyringOwner(configuration) : undefined;
-  return { looks, entry, sight, keyring, account: accountInUse(configuration, sight, looks, now), now };
-}
-
-function accountInUse(
-  { regions }: Configuration,
-  sight: Sight,
-  looks: readonly Look[],
-  now: number,
-): AccountInUse {
   const account = sight.kind === "none" ? undefined : sight.account;
-  const { region, baseUrl } = account ?? hostsOf(regions, regions[0].region);
-  const there = [...new Set(looks.map(({ store }) => store.region))];
-  return {
-    region,
-    baseUrl,
-    account,
-    bearer: bearerIn(sight, now),
-    regions: sight.kind === "key" || there.length === 0 ? [region] : there,
-  };
+  const { regions } = configuration;
+  const hosts = hostsOf(regions, account?.region ?? regions[0].region);
+  return { looks, entry, sight, keyring, account: { hosts, account, bearer: bearerIn(sight, now) }, now };
 }
 
 function bearerIn(sight: Sight, now: number): AccountInUse["bearer"] {
@@ -96,24 +78,24 @@ export function loginChecks(seen: LoginsSeen, displayPath: DisplayPath): readonl
   ];
 }
 
+/** Why is said by the check of the file. */
+const UNREADABLE = none("cannot be read");
+
 /** Lifetime of an unused refresh token, about 30 days, in ms. */
 const LONGEST_REST = 30 * 86_400_000;
 
 function checkStore(found: StoredLogin, now: number): Finding {
   switch (found.state) {
     case "present": {
-      const { token } = found;
-      const left = token.expiresAt - now;
-      if (-left > LONGEST_REST) {
-        return bad(`not renewed for ${sayDuration(-left)}: it has ended`, `${LOG_IN} to log in again`);
-      }
-      if (left <= 0)
-        return ok(`its access token ended ${sayDuration(-left)} ago; the next request renews it`);
-      const renewal = needsRefresh(token, now) ? "; it is time to renew it, which happens by itself" : "";
-      return ok(`valid for ${sayDuration(left)}${renewal}`);
+      const left = found.token.expiresAt - now;
+      if (left > 0) return ok(`valid for ${sayDuration(left)}`);
+      const ended = sayDuration(-left);
+      return -left > LONGEST_REST
+        ? bad(`not renewed for ${ended}: it has ended`, `${LOG_IN} to log in again`)
+        : ok(`its access token ended ${ended} ago; the next request renews it`);
     }
     case "unreadable":
-      return bad(`cannot be read (${displayCode(found.code)})`, "make its file readable for you");
+      return UNREADABLE;
     case "malformed":
       return bad(`its file ${found.reason}`, `${LOG_IN} to write it anew`);
     case "signed-out":
@@ -174,14 +156,14 @@ function sayPlace({ given, source }: Extract<Sight, { kind: "key" }>): string {
   }
 }
 
-function checkEntry({ looks, entry, sight, now }: LoginsSeen, displayPath: DisplayPath): Finding {
+function checkEntry({ looks, entry, sight }: LoginsSeen, displayPath: DisplayPath): Finding {
   switch (entry.state) {
     case "absent":
       return none("there is none; a session makes it when it finds a login");
     case "api-key":
       return none("auth.json holds an API key for kimi-coder instead");
     case "unreadable":
-      return bad(`auth.json cannot be read (${displayCode(entry.code)})`, "make it readable for you");
+      return UNREADABLE;
     case "malformed":
       return bad(
         `auth.json ${entry.reason}`,
@@ -192,17 +174,12 @@ function checkEntry({ looks, entry, sight, now }: LoginsSeen, displayPath: Displ
       const { mirrored } = entry;
       if (!mirrored) return ok("nobody else has this login: it is renewed here");
       const own = looks.find(({ store }) => store.owner === mirrored.owner && store.path === mirrored.source);
-      if (!own) {
-        return bad(
-          "belongs to a login that is not there any more",
-          "type /logout kimi-coder and /login kimi-coder in pi",
-        );
-      }
-      const from = `${storeName(own.store)} (${displayPath(own.store.path)})`;
-      if (own.found.state !== "present") return none(`of ${from}, which holds no login now`);
-      if (own.found.token.refreshToken === entry.token.refreshToken) return ok(`the same as that of ${from}`);
-      const old = entry.token.expiresAt <= now ? ", ended" : "";
-      return ok(`older than that of ${from}${old}; the next session brings it in line`);
+      return own
+        ? ok(`of that of ${storeName(own.store)} (${displayPath(own.store.path)})`)
+        : bad(
+            "belongs to a login that is not there any more",
+            "type /logout kimi-coder and /login kimi-coder in pi",
+          );
     }
   }
 }

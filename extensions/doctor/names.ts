@@ -2,7 +2,7 @@
 import { isAbsolute, join, relative } from "node:path";
 import type { Configuration } from "../configuration.ts";
 import type { CredentialStore } from "../credentials/store.ts";
-import { REGIONS } from "../region.ts";
+import { type Hosts, REGIONS } from "../region.ts";
 
 /** Gives a path its name: the home folder is `~`, a folder that a variable names is the variable. */
 export type DisplayPath = (path: string) => string;
@@ -33,9 +33,9 @@ export function displayPaths(configuration: Configuration): DisplayPath {
 }
 
 /** Kimi's own hosts by name, another by the variable that names it. */
-export function displayHost(url: string, which: "oauthHost" | "baseUrl"): string {
-  const usual = Object.values(REGIONS).find((hosts) => hosts[which] === url);
-  if (usual) return new URL(usual[which]).host;
+export function displayHost(url: string, which: keyof Hosts): string {
+  const isKimis = Object.values(REGIONS).some((hosts) => hosts[which] === url);
+  if (isKimis) return new URL(url).host;
   return which === "oauthHost" ? "the host in KIMI_CODE_OAUTH_HOST" : "the host in KIMI_CODE_BASE_URL";
 }
 

@@ -39,6 +39,8 @@ export interface Report {
   readonly about: {
     readonly extension: string;
     readonly pi: string;
+    /** Null where pi runs on something else. */
+    readonly node: string | null;
     /** "Node 20.17.0" or "Bun 1.4.5". */
     readonly runtime: string;
     /** "linux x64" */
@@ -60,11 +62,7 @@ export async function makeChecks(
 }
 
 export function badChecks({ groups }: Pick<Report, "groups">): readonly Checked[] {
-  return groups.flatMap(({ checks }) => checks).filter(isBad);
-}
-
-function isBad({ state }: Checked): boolean {
-  return state === "bad";
+  return groups.flatMap(({ checks }) => checks).filter(({ state }) => state === "bad");
 }
 
 /** The verdict, what is wrong, and what is fine: of each group only the first, unless `all` are asked for. */
@@ -78,7 +76,7 @@ export function reportLines(report: Report, all: boolean): readonly Line[] {
       { text: `✗ ${name}: ${says}`, tone: "bad" },
       { text: `  → ${fix}`, tone: "fix" },
     ]),
-    ...report.groups.flatMap(({ checks }) => restLines(checks, all)),
+    ...report.groups.flatMap(({ checks }) => (all ? restLines(checks) : firstFine(checks))),
     { text: `pi-kimi-coder ${extension} on pi ${pi}, ${runtime}, ${system}`, tone: "quiet" },
     ...(all ? [] : [{ text: "/kimi doctor --all lists every check.", tone: "quiet" } as const]),
   ];
@@ -86,27 +84,26 @@ export function reportLines(report: Report, all: boolean): readonly Line[] {
 
 const MARK = { ok: "✓", none: "–" };
 
-function restLines(checks: readonly Checked[], all: boolean): readonly Line[] {
-  const rest = checks.flatMap(({ name, state, says }) =>
-    state === "bad" ? [] : [{ state, text: `${MARK[state]} ${name}: ${says}`, tone: "quiet" as const }],
+function restLines(checks: readonly Checked[]): readonly Line[] {
+  return checks.flatMap(({ name, state, says }) =>
+    state === "bad" ? [] : [{ text: `${MARK[state]} ${name}: ${says}`, tone: "quiet" as const }],
   );
-  if (all) return rest;
-  const fine = rest.filter(({ state }) => state === "ok");
-  const [first] = fine;
+}
+
+function firstFine(checks: readonly Checked[]): readonly Line[] {
+  const [first, ...others] = checks.filter(({ state }) => state === "ok");
   if (!first) return [];
-  const more = fine.length - 1;
-  return [{ ...first, text: more === 0 ? first.text : `${first.text} (${more} more fine)` }];
+  const more = others.length === 0 ? "" : ` (${others.length} more fine)`;
+  return [{ text: `${MARK.ok} ${first.name}: ${first.says}${more}`, tone: "quiet" }];
 }
 
 /** Documented in docs/json.md; members are only ever added. */
-export function reportJson(report: Report) {
-  const { extension, pi, runtime, system } = report.about;
-  const node = /^Node (.+)$/.exec(runtime)?.[1] ?? null;
+export function reportJson({ about, groups }: Report) {
   return {
     version: 1,
-    ok: badChecks(report).length === 0,
-    about: { extension, pi, node, runtime, system },
-    checks: report.groups.flatMap(({ name: group, checks }) =>
+    ok: badChecks({ groups }).length === 0,
+    about,
+    checks: groups.flatMap(({ name: group, checks }) =>
       checks.map(({ name, state, says, fix }) => ({ group, name, state, says, fix: fix ?? null })),
     ),
   };

@@ -1,92 +1,63 @@
 /** The doctor looks at the account and the hosts that a request would go to, whatever else is logged in. */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
-import { describe, expect, it } from "vitest";
-import { ownFiles } from "../../extensions/configuration.ts";
+import { expect, it } from "vitest";
+import type { Probes } from "../../extensions/doctor/command.ts";
 import { fingerprint } from "../../extensions/lib/safe-text.ts";
-import { keepAnswer } from "../../extensions/quota/kept.ts";
-import { hostsOf, type Region } from "../../extensions/region.ts";
-import { complaints, createPatient, find, KIMI_CLI, login, NOW, type Patient } from "./support.ts";
+import { complaints, createPatient, find, login, NOW, type Patient } from "./support.ts";
 
-const DAY = 86_400_000;
 const KEY = "sk-secret";
 
-/** One who is logged in to kimi.ai alone. */
-function createGlobalPatient(): Patient {
+/** One who is logged in to kimi.ai alone; the path of that login. */
+function createGlobalPatient(): { patient: Patient; path: string } {
   const patient = createPatient();
-  const global = patient.stores.find(({ region }) => region === "kimi.ai");
-  if (!global) throw new Error("no store of kimi.ai");
-  patient.write(global.path.slice(patient.home.length + 1), login());
-  return patient;
+  const path = patient.stores.find(({ region }) => region === "kimi.ai")?.path ?? "";
+  patient.write(path.slice(patient.home.length + 1), login());
+  return { patient, path };
 }
 
-const baseUrlOf = ({ configuration }: Patient, region: Region) =>
-  hostsOf(configuration.regions, region).baseUrl;
-
-function keepUsage(patient: Patient, owner: string, path: string, region: Region): Promise<void> {
-  const file = ownFiles(patient.configuration.agentDir).usage;
-  const usage = { limit: 100, used: 12, resetTime: new Date(NOW + DAY).toISOString() };
-  const text = `${owner}\n${path}\n${baseUrlOf(patient, region)}`;
-  const account = createHash("sha256").update(text).digest("hex").slice(0, 16);
-  return keepAnswer(file, account, { user_level_name: "Moderato", usage }, NOW);
+/** Keeps figures of an account, as they were answered now. */
+function keepUsage(patient: Patient, ...account: readonly string[]): void {
+  const id = createHash("sha256").update(account.join("\n")).digest("hex").slice(0, 16);
+  const usage = { limit: 100, used: 12, resetTime: new Date(NOW + 86_400_000).toISOString() };
+  const kept = { account: id, asked: { at: NOW, answer: { usage } } };
+  patient.write(".pi/agent/kimi-coder-usage.json", JSON.stringify(kept));
 }
 
-/** Keeps a list of models asked for 20 days ago. */
-function keepModels(patient: Patient, owner: string, path: string, region: Region): void {
-  const account = createHash("sha256").update(`${owner}\n${path}`).digest("hex").slice(0, 16);
-  const data = [{ id: "kimi-for-coding", context_length: 262_144 }];
-  const kept = { fetchedAt: NOW - 20 * DAY, baseUrl: baseUrlOf(patient, region), account, data };
-  patient.write(".pi/agent/kimi-coder-models.json", JSON.stringify(kept));
-}
-
-describe("a key in auth.json, which wins over the variable, beside a login of kimi.ai", () => {
-  const give = (patient: Patient) => {
-    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { type: "api_key", key: KEY } }));
-    return { handKey: KEY, configuredKey: () => ({ key: "sk-other", source: "KIMI_CODER_API_KEY" }) };
+/** What is asked of hosts, all of which answer with `status`. */
+function listen(status: number) {
+  const asked: string[] = [];
+  const fetch: Probes["fetch"] = async (url, init) => {
+    asked.push(`${url} ${JSON.stringify(init?.headers)}`);
+    return new Response(null, { status });
   };
+  return { asked, fetch };
+}
 
-  it("is named, and asked about at kimi.com alone", async () => {
-    const patient = createGlobalPatient();
-    const asked: string[] = [];
-    const report = await patient.examine(
-      {
-        fetch: async (url, init) => {
-          asked.push(`${url} ${JSON.stringify(init?.headers)}`);
-          return new Response(null, { status: 200, headers: { date: new Date(NOW).toUTCString() } });
-        },
-      },
-      give(patient),
-    );
-    expect(find(report, "Login in use")?.says).toBe("an API key in pi's auth.json, no login");
-    expect(asked.sort()).toEqual([
-      `https://api.kimi.com/coding/v1/models {"Authorization":"Bearer ${KEY}"}`,
-      "https://auth.kimi.com/ {}",
-    ]);
-  });
-
-  it("has its own figures, and its own list of models", async () => {
-    const patient = createGlobalPatient();
-    await keepUsage(patient, "key", fingerprint(KEY), "kimi.com");
-    keepModels(patient, "kimi-cli", join(patient.home, KIMI_CLI), "kimi.com");
-    const report = await patient.examine({}, give(patient));
-    expect(find(report, "Quota")?.says).toBe("12 % of the week used, asked just now");
-    expect(find(report, "List of models")).toMatchObject({
-      state: "none",
-      says: "none kept yet; the next request asks for it",
-    });
-    expect(complaints(report)).toEqual([]);
-    keepModels(patient, "key", fingerprint(KEY), "kimi.com");
-    const old = await patient.examine({}, give(patient));
-    expect(complaints(old)).toEqual(["List of models: 1 model, asked for 20 d ago"]);
-  });
+it("asks kimi.com with a key in auth.json, which wins over the variable and a login of kimi.ai", async () => {
+  const { patient } = createGlobalPatient();
+  patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { type: "api_key", key: KEY } }));
+  keepUsage(patient, "key", fingerprint(KEY), "https://api.kimi.com/coding/v1");
+  const { asked, fetch } = listen(401);
+  const configuredKey = () => ({ key: "sk-other", source: "KIMI_CODER_API_KEY" });
+  const report = await patient.examine({ fetch }, { handKey: KEY, configuredKey });
+  expect(find(report, "Login in use")?.says).toBe("an API key in pi's auth.json, no login");
+  expect(find(report, "Quota")?.says).toBe("12 % of the week used, asked just now");
+  expect(complaints(report)).toEqual(["API at api.kimi.com: does not take the API key (401)"]);
+  expect(asked.sort()).toEqual([
+    `https://api.kimi.com/coding/v1/models {"Authorization":"Bearer ${KEY}"}`,
+    "https://auth.kimi.com/ {}",
+  ]);
 });
 
-it("a login of kimi.ai has the figures and the list of kimi.ai", async () => {
-  const patient = createGlobalPatient();
-  const path = patient.stores.find(({ region }) => region === "kimi.ai")?.path;
-  await keepUsage(patient, "kimi-code", `${path}`, "kimi.ai");
-  keepModels(patient, "kimi-code", `${path}`, "kimi.ai");
-  const report = await patient.examine();
+it("asks kimi.ai with a login of kimi.ai, and has its figures", async () => {
+  const { patient, path } = createGlobalPatient();
+  keepUsage(patient, "kimi-code", path, "https://api.kimi.ai/coding/v1");
+  const { asked, fetch } = listen(200);
+  const report = await patient.examine({ fetch });
+  expect(complaints(report)).toEqual([]);
   expect(find(report, "Quota")?.says).toBe("12 % of the week used, asked just now");
-  expect(complaints(report)).toEqual(["List of models: 1 model, asked for 20 d ago"]);
+  expect(asked.sort()).toEqual([
+    'https://api.kimi.ai/coding/v1/models {"Authorization":"Bearer access-secret"}',
+    "https://auth.kimi.ai/ {}",
+  ]);
 });

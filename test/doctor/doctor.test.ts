@@ -1,12 +1,15 @@
-import { existsSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { takeLocks } from "../../extensions/credentials/locks.ts";
 import type { Probes } from "../../extensions/doctor/command.ts";
-import { canFlock, lookAtFlock } from "../../extensions/doctor/locks.ts";
+import type { FileLook } from "../../extensions/doctor/files.ts";
+import { canFlock } from "../../extensions/doctor/locks.ts";
 import { askHost } from "../../extensions/doctor/network.ts";
+import { checkQuota } from "../../extensions/doctor/plan.ts";
 import { checkPi } from "../../extensions/doctor/program.ts";
 import { badChecks, reportJson, reportLines } from "../../extensions/doctor/report.ts";
+import type { QuotaWindow } from "../../extensions/quota/figures.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 import { readReadme } from "../support/readme.ts";
 import {
@@ -24,25 +27,23 @@ import {
 const failing = (code: string) => async () => {
   throw Object.assign(new Error("a-secret-message"), { code });
 };
-const answering = (status: number, headers: Record<string, string> = {}): Partial<Probes> => ({
+const answering = (status: number, date = NOW): Partial<Probes> => ({
   fetch: async (url) =>
     new Response(null, {
       status: String(url).endsWith("/models") ? status : 200,
-      headers: { date: new Date(NOW).toUTCString(), ...headers },
+      headers: { date: new Date(date).toUTCString() },
     }),
 });
 
-describe("a patient in good health", () => {
-  it("has nothing wrong, and nothing is written", async () => {
-    const patient = createHealthyPatient();
-    const report = await patient.examine();
-    expect(complaints(report)).toEqual([]);
+describe("a report", () => {
+  it("of one in good health says so", async () => {
+    const report = await createHealthyPatient().examine();
     expect(shown(report)).toContain("✓ Login of kimi-cli: valid for 13 m");
     expect(reportLines(report, false).map(({ text }) => text)).toEqual([
       "Nothing is wrong.",
       "✓ pi: 0.73.1 (4 more fine)",
       "✓ Login in use: that of kimi-cli (1 more fine)",
-      "✓ kimi-cli: file: ~/.kimi/credentials/kimi-code.json can be read by you alone (5 more fine)",
+      "✓ kimi-cli: file: ~/.kimi/credentials/kimi-code.json can be read by you alone (4 more fine)",
       "✓ Means to lock: flock(2) can be taken (3 more fine)",
       "✓ API at api.kimi.com: answers, and takes the login (2 more fine)",
       "pi-kimi-coder 0.1.0 on pi 0.73.1, Node 20.17.0, linux x64",
@@ -56,8 +57,7 @@ describe("a patient in good health", () => {
   });
 
   it("has a fix for each thing that is wrong, and only for those", async () => {
-    const patient = createPatient();
-    const report = await patient.examine({ fetch: failing("ENOTFOUND") });
+    const report = await createPatient().examine({ fetch: failing("ENOTFOUND") });
     const checks = report.groups.flatMap((group) => group.checks);
     expect(badChecks(report)).toHaveLength(3);
     for (const { state, fix } of checks) expect(fix !== undefined).toBe(state === "bad");
@@ -76,11 +76,15 @@ describe("a patient in good health", () => {
 });
 
 describe("logins", () => {
-  it.each<[string, string, string | undefined]>([
+  it.each([
     ["ended", login(-60), undefined],
-    ["at its half", login(100), undefined],
     ["not used for a month", login(-31 * 86_400), "Login of kimi-cli: not renewed for 31 d: it has ended"],
     ["torn", login().slice(0, 40), "Login of kimi-cli: its file is not a JSON object"],
+    [
+      "ended by its owner",
+      '{"access_token": "", "refresh_token": "", "expires_at": 0}',
+      "Login in use: kimi-cli has logged out",
+    ],
   ])("%s", async (_name, text, complaint) => {
     const patient = createHealthyPatient();
     patient.write(KIMI_CLI, text);
@@ -89,45 +93,16 @@ describe("logins", () => {
     else expect(said).toContain(complaint);
   });
 
-  it("is not there, or logged out: says what to do", async () => {
+  it("is in the system's keyring", async () => {
     const patient = createPatient();
-    const none = await patient.examine();
-    expect(complaints(none)).toEqual(["Login in use: no login found"]);
-    expect(find(none, "Login in use")?.fix).toContain("/login kimi-coder");
-    patient.write(KIMI_CLI, '{"access_token": "", "refresh_token": "", "expires_at": 0}');
-    const out = await patient.examine();
-    expect(complaints(out)).toEqual(["Login in use: kimi-cli has logged out"]);
-    expect(find(out, "Login of kimi-cli")?.state).toBe("none");
-  });
-
-  it.each([
-    ["kimi-code", ".kimi-code/config.toml", "type /login kimi-coder in pi"],
-    [
-      "kimi-cli",
-      ".kimi/config.toml",
-      "start kimi-cli once, which moves it into a file, or type /login kimi-coder in pi",
-    ],
-  ])("%s keeps its own in the system's keyring", async (owner, path, fix) => {
-    const patient = createPatient();
-    const table = '[providers."managed:kimi-code".oauth]\n';
-    patient.write(path, `${table}storage = "file"\n# storage = "keyring"\n`);
-    expect(complaints(await patient.examine())).toEqual(["Login in use: no login found"]);
-    for (const text of [
-      `${table}key = "oauth/kimi-code"\nstorage = "keyring"\n`,
-      "[providers.a]\noauth = { key = 'oauth/kimi-code', storage = 'keyring' }\n",
-    ]) {
-      patient.write(path, text);
-      expect(badChecks(await patient.examine())).toEqual([
-        {
-          name: "Login in use",
-          state: "bad",
-          says: `no login found: ${owner} keeps its login in the system's keyring, where pi cannot share it`,
-          fix,
-        },
-      ]);
-    }
+    patient.write(".kimi-code/config.toml", 'storage = "keyring"\n');
+    expect(badChecks(await patient.examine())).toMatchObject([
+      {
+        says: "no login found: kimi-code keeps its login in the system's keyring, where pi cannot share it",
+        fix: "type /login kimi-coder in pi",
+      },
+    ]);
     patient.write(KIMI_CLI, login());
-    patient.write(".kimi/device_id", "0123");
     expect(complaints(await patient.examine())).toEqual([]);
   });
 
@@ -137,25 +112,18 @@ describe("logins", () => {
     expect(complaints(await patient.examine())).toEqual(["Login in use: logged out in pi"]);
   });
 
-  it.each([
-    ["the same", "refresh-secret", "the same as that of kimi-cli (~/.kimi/credentials/kimi-code.json)"],
-    [
-      "older",
-      "before",
-      "older than that of kimi-cli (~/.kimi/credentials/kimi-code.json); the next session brings it in line",
-    ],
-  ])("pi's copy is %s", async (_name, refresh, says) => {
+  it("pi's copy is of one, or of none that is there", async () => {
     const patient = createHealthyPatient();
-    const entry = { type: "oauth", access: "a", refresh, expires: NOW + 1000, owner: "kimi-cli" };
-    const source = join(patient.home, KIMI_CLI);
-    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source } }));
-    expect(find(await patient.examine(), "pi's copy of the login")).toEqual({
-      name: "pi's copy of the login",
+    const entry = { type: "oauth", access: "a", refresh: "r", expires: NOW + 1000, owner: "kimi-cli" };
+    const copyOf = async (source: string) => {
+      patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source } }));
+      return find(await patient.examine(), "pi's copy of the login");
+    };
+    expect(await copyOf(join(patient.home, KIMI_CLI))).toMatchObject({
       state: "ok",
-      says,
+      says: "of that of kimi-cli (~/.kimi/credentials/kimi-code.json)",
     });
-    patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source: "/gone" } }));
-    expect(find(await patient.examine(), "pi's copy of the login")?.state).toBe("bad");
+    expect(await copyOf("/gone")).toMatchObject({ state: "bad" });
   });
 
   it("a damaged auth.json", async () => {
@@ -165,234 +133,182 @@ describe("logins", () => {
       "pi's copy of the login: auth.json is not a JSON object",
     ]);
   });
-
-  it("a key given by hand, with which the API is asked", async () => {
-    const patient = createPatient();
-    const sent: unknown[] = [];
-    const report = await patient.examine(
-      {
-        fetch: async (_url, init) => {
-          sent.push(init?.headers);
-          return new Response(null, { status: 401 });
-        },
-      },
-      { configuredKey: () => ({ key: "sk-secret", source: "KIMI_CODER_API_KEY" }) },
-    );
-    expect(complaints(report)).toEqual(["API at api.kimi.com: does not take the API key (401)"]);
-    expect(find(report, "Login in use")?.says).toBe("an API key from KIMI_CODER_API_KEY, no login");
-    expect(sent).toContainEqual({ Authorization: "Bearer sk-secret" });
-    expect(sent).toContainEqual({});
-  });
 });
 
 describe("files", () => {
-  it.each<[string, Awaited<ReturnType<Probes["look"]>>, string]>([
-    ["unreadable", { ...regular(), readable: false }, "~/.kimi/credentials/kimi-code.json cannot be read"],
-    [
-      "another user's",
-      { ...regular(), own: false },
-      "~/.kimi/credentials/kimi-code.json belongs to another user",
-    ],
+  const regular = {
+    state: "there",
+    kind: "file",
+    mode: 0o600,
+    own: true,
+    readable: true,
+    writable: true,
+  } as const;
+  const folder = { ...regular, kind: "folder" } as const;
+  const CREDENTIALS = "~/.kimi/credentials";
+  const LOGIN = `kimi-cli: file: ${CREDENTIALS}/kimi-code.json`;
+
+  it.each<[string, string, FileLook, string, string]>([
+    ["unreadable", KIMI_CLI, { ...regular, readable: false }, `${LOGIN} cannot be read`, "chmod u+rw"],
+    ["another's", KIMI_CLI, { ...regular, own: false }, `${LOGIN} belongs to another user`, 'chown "$USER"'],
     [
       "open to others",
-      { ...regular(), mode: 0o644 },
-      "~/.kimi/credentials/kimi-code.json has mode 0644: others on this machine may get at it",
+      KIMI_CLI,
+      { ...regular, mode: 0o644 },
+      `${LOGIN} has mode 0644: others on this machine may get at it`,
+      "chmod 600",
     ],
-    ["a FIFO", { ...regular(), kind: "other" }, "~/.kimi/credentials/kimi-code.json is no file"],
+    ["a FIFO", KIMI_CLI, { ...regular, kind: "other" }, `${LOGIN} is no file`, "move it away"],
     [
       "behind a closed folder",
+      KIMI_CLI,
       { state: "failed", code: "EACCES" },
-      "~/.kimi/credentials/kimi-code.json cannot be looked at (EACCES)",
+      `${LOGIN} cannot be looked at (EACCES)`,
+      "make its folders open to you",
     ],
-  ])("%s", async (_name, seen, says) => {
+    [
+      "read-only",
+      ".kimi/credentials",
+      { ...folder, writable: false },
+      `kimi-cli: folder: ${CREDENTIALS} cannot be written: a renewed login could not be saved`,
+      "chmod u+rwx",
+    ],
+    [
+      "a folder",
+      ".pi/agent/kimi-coder-usage.json",
+      folder,
+      "Own file kimi-coder-usage.json: ~/.pi/agent/kimi-coder-usage.json is a folder: the last figures of the quota are forgotten",
+      "move it away",
+    ],
+    [
+      "a lock that is read-only",
+      ".kimi/credentials/kimi-code.lock",
+      { ...regular, writable: false },
+      `Lock ${CREDENTIALS}/kimi-code.lock: ${CREDENTIALS}/kimi-code.lock cannot be written: the login cannot be renewed`,
+      "chmod u+rw",
+    ],
+    [
+      "a lock of another's",
+      ".kimi/credentials/kimi-code.lock",
+      { ...regular, own: false, writable: false },
+      `Lock ${CREDENTIALS}/kimi-code.lock: ${CREDENTIALS}/kimi-code.lock belongs to another user: the login cannot be renewed`,
+      'make it yours: chown "$USER"',
+    ],
+  ])("%s", async (_name, path, seen, says, fix) => {
     const patient = createHealthyPatient();
-    const path = join(patient.home, KIMI_CLI);
-    const look: Probes["look"] = async (at) => (at === path ? seen : well(at));
-    expect(complaints(await patient.examine({ look }))).toEqual([`kimi-cli: file: ${says}`]);
+    const look: Probes["look"] = (at) =>
+      at === join(patient.home, path) ? Promise.resolve(seen) : healthy.look(at);
+    const report = await patient.examine({ look });
+    expect(complaints(report)).toEqual([says]);
+    expect(badChecks(report)[0]?.fix).toContain(fix);
   });
 
-  it("a folder that cannot be written", async () => {
+  it("of ours that are replaced may be read-only, and an id of the machine open", async () => {
     const patient = createHealthyPatient();
-    const look: Probes["look"] = async (path) =>
-      path.endsWith("credentials") ? { ...regular(), kind: "folder", writable: false } : well(path);
-    expect(complaints(await patient.examine({ look }))).toEqual([
-      "kimi-cli: folder: ~/.kimi/credentials cannot be written: a renewed login could not be saved",
-    ]);
+    patient.write(".pi/agent/kimi-coder-usage.json", "{}", 0o444);
+    patient.write(".kimi/device_id", "0123456789abcdef0123456789abcdef", 0o644);
+    expect(complaints(await patient.examine())).toEqual([]);
   });
 
   it("a link is followed", async () => {
-    const other = createPatient();
-    other.write("real.json", login(), 0o644);
-    mkdirSync(join(other.home, KIMI_CLI, ".."), { recursive: true });
-    symlinkSync(join(other.home, "real.json"), join(other.home, KIMI_CLI));
-    expect(complaints(await other.examine())[0]).toMatch(/^kimi-cli: file: .* has mode 0644/);
-  });
-
-  const OAUTH = "kimi-code: lock file: ~/.kimi-code/oauth";
-  const LOST = "the login cannot be renewed";
-  it.each<[string, string, object, string]>([
-    ["its folder", ".kimi-code/oauth", { writable: false }, `${OAUTH} cannot be written: ${LOST}`],
-    [
-      "the folder it will be made in",
-      ".kimi-code",
-      { writable: false },
-      `kimi-code: lock file: ~/.kimi-code cannot be written: ${LOST}`,
-    ],
-  ])("what kimi-code's renewal locks cannot be written: %s", async (_name, wrong, change, says) => {
     const patient = createPatient();
-    patient.write(".kimi-code/credentials/kimi-code.json", login());
-    patient.write(".kimi/device_id", "0123");
-    const look: Probes["look"] = async (path) => {
-      if (wrong === ".kimi-code" && path.includes("oauth")) return { state: "absent" };
-      return path === join(patient.home, wrong) ? { ...well(path), ...change } : well(path);
-    };
-    expect(complaints(await patient.examine({ look }))).toEqual([says]);
-    expect(complaints(await patient.examine({ look: async (path) => well(path) }))).toEqual([]);
+    patient.write("real.json", login(), 0o644);
+    mkdirSync(join(patient.home, KIMI_CLI, ".."), { recursive: true });
+    symlinkSync(join(patient.home, "real.json"), join(patient.home, KIMI_CLI));
+    expect(complaints(await patient.examine())).toEqual([expect.stringContaining("has mode 0644")]);
   });
 
-  it("kimi-cli's lock file is read-only", async () => {
-    const patient = createHealthyPatient();
+  it("kimi-cli's id of the machine matters only where it is sent", async () => {
+    const patients = [createHealthyPatient(), createHealthyPatient({ KIMI_CODER_IDENTITY: "pi" })];
     const look: Probes["look"] = async (path) =>
-      path.endsWith("kimi-code.lock") ? { ...well(path), writable: false } : well(path);
-    const report = await patient.examine({ look });
-    expect(complaints(report)).toEqual([
-      `kimi-cli: lock file: ~/.kimi/credentials/kimi-code.lock cannot be written: ${LOST}`,
-    ]);
-    expect(find(report, "kimi-cli: lock file")?.fix).toBe("chmod u+rw ~/.kimi/credentials/kimi-code.lock");
-  });
-
-  it("a file of another user's that cannot be read is to be made one's own", async () => {
-    const look: Probes["look"] = async (path) =>
-      path.endsWith("kimi-code.lock") ? { ...well(path), own: false, writable: false } : well(path);
-    expect(badChecks(await createHealthyPatient().examine({ look }))).toMatchObject([
-      { name: "kimi-cli: lock file", fix: 'make it yours: chown "$USER" ~/.kimi/credentials/kimi-code.lock' },
+      path.endsWith("device_id") ? { ...regular, readable: false } : healthy.look(path);
+    const said = await Promise.all(
+      patients.map(async (patient) => complaints(await patient.examine({ look }))),
+    );
+    expect(said).toEqual([
+      ["Device id: ~/.kimi/device_id cannot be read: each pi makes up one of its own"],
+      [],
     ]);
   });
-
-  it("its own files need to be readable alone", async () => {
-    const look: Probes["look"] = async (path) =>
-      path.endsWith("-usage.json") ? { ...well(path), readable: false } : { ...well(path), writable: true };
-    expect(complaints(await createHealthyPatient().examine({ look }))).toEqual([
-      "Own file kimi-coder-usage.json: ~/.pi/agent/kimi-coder-usage.json cannot be read: the last figures of the quota are forgotten",
-    ]);
-    // They are replaced, not written in place.
-    const readOnly: Probes["look"] = async (path) =>
-      path.endsWith("kimi-coder.json") ? { ...well(path), mode: 0o444, writable: false } : well(path);
-    expect(complaints(await createHealthyPatient().examine({ look: readOnly }))).toEqual([]);
-  });
-
-  it("kimi-cli's id of the machine is one that can be read, whatever its mode", async () => {
-    const patient = createPatient();
-    const id = async () => find(await patient.examine(), "Device id");
-    expect(await id()).toMatchObject({ state: "none", says: "~/.kimi/device_id is not there yet" });
-    patient.write(".kimi/device_id", "0123456789abcdef0123456789abcdef", 0o644);
-    expect(await id()).toEqual({ name: "Device id", state: "ok", says: "~/.kimi/device_id can be read" });
-    patient.write(".kimi/device_id", "");
-    expect(await id()).toMatchObject({
-      state: "bad",
-      says: "~/.kimi/device_id holds no id that can be read: each pi makes up one of its own",
-    });
-    const pi = createHealthyPatient({ KIMI_CODER_IDENTITY: "pi" });
-    pi.write(".kimi/device_id", "");
-    expect(complaints(await pi.examine())).toEqual([]);
-  });
-
-  /** A file or folder as it should be. */
-  function well(path: string) {
-    const file = /\.(?:json|f?lock)$|device_id$|oauth\/kimi-code$/.test(path);
-    return { ...regular(), kind: file ? "file" : "folder" } as const;
-  }
-
-  function regular() {
-    return { state: "there", kind: "file", mode: 0o600, own: true, readable: true, writable: true } as const;
-  }
 });
 
 describe("locks", () => {
-  const name = "Lock ~/.kimi/credentials/kimi-code.lock";
+  const NAME = "Lock ~/.kimi/credentials/kimi-code.lock";
+
+  /** A patient whose kimi-cli lock is held by a process, as Linux tells it. */
+  function heldBy(pid: number, program: string) {
+    const patient = createHealthyPatient();
+    const lock = join(patient.home, ".kimi/credentials/kimi-code.lock");
+    writeFileSync(lock, "");
+    patient.write(`proc/${pid}/comm`, `${program}\n`);
+    patient.write(`proc/${pid}/fdinfo/3`, "pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 1 08:01:1 0 EOF\n");
+    mkdirSync(join(patient.home, `proc/${pid}/fd`));
+    symlinkSync(lock, join(patient.home, `proc/${pid}/fd/3`));
+    return { patient, proc: join(patient.home, "proc") };
+  }
+
   it.each([
-    ["known", { pid: 4711, name: "python3" }, "held by process 4711 (python3)"],
-    ["of a program nobody knows", { pid: 4711, name: undefined }, "held by process 4711"],
-  ])("kimi-cli's is held by a process that is %s", async (_name, holder, says) => {
-    const flock: Probes["flock"] = async (path) =>
-      path.endsWith("kimi-code.lock") ? { state: "held", ...holder } : { state: "free" };
-    const report = await createHealthyPatient().examine({ flock });
-    expect(complaints(report)).toEqual([`${name}: ${says}`]);
+    [4711, "python3", "held by process 4711 (python3)"],
+    [4711, "a-secret", "held by process 4711"],
+    [process.pid, "node", undefined],
+  ])("are held by process %i, %s", async (pid, program, says) => {
+    const { patient, proc } = heldBy(pid, program);
+    const report = await patient.examine({ proc });
+    expect(complaints(report)).toEqual(says === undefined ? [] : [`${NAME}: ${says}`]);
+    if (says === undefined) expect(find(report, NAME)?.says).toMatch(/^held by this pi/);
   });
 
-  it("this pi holds for a renewal of its own, or somebody only for a moment", async () => {
-    const own = await createHealthyPatient().examine({
-      flock: async () => ({ state: "held", pid: 1, name: "node" }),
-    });
-    expect(find(own, name)?.state).toBe("ok");
-    let looks = 0;
-    const moment = await createHealthyPatient().examine({
-      flock: async () => (++looks < 3 ? { state: "held", pid: 9 } : { state: "free" }),
-    });
-    expect(find(moment, name)).toMatchObject({ state: "ok", says: "free" });
-  });
-
-  it("pi's are held, or were left behind", async () => {
+  it("are looked at again, for a renewal holds one for a moment", async () => {
     const patient = createHealthyPatient();
     const lock = join(patient.home, ".pi/agent/auth.json.lock");
+    let looks = 0;
+    const look: Probes["look"] = async (path) =>
+      path.endsWith("kimi-code.lock") && ++looks < 3
+        ? { state: "failed", code: "EACCES" }
+        : healthy.look(path);
     mkdirSync(lock);
     utimesSync(lock, NOW / 1000 - 5, NOW / 1000 - 5);
     const held = "Lock ~/.pi/agent/auth.json.lock: held by a process that is alive";
-    expect(complaints(await patient.examine())).toEqual([held]);
+    expect(complaints(await patient.examine({ look }))).toEqual([held]);
+    expect(looks).toBe(3);
+    // Whoever comes next takes it over.
     utimesSync(lock, NOW / 1000 - 3600, NOW / 1000 - 3600);
-    expect(complaints(await patient.examine())).toEqual([
-      "Lock ~/.pi/agent/auth.json.lock: left behind by a process that ended 1 h ago",
-    ]);
+    expect(complaints(await patient.examine())).toEqual([]);
+  });
+
+  it("cannot be told where there is no /proc", async () => {
+    const { patient } = heldBy(4711, "python3");
+    expect(find(await patient.examine(), NAME)).toMatchObject({
+      state: "none",
+      says: "this system does not say who holds it",
+    });
   });
 
   it("are the ones that the stores take", async () => {
     const patient = createPatient();
     patient.write(KIMI_CLI, login());
     patient.write(".kimi-code/credentials/kimi-code.json", login());
-    patient.write(".opencode-kimi-auth/oauth.json", "{}");
     const entry = { type: "oauth", access: "a", refresh: "r", expires: NOW };
     patient.write(".local/share/opencode/auth.json", JSON.stringify({ "kimi-for-coding-oauth": entry }));
-    const looked: string[] = [];
+    const names: string[] = [];
     for (const store of patient.stores.filter(({ region }) => region === "kimi.com")) {
       const taken = await takeLocks(store, { timeout: 1_000 });
-      for (const lock of store.locks) {
-        looked.push(lock.path.slice(patient.home.length));
-        expect(existsSync(lock.path), lock.path).toBe(true);
-        if (lock.kind === "folder") expect(existsSync(lock.sentinel)).toBe(true);
-      }
       if (taken.state === "held") await taken.release();
-      for (const lock of store.locks) expect(existsSync(lock.path)).toBe(lock.kind === "flock");
+      names.push(...store.locks.map(({ path }) => `Lock ~${path.slice(patient.home.length)}`));
     }
-    expect(looked.sort()).toEqual([
-      "/.kimi-code/credentials/kimi-code.pi.flock",
-      "/.kimi-code/oauth/kimi-code.lock",
-      "/.kimi/credentials/kimi-code.lock",
-      "/.kimi/credentials/kimi-code.pi.flock",
-      "/.local/share/opencode/auth.json.kimi-for-coding-oauth.refresh.lock",
-      "/.local/share/opencode/kimi-code.pi.flock",
-      "/.opencode-kimi-auth/oauth.pi.flock",
-    ]);
     const report = await patient.examine();
-    for (const path of looked) expect(find(report, `Lock ~${path}`), path).toBeDefined();
+    expect(complaints(report)).toEqual([]);
+    const checked = report.groups.flatMap(({ checks }) => checks.map(({ name }) => name));
+    expect(names.filter((name) => !name.includes("opencode-kimi-auth") && !checked.includes(name))).toEqual(
+      [],
+    );
   });
 
-  it("opencode's names its holder", async () => {
-    const patient = createPatient();
-    const auth = {
-      "kimi-for-coding-oauth": { type: "oauth", access: "a", refresh: "r", expires: NOW + 800_000 },
-    };
-    patient.write(".local/share/opencode/auth.json", JSON.stringify(auth));
-    const lock = ".local/share/opencode/auth.json.kimi-for-coding-oauth.refresh.lock";
-    patient.write(`${lock}/owner.json`, '{"token": "secret", "pid": 4712}');
-    utimesSync(join(patient.home, lock, "owner.json"), NOW / 1000, NOW / 1000);
-    expect(complaints(await patient.examine())).toEqual([`Lock ~/${lock}: held by process 4712`]);
-  });
-
-  it.each([
-    ["a file", (lock: string) => writeFileSync(lock, ""), "a file is in its place"],
+  it.each<[string, (lock: string) => void, string]>([
+    ["a file", (lock) => writeFileSync(lock, ""), "a file is in its place"],
     [
       "a folder with .DS_Store in it",
-      (lock: string) => {
+      (lock) => {
         mkdirSync(lock);
         writeFileSync(join(lock, ".DS_Store"), "");
       },
@@ -402,7 +318,6 @@ describe("locks", () => {
     const patient = createPatient();
     patient.write(".kimi-code/credentials/kimi-code.json", login());
     patient.write(".kimi-code/oauth/kimi-code", "");
-    patient.write(".kimi/device_id", "0123");
     put(join(patient.home, ".kimi-code/oauth/kimi-code.lock"));
     expect(badChecks(await patient.examine())).toEqual([
       {
@@ -414,7 +329,7 @@ describe("locks", () => {
     ]);
   });
 
-  it("of kimi-cli needs a program that can take it", async () => {
+  it("of kimi-cli need a program that can take them", async () => {
     const folder = temporaryDirectory();
     expect(await canFlock(folder, "linux")).toBe(false);
     expect(await canFlock(folder, "darwin")).toBe(true);
@@ -423,37 +338,19 @@ describe("locks", () => {
       writeFileSync(join(bin, program), "", { mode: 0o755 });
       expect(await canFlock(`${folder}:${bin}`, "linux"), program).toBe(true);
     }
-    const canNot = { canFlock: async () => false };
-    expect(badChecks(await createHealthyPatient().examine(canNot))).toEqual([
-      {
-        name: "Means to lock",
-        state: "bad",
-        says: "neither flock nor perl is installed: the lock of kimi-cli cannot be taken, and a login may be renewed twice",
-        fix: "install util-linux, which has flock, or perl",
-      },
+    const report = await createHealthyPatient().examine({ canFlock: async () => false });
+    expect(complaints(report)).toEqual([
+      "Means to lock: neither flock nor perl is installed: the lock of kimi-cli cannot be taken, and a login may be renewed twice",
     ]);
-    // Nobody else's lock is of that kind.
-    const patient = createPatient();
-    patient.write(".local/share/opencode/auth.json", "{}");
-    expect(find(await patient.examine(canNot), "Means to lock")).toBeUndefined();
-  });
-
-  it("cannot be told where there is no /proc", async () => {
-    const folder = temporaryDirectory();
-    expect(await lookAtFlock(join(folder, "none"), folder)).toEqual({ state: "absent" });
-    expect(await lookAtFlock(folder, join(folder, "none"))).toEqual({ state: "unknown" });
   });
 });
 
 describe("network", () => {
   it.each([
     ["EAI_AGAIN", "DNS: the name cannot be resolved (EAI_AGAIN)"],
-    ["ECONNREFUSED", "TCP: it cannot be reached (ECONNREFUSED)"],
-    ["UND_ERR_CONNECT_TIMEOUT", "TCP: it cannot be reached (UND_ERR_CONNECT_TIMEOUT)"],
     ["CERT_HAS_EXPIRED", "TLS: its certificate is not accepted (CERT_HAS_EXPIRED)"],
-    ["ERR_SSL_WRONG_VERSION_NUMBER", "TLS: no secure connection (ERR_SSL_WRONG_VERSION_NUMBER)"],
-    ["ETIMEDOUT", "no answer within 5 s (ETIMEDOUT)"],
-    ["a-secret", "no answer (an error of another kind)"],
+    ["ECONNREFUSED", "it cannot be reached (ECONNREFUSED)"],
+    ["a-secret", "it cannot be reached (an error of another kind)"],
   ])("fails with %s", async (code, says) => {
     const report = await createHealthyPatient().examine({ fetch: failing(code) });
     expect(complaints(report)).toEqual([
@@ -468,9 +365,7 @@ describe("network", () => {
     [403, "refuses this account (403)"],
     [404, "is not Kimi's (404)"],
     [302, "redirects to another address (302)"],
-    [429, "has too many requests (429)"],
-    [503, "has an error of its own (503)"],
-    [418, "answers with status 418"],
+    [503, "answers with status 503"],
   ])("the API answers %d", async (status, says) => {
     const report = await createHealthyPatient().examine(answering(status));
     expect(complaints(report)).toEqual([`API at api.kimi.com: ${says}`]);
@@ -481,13 +376,13 @@ describe("network", () => {
     [-7_300, "2 h 1 m ahead of the server's"],
     [59, undefined],
   ])("the server's clock is %d s later", async (seconds, says) => {
-    const date = new Date(NOW + seconds * 1000).toUTCString();
-    const report = await createHealthyPatient().examine(answering(200, { date }));
+    const report = await createHealthyPatient().examine(answering(200, NOW + seconds * 1000));
     expect(complaints(report)).toEqual(says === undefined ? [] : [`Clock: ${says}`]);
   });
 
   it("is given up after its limit", async () => {
-    const fetch = () => new Promise<never>(() => {});
+    const fetch: Probes["fetch"] = (_url, init) =>
+      new Promise((_, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)));
     expect(await askHost({ ...healthy, fetch }, "https://api.kimi.com", undefined, 20)).toEqual({
       state: "lost",
       code: "ETIMEDOUT",
@@ -495,72 +390,28 @@ describe("network", () => {
   });
 
   it("is left alone while a variable is refused", async () => {
-    const never = () => {
-      throw new Error("nothing may be sent");
-    };
-    const report = await createHealthyPatient({
-      KIMI_CODE_BASE_URL: "a secret",
-      KIMI_CODER_IDENTITY: "me",
-    }).examine({
-      fetch: never,
+    const patient = createHealthyPatient({ KIMI_CODE_BASE_URL: "a secret", KIMI_CODER_IDENTITY: "me" });
+    const report = await patient.examine({
+      fetch: () => {
+        throw new Error("nothing may be sent");
+      },
     });
     expect(complaints(report)).toEqual([
       "Configuration variables: KIMI_CODE_BASE_URL is not an http(s) URL and KIMI_CODER_IDENTITY is neither pi nor kimi-cli, and nothing is sent",
     ]);
   });
 
-  it("asks only the hosts of regions in which there is a login, each with its own token", async () => {
-    const patient = createHealthyPatient();
-    const asked: string[] = [];
-    const fetch: Probes["fetch"] = async (url, init) => {
-      asked.push(`${url} ${JSON.stringify(init?.headers)}`);
-      return new Response(null, { status: 200 });
-    };
-    await patient.examine({ fetch });
-    const mine = 'https://api.kimi.com/coding/v1/models {"Authorization":"Bearer access-secret"}';
-    expect(asked.sort()).toEqual([mine, "https://auth.kimi.com/ {}"]);
-    // kimi-code's slot for kimi.ai.
-    const global = patient.stores.find(({ region }) => region === "kimi.ai");
-    if (!global) throw new Error("no store of kimi.ai");
-    patient.write(global.path.slice(patient.home.length + 1), login(700).replaceAll("-secret", "-other"));
-    asked.length = 0;
-    await patient.examine({ fetch });
-    expect(asked.sort()).toEqual(
-      [
-        mine,
-        "https://api.kimi.ai/coding/v1/models {}",
-        "https://auth.kimi.ai/ {}",
-        "https://auth.kimi.com/ {}",
-      ].sort(),
-    );
-  });
-});
-
-describe("proxies", () => {
-  const env = { HTTPS_PROXY: "http://user:secret@proxy.example:3128", no_proxy: "localhost, .kimi.ai" };
-  it("are named, not shown", async () => {
+  it("names proxies and does not show them", async () => {
+    const env = { HTTPS_PROXY: "http://user:secret@proxy.example:3128", no_proxy: "localhost, .kimi.ai" };
     const report = await createHealthyPatient(env).examine();
     expect(complaints(report)).toEqual([]);
     expect(find(report, "Proxy variables")?.says).toBe("HTTPS_PROXY, NO_PROXY set; requests go by them");
     expect(shown(report).join("\n")).not.toMatch(/secret|proxy\.example/);
-    const unused = await createHealthyPatient(env).examine({ usesProxies: false });
-    expect(find(unused, "Proxy variables")).toMatchObject({
-      state: "none",
-      says: "HTTPS_PROXY, NO_PROXY set, but this Node does not go by them; the hosts answer without",
-    });
-  });
-
-  it.each<[string, Record<string, string>, Partial<Probes>, string]>([
-    ["no URL", { HTTPS_PROXY: "secret" }, {}, "HTTPS_PROXY names no http(s) proxy"],
-    [
-      "not used, and nothing is reached",
-      { HTTPS_PROXY: "http://p:1" },
-      { usesProxies: false, fetch: failing("ETIMEDOUT") },
-      "HTTPS_PROXY set, but this Node does not go by them",
-    ],
-  ])("%s", async (_name, variables, probes, says) => {
-    const report = await createHealthyPatient(variables).examine(probes);
-    expect(complaints(report)).toContain(`Proxy variables: ${says}`);
+    // pi does not go by ALL_PROXY.
+    const socks = { https_proxy: "socks5://127.0.0.1:7890", ALL_PROXY: "socks5://127.0.0.1:7890" };
+    expect(complaints(await createHealthyPatient(socks).examine())).toEqual([
+      "Proxy variables: HTTPS_PROXY names no http(s) proxy",
+    ]);
   });
 });
 
@@ -578,20 +429,14 @@ describe("programs and neighbours", () => {
     const runtime = { node: "26.3.0", bun: "1.4.5" };
     const report = await createHealthyPatient().examine({ runtime });
     expect(find(report, "Bun")).toMatchObject({ state: "ok", says: "1.4.5, in pi's own executable" });
-    expect(find(report, "Node")).toBeUndefined();
     expect(reportJson(report).about).toMatchObject({ node: null, runtime: "Bun 1.4.5" });
     expect(shown(report).join("\n")).not.toContain("26.3.0");
   });
 
   it("agrees with the README on the versions of pi", () => {
     const [, section = ""] = readReadme().split("### Versions of pi\n");
-    const rows =
-      section
-        .split("\n\n")
-        .find((part) => part.startsWith("| pi |"))
-        ?.split("\n")
-        .slice(2) ?? [];
-    const said = rows.flatMap((row) => {
+    const table = section.split("\n\n").find((part) => part.startsWith("| pi |")) ?? "";
+    const said = table.split("\n").flatMap((row) => {
       const [, versions = "", , works = ""] = row.split("|");
       return [...versions.matchAll(/\d+\.\d+\.\d+/g)].map(([pi]) => [pi, /^ (yes|no)\b/.exec(works)?.[1]]);
     });
@@ -603,8 +448,8 @@ describe("programs and neighbours", () => {
   });
 
   it.each<[unknown, RegExp | undefined]>([
-    [{ packages: ["npm:pi-kimi-coder"] }, undefined],
-    [{ packages: ["npm:pi-kimi-coder@1.0.0", "/somewhere/pi-kimi-coder"] }, /installed 2 times/],
+    [{ packages: ["npm:pi-kimi-coder", "npm:unrelated"] }, undefined],
+    [{ packages: ["npm:pi-kimi-coder@1.0.0", "/somewhere/pi-kimi-coder"] }, /installed twice/],
     [
       { packages: ["npm:something", { source: "npm:@secret/pi-kimi@2" }] },
       /packages\[1\] in ~\/\.pi\/agent\/settings\.json$/,
@@ -612,7 +457,6 @@ describe("programs and neighbours", () => {
     [{ packages: ["git:github.com/secret/kimi-for-pi@v1"] }, /packages\[0\]/],
     [{ packages: ["git:github.com/secret/pi-kimi-coder.git@v1"] }, undefined],
     [{ extensions: ["./mine/kimi.ts"] }, /extensions\[0\]/],
-    [{ packages: ["npm:unrelated"] }, undefined],
     [{ packages: "kimi", extensions: [7, null, { source: 5 }] }, undefined],
     ["kimi", undefined],
   ])("settings %j", async (settings, complaint) => {
@@ -624,27 +468,41 @@ describe("programs and neighbours", () => {
     expect(said.join()).not.toContain("secret");
   });
 
-  it("others' files, projects and commands", async () => {
+  it.each([
+    [".pi/agent/extensions/my-kimi.ts", "", "a file or folder in ~/.pi/agent/extensions"],
+    [
+      "work/.pi/settings.json",
+      '{"packages": ["npm:kimi"]}',
+      "packages[0] in the project's .pi/settings.json",
+    ],
+  ])("another is in %s", async (path, text, where) => {
     const patient = createHealthyPatient();
-    patient.write(".pi/agent/extensions/my-kimi.ts", "");
-    patient.write("work/.pi/settings.json", '{"packages": ["npm:kimi"]}');
-    const path = "/elsewhere/index.ts";
-    const report = await patient.examine(
-      {},
-      {
-        commands: [
-          { name: "kimi:2", path },
-          { name: "other", path },
-        ],
-      },
-    );
-    expect(complaints(report)).toEqual([
-      "Other extensions for Kimi: there is one: a file or folder in ~/.pi/agent/extensions; packages[0] in the project's .pi/settings.json; a command of another extension",
+    patient.write(path, text);
+    expect(complaints(await patient.examine())).toEqual([
+      `Other extensions for Kimi: there is one: ${where}`,
     ]);
-    const own = await createHealthyPatient().examine(
-      {},
-      { commands: [{ name: "kimi", path: "/somewhere/pi-kimi-coder/extensions/index.ts" }] },
-    );
-    expect(complaints(own)).toEqual([]);
+  });
+});
+
+describe("the quota", () => {
+  const kept = (usedPercent: number, resetsAt: number) => {
+    const window: QuotaWindow = {
+      kind: "week",
+      label: "the server's own words",
+      usedPercent,
+      resetsAt,
+      length: 604_800_000,
+    };
+    const figures = { plan: "the server's", windows: [window], parallelLimit: undefined, wallet: undefined };
+    return { figures, fetchedAt: NOW - 300_000 };
+  };
+
+  it.each([
+    [undefined, "none", "not asked yet; /kimi usage asks"],
+    [kept(99.9, NOW + 1), "ok", "99 % of the week used, asked 5 m ago"],
+    [kept(100, NOW + 1), "bad", "100 % of the week used, asked 5 m ago"],
+    [kept(100, NOW - 1), "ok", "nothing is used, asked 5 m ago"],
+  ])("%#", (figures, state, says) => {
+    expect(checkQuota(figures, NOW)).toMatchObject({ state, says });
   });
 });

@@ -132,7 +132,6 @@ it("says nothing that stands in a file, a variable, a name or an answer", async 
             ...(key === undefined
               ? {}
               : { configuredKey: () => ({ key, source: `/${SECRET}/settings.json` }) }),
-            commands: [{ name: `kimi-${SECRET}`, path: `/${SECRET}` }],
           },
         );
         const text = `${shown(report).join("\n")}\n${JSON.stringify(reportJson(report))}`;

@@ -14,14 +14,13 @@ import type { CredentialStore } from "../../extensions/credentials/store.ts";
 import { createStores } from "../../extensions/credentials/stores.ts";
 import { type DoctorParts, examine, type Probes } from "../../extensions/doctor/command.ts";
 import { lookAtFile } from "../../extensions/doctor/files.ts";
-import { lookAtFolderLock } from "../../extensions/doctor/locks.ts";
 import { badChecks, type Checked, type Report, reportLines } from "../../extensions/doctor/report.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 
 export const NOW = Date.UTC(2026, 10, 21, 12);
 
 /** What a patient comes with, beside what stands in its home and environment. */
-interface Given extends Partial<Pick<DoctorParts, "commands" | "versions">> {
+interface Given extends Partial<Pick<DoctorParts, "versions">> {
   readonly configuredKey?: () => ConfiguredKey;
   readonly keyArgument?: boolean;
   /** The key that pi has for our provider. */
@@ -39,17 +38,14 @@ export interface Patient {
 /** All that is well answers; the network is not touched. */
 export const healthy: Probes = {
   look: lookAtFile,
-  flock: async () => ({ state: "free" }),
-  folder: (path) => lookAtFolderLock(path, NOW),
+  proc: "/nowhere",
   canFlock: async () => true,
   sleep: async () => {},
-  pid: 1,
   fetch: async () => new Response("{}", { status: 200, headers: { date: new Date(NOW).toUTCString() } }),
   now: () => NOW,
   env: {},
   runtime: { node: "20.17.0" },
   system: "linux x64",
-  usesProxies: true,
 };
 
 export function createPatient(
@@ -86,7 +82,6 @@ export function createPatient(
         failed: () => {},
       }),
       session,
-      commands: [],
       root: "/somewhere/pi-kimi-coder",
       cwd: join(home, "work"),
       ...given,

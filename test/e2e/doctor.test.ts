@@ -1,12 +1,12 @@
 /** `/kimi doctor` in the real pi: well and ill, in print and RPC mode and on the screen. */
-import { chmodSync, mkdirSync, rmSync, utimesSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { isJsonObject } from "../../extensions/lib/json.ts";
 import { hosts, type PiHost } from "../support/hosts.ts";
 import { holdKimiCliLock } from "../support/peers.ts";
-import { ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts";
+import { ourModel, runPi, withoutModelsWarning } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { findSecrets } from "../support/secrets.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
@@ -21,20 +21,7 @@ async function ask(host: PiHost, { home, env }: World, variables: Record<string,
   return { stdout, bad, exitCode };
 }
 
-/** A port that answers every connection so. */
-async function listen(answer: string): Promise<number> {
-  const server = createServer((socket) => {
-    socket.on("error", () => {});
-    socket.end(answer);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
-/** One on which nobody listens. */
+/** A port on which nobody listens. */
 async function closedPort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -70,34 +57,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     expect(short.stdout.split("\n").length).toBeLessThan(10);
   });
 
-  test.each(["valid", "expired"] as const)(
-    "renews and writes nothing, also with a Kimi model and a token that is %s",
-    async (state) => {
-      const { service, home, env, logInToKimiCli } = await createWorld();
-      logInToKimiCli(state);
-      const login = home.read(".kimi/credentials/kimi-code.json");
-      const { stdout, exitCode } = await printPi(host, home, ["/kimi doctor --all"], env());
-      expect({ stdout, exitCode }).toMatchObject({ exitCode: 0 });
-      expect(stdout).toMatch(state === "valid" ? /takes the login/ : /the next request renews it/);
-      expect(service.refreshes()).toEqual([]);
-      expect(home.read(".kimi/credentials/kimi-code.json")).toBe(login);
-      // pi's own files are pi's.
-      const ours = Object.keys(home.files()).filter((name) => /kimi/.test(name) && !/sessions/.test(name));
-      expect(ours).toEqual([".kimi/", ".kimi/credentials/", ".kimi/credentials/kimi-code.json"]);
-      expect(home.readAuth() ?? {}).toEqual({});
-    },
-  );
-
-  test("works without a login, and says what to do", async () => {
-    const world = await createWorld();
-    const { stdout, bad, exitCode } = await ask(host, world);
-    expect({ bad, exitCode }).toEqual({ bad: ["✗ Login in use: no login found"], exitCode: 1 });
-    expect(stdout).toContain(
-      "\n  → type /login kimi-coder in pi, or log in with kimi-cli, or set KIMI_CODER_API_KEY\n",
-    );
-  });
-
-  test("names files that are open, torn, or no files; locks that are held, or left behind", async () => {
+  test("names files that are open, torn, or no files, and locks that are held or cannot be taken", async () => {
     const world = await createWorld();
     const { home, service } = world;
     const token = world.logInToKimiCli();
@@ -106,91 +66,53 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     chmodSync(home.kimiCliPath, 0o644);
     home.write(".opencode-kimi-auth/oauth.json", '{"access_token": "at-torn');
     mkdirSync(home.kimiCodePath(service), { recursive: true });
-    home.writeAuth({});
-    const lock = `${home.authPath}.lock`;
-    mkdirSync(lock);
-    utimesSync(lock, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
-    home.write(".pi/agent/settings.json", '{"packages": []}');
+    home.write(".kimi-code/oauth", "");
+    mkdirSync(join(home.agentDir, "kimi-coder.json"), { recursive: true });
+    home.write(".local/state/kimi-coder-requests", "");
     home.write(".pi/agent/extensions/kimi-other.ts", "export default () => {};");
     const { stdout, bad, exitCode } = await ask(host, world);
     const slot = "~/.kimi-code/credentials/kimi-code-env-<slot>.json";
-    // pi itself may take a stale lock of auth.json over at its start.
-    const own = bad
-      .filter((line) => !line.includes("auth.json.lock"))
-      .map((line) => line.replace(/env-[0-9a-f]{16}/, "env-<slot>"));
-    expect(own).toEqual([
+    expect(bad.map((line) => line.replace(/env-[0-9a-f]{16}/g, "env-<slot>"))).toEqual([
       "✗ Other extensions for Kimi: there is one: a file or folder in ~/.pi/agent/extensions",
-      "✗ Login of kimi-code: cannot be read (EISDIR)",
       "✗ Login of opencode-kimi-auth: its file is not a JSON object",
       "✗ kimi-cli: file: ~/.kimi/credentials/kimi-code.json has mode 0644: others on this machine may get at it",
       `✗ kimi-code: file: ${slot} is a folder`,
+      "✗ Own file kimi-coder.json: ~/.pi/agent/kimi-coder.json is a folder: a logout in pi may be undone at the next start",
+      "✗ Own folder kimi-coder-requests: ~/.local/state/kimi-coder-requests is no folder: requests are sent without taking turns",
       expect.stringMatching(
         /^✗ Lock ~\/\.kimi\/credentials\/kimi-code\.lock: held by process \d+ \(python3?\)$/,
       ),
+      "✗ Lock ~/.kimi-code/oauth/kimi-code-env-<slot>.lock: ~/.kimi-code/oauth is no folder: the login cannot be renewed",
     ]);
     expect(exitCode).toBe(1);
     expect(findSecrets(stdout)).toEqual([]);
     expect(stdout).not.toContain(token.access_token);
   });
 
-  test("names what breaks a renewal beside the login itself", async () => {
-    const world = await createWorld();
-    const { home, service } = world;
-    home.writeKimiCode(service.issueLogin(), service);
-    expect((await ask(host, world)).bad).toEqual([]);
-    rmSync(join(home.path, ".kimi-code", "oauth"), { recursive: true, force: true });
-    home.write(".kimi-code/oauth", "");
-    mkdirSync(join(home.agentDir, "kimi-coder.json"));
-    rmSync(join(home.path, ".local/state/kimi-coder-requests"), { recursive: true, force: true });
-    home.write(".local/state/kimi-coder-requests", "");
-    expect((await ask(host, world)).bad).toEqual([
-      "✗ kimi-code: lock file: ~/.kimi-code/oauth is no folder: the login cannot be renewed",
-      "✗ Own file kimi-coder.json: ~/.pi/agent/kimi-coder.json is a folder: a logout in pi may be undone at the next start",
-      "✗ Own folder kimi-coder-requests: ~/.local/state/kimi-coder-requests is no folder: requests are sent without taking turns",
-    ]);
-  });
-
-  test("names the stage at which a host is not reached", async () => {
+  test("names hosts that are not found, or not reached", async () => {
     const world = await createWorld();
     world.logInToKimiCli();
-    const closed = await closedPort();
-    const garbage = await listen("this is no TLS\r\n");
     const { bad } = await ask(host, world, {
-      KIMI_CODE_OAUTH_HOST: `http://127.0.0.1:${closed}`,
-      KIMI_CODE_BASE_URL: `https://127.0.0.1:${garbage}/coding/v1`,
-    });
-    expect(bad).toEqual([
-      expect.stringMatching(/^✗ API at the host in KIMI_CODE_BASE_URL: TLS: no secure connection \(.+\)$/),
-      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: TCP: it cannot be reached (ECONNREFUSED)",
-    ]);
-    const { bad: unnamed } = await ask(host, world, {
+      KIMI_CODE_OAUTH_HOST: `http://127.0.0.1:${await closedPort()}`,
       KIMI_CODE_BASE_URL: "https://nobody.invalid/coding/v1",
     });
-    expect(unnamed).toEqual([
+    expect(bad).toEqual([
       expect.stringMatching(
         /^✗ API at the host in KIMI_CODE_BASE_URL: DNS: the name cannot be resolved \(E\w+\)$/,
       ),
+      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: it cannot be reached (ECONNREFUSED)",
     ]);
   });
 
-  test("sees a clock that is off, a login that ended, and a token that is not taken", async () => {
+  test("sees a clock that is off, and a token that is not taken", async () => {
     const world = await createWorld();
-    const { service, home } = world;
-    const token = world.logInToKimiCli();
+    world.logInToKimiCli();
     const date = new Date(Date.now() + 600_000).toUTCString();
     // Not only once: the list of models is asked for in the background too.
-    const end = service.fault({ path: "models", times: 9, do: { status: 401, body: {}, headers: { date } } });
+    world.service.fault({ path: "models", times: 9, do: { status: 401, body: {}, headers: { date } } });
     expect((await ask(host, world)).bad).toEqual([
       "✗ API at the host in KIMI_CODE_BASE_URL: does not take the access token (401)",
       expect.stringMatching(/^✗ Clock: (9|10) m behind the server's$/),
-    ]);
-    end();
-    home.writeKimiCli({ ...token, expires_at: Date.now() / 1000 - 40 * 86_400 });
-    expect((await ask(host, world)).bad).toEqual(["✗ Login of kimi-cli: not renewed for 40 d: it has ended"]);
-    rmSync(home.kimiCliPath);
-    const refused = await ask(host, world, { KIMI_CODER_IDENTITY: "somebody" });
-    expect(refused.bad).toEqual([
-      "✗ Configuration variables: KIMI_CODER_IDENTITY is neither pi nor kimi-cli, and nothing is sent",
     ]);
   });
 
@@ -203,14 +125,14 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
       NO_PROXY: "localhost",
     });
     expect(bad).toEqual([
-      "✗ API at the host in KIMI_CODE_BASE_URL: TCP: it cannot be reached (ECONNREFUSED)",
-      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: TCP: it cannot be reached (ECONNREFUSED)",
+      "✗ API at the host in KIMI_CODE_BASE_URL: it cannot be reached (ECONNREFUSED)",
+      "✗ Authorization server at the host in KIMI_CODE_OAUTH_HOST: it cannot be reached (ECONNREFUSED)",
     ]);
     expect(stdout).toContain("✓ Proxy variables: HTTP_PROXY, NO_PROXY set; requests go by them\n");
     expect(stdout).not.toMatch(new RegExp(`very-secret|${port}`));
   });
 
-  test("gives the shell JSON", async () => {
+  test("gives the shell JSON, also without a login", async () => {
     const { home, env } = await createWorld();
     const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", "/kimi doctor --json"], env());
     expect({ stderr: withoutModelsWarning(stderr), exitCode }).toEqual({ stderr: "", exitCode: 1 });
@@ -230,7 +152,13 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     });
     const checks: readonly unknown[] =
       isJsonObject(report) && Array.isArray(report.checks) ? report.checks : [];
-    expect(checks.length).toBeGreaterThan(12);
+    expect(checks).toContainEqual({
+      group: "logins",
+      name: "Login in use",
+      state: "bad",
+      says: "no login found",
+      fix: "type /login kimi-coder in pi, or log in with kimi-cli, or set KIMI_CODER_API_KEY",
+    });
     for (const check of checks) {
       expect(check).toEqual({
         group: expect.stringMatching(/^(program|logins|files|locks|network|plan)$/),

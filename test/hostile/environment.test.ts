@@ -9,7 +9,7 @@ import {
   readConfiguration,
 } from "../../extensions/configuration.ts";
 import { slotName } from "../../extensions/credentials/stores.ts";
-import { checkProxies, goesByProxies } from "../../extensions/doctor/network.ts";
+import { checkProxies } from "../../extensions/doctor/network.ts";
 import { checkVariables } from "../../extensions/doctor/program.ts";
 import { claim, isProcessAlive, statusPath } from "../../extensions/worker/place.ts";
 import { survives } from "./support/cases.ts";
@@ -152,15 +152,10 @@ describe("the environment", () => {
     host,
     fc.constantFrom("http://u:p@proxy.example:3128", "socks5://x:1", "*", ".kimi.com:443"),
   );
-  const names = [...PROXIES, "NODE_USE_ENV_PROXY"];
-  const proxies = fc.record({
-    used: fc.boolean(),
-    env: fc.record(Object.fromEntries(names.map((name) => [name, variable(proxy)]))),
-  });
-  survives("names the proxy variables, without their values", proxies, ({ env, used }) => {
-    const { says, fix = "", state } = checkProxies({ env, usesProxies: used }, true);
+  const proxies = fc.record(Object.fromEntries(PROXIES.map((name) => [name, variable(proxy)])));
+  survives("names the proxy variables, without their values", proxies, (env) => {
+    const { says, fix = "", state } = checkProxies(env);
     expect(`${says}; ${fix}`).toMatch(/^[\w ():;,.=]+$/);
-    expect(typeof goesByProxies(env, { node: "24.1.0" })).toBe("boolean");
     return state !== "none";
   });
 
@@ -189,7 +184,7 @@ describe("the environment", () => {
         const begun = performance.now();
         const { refusal } = readConfiguration(env, "/home/a");
         statusPath(env, surroundings);
-        checkProxies({ env, usesProxies: true }, true);
+        checkProxies(env);
         claim(env, 7, "/s.json", () => false);
         expect(performance.now() - begun).toBeLessThan(500);
         expect(refusal?.length ?? 0).toBeLessThan(1_000);

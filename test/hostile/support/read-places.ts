@@ -10,7 +10,6 @@ import { mirror } from "../../../extensions/credentials/mirror.ts";
 import { hadEntry, readPiEntry } from "../../../extensions/credentials/pi-entry.ts";
 import { createStores } from "../../../extensions/credentials/stores.ts";
 import { reserveSuccessor } from "../../../extensions/credentials/successor.ts";
-import { lookAtFlock, lookAtFolderLock } from "../../../extensions/doctor/locks.ts";
 import { reportLines } from "../../../extensions/doctor/report.ts";
 import { readDeviceId } from "../../../extensions/identity.ts";
 import { systemClock } from "../../../extensions/lib/clock.ts";
@@ -75,10 +74,7 @@ const place = queue.place("account");
 answers.waited = await place.enter(AbortSignal.timeout(3_000));
 place.release();
 
-const report = await createPatient({}, home).examine({
-  flock: lookAtFlock,
-  folder: (path) => lookAtFolderLock(path, Date.now()),
-});
+const report = await createPatient({}, home).examine({ proc: "/proc" });
 answers.doctor = reportLines(report, true).map(({ text }) => text);
 
 const ms = performance.now() - begun;
