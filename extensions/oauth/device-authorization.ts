@@ -143,8 +143,6 @@ export type Decision =
 
 /** Polls in a row that may fail before we believe the failure (RFC 8628 §3.5 asks to back off and go on). */
 const PATIENCE = 5;
-/** Backing off ends here, ms; only the server itself may ask for more. */
-const LONGEST_PAUSE = 60_000;
 
 /**
  * Polls until the user has decided, the code has expired or `signal` fires. A connection that fails or a 5xx slows
@@ -161,9 +159,8 @@ export async function awaitDecision(
   for (;;) {
     const left = authorization.expiresAt - clock.now();
     if (left <= 0) return { state: "expired" };
-    const pause = Math.max(interval, Math.min(interval * 2 ** failures, LONGEST_PAUSE));
-    // An interval that is absurd must not outlive the code; a usual one is kept to the end.
-    await clock.sleep(Math.min(pause, Math.max(left, LONGEST_PAUSE)), signal);
+    // The last poll comes when the code ends, whatever pause was asked for.
+    await clock.sleep(Math.min(interval * 2 ** failures, left), signal);
     if (signal?.aborted) return { state: "cancelled" };
     const outcome = await ask(signal);
     // An approval that arrived together with Esc is kept: the server has made a login of it.
@@ -188,11 +185,5 @@ export async function awaitDecision(
 
 /** A 4xx other than "too many" will not change by asking again. */
 function isFinal(cause: FailureCause): boolean {
-  return (
-    cause.kind === "status" &&
-    cause.status >= 400 &&
-    cause.status < 500 &&
-    cause.status !== 429 &&
-    cause.status !== 408
-  );
+  return cause.kind === "status" && cause.status >= 400 && cause.status < 500 && cause.status !== 429;
 }

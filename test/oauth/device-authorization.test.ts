@@ -51,55 +51,30 @@ const HARMLESS = /^https?:\/\/[\w\-.~:/?#[\]@&+,;=%]+$/;
 
 describe("readWebUri", () => {
   it.each([
-    ["https://kimi.com/device?user_code=A-B", "https://kimi.com/device?user_code=A-B"],
-    ["http://127.0.0.1:8080/device", "http://127.0.0.1:8080/device"],
-    ["https://[::1]:8080/", "https://[::1]:8080/"],
+    ["https://kimi.com/device?user_code=A-B;c=d#e", "https://kimi.com/device?user_code=A-B;c=d#e"],
+    ["http://[::1]:8080/%E6%97%A5", "http://[::1]:8080/%E6%97%A5"],
     ["HTTPS://KIMI.COM", "https://kimi.com/"],
-    ["https://kimi.com/a?b=c&d=e;f#g", "https://kimi.com/a?b=c&d=e;f#g"],
-    ["https://kimi.com/%E6%97%A5", "https://kimi.com/%E6%97%A5"],
     ["https://日本.example/é?é#é", "https://xn--wgv71a.example/%C3%A9?%C3%A9#%C3%A9"],
-    ["https://kimi.com/$(touch$IFS/x)", "https://kimi.com/%24%28touch%24IFS/x%29"],
-    ["https://kimi.com/`id`", "https://kimi.com/%60id%60"],
-    ['https://kimi.com/";id;"', "https://kimi.com/%22;id;%22"],
-    ["https://kimi.com/?';id;'", "https://kimi.com/?%27;id;%27"],
-    ["https://kimi.com/?a\\b|c>d<e{f}^g!*", "https://kimi.com/?a%5Cb%7Cc%3Ed%3Ce%7Bf%7D%5Eg%21%2A"],
-    ["https://a$(id)b.example/", "https://a%24%28id%29b.example/"],
+    ["https://kimi.com/$(touch$IFS/x)`id`", "https://kimi.com/%24%28touch%24IFS/x%29%60id%60"],
+    ["https://a$(id)b.example/?';id;'", "https://a%24%28id%29b.example/?%27;id;%27"],
     ["https://kimi.com/?%PATH%&%2", "https://kimi.com/?%25PATH%25&%252"],
+    ["https://kimi.com/".padEnd(2048, "a"), "https://kimi.com/".padEnd(2048, "a")],
   ])("%s becomes %s", (value, uri) => {
     expect(readWebUri(value)).toBe(uri);
   });
 
-  it("takes an address of 2048 characters", () => {
-    const uri = "https://kimi.com/".padEnd(2048, "a");
-    expect(readWebUri(uri)).toBe(uri);
-  });
-
   it.each([
     ["a script", "javascript:alert(1)"],
-    ["a script in disguise", "JaVaScRiPt://kimi.com/%0aalert(1)"],
-    ["a file", "file:///etc/passwd"],
-    ["data", "data:text/html,<script>alert(1)</script>"],
-    ["another program", "vscode://file/etc/passwd"],
     ["a user name", "https://kimi.com@evil.example/"],
     ["a password", "https://:secret@evil.example/"],
     ["a relative address", "/device"],
-    ["no scheme", "//kimi.com/device"],
-    ["an option", "--help"],
-    ["a line break", "https://kimi.com/\nX"],
     ["a tab inside the scheme", "java\tscript:alert(1)"],
     ["a space", "https://kimi.com/a b"],
-    ["a leading space", " https://kimi.com/"],
     ["a terminal escape", "https://kimi.com/\u001b[2J"],
-    ["a C1 control", "https://kimi.com/\u009b2J"],
     ["a text direction override", "https://kimi.com/\u202egro.live"],
-    ["an invisible character", "https://kimi.com/\u200b"],
     ["half a surrogate", "https://kimi.com/\ud800"],
     ["more than 2048 characters", "https://kimi.com/".padEnd(2049, "a")],
-    ["no host", "https://"],
-    ["nothing", ""],
     ["a number", 1],
-    ["an object", { href: "https://kimi.com" }],
-    ["null", null],
   ])("refuses %s", (_name, value) => {
     expect(readWebUri(value)).toBeUndefined();
   });
@@ -132,53 +107,29 @@ describe("parseDeviceAuthorization", () => {
   });
 
   it.each<[string, JsonObject, Partial<DeviceAuthorization>]>([
+    ["as strings", { interval: "7", expires_in: "600" }, { interval: 7_000, expiresAt: NOW + 600_000 }],
+    ["as the usual ones", { interval: undefined, expires_in: -1 }, {}],
+    ["without the plain address", { verification_uri: "" }, {}],
     [
-      "numbers as strings",
-      { interval: "7", expires_in: "600" },
-      { interval: 7_000, expiresAt: NOW + 600_000 },
-    ],
-    ["no interval: 5 s", { interval: undefined }, { interval: 5_000 }],
-    ["interval null: 5 s", { interval: null }, { interval: 5_000 }],
-    ["interval 0: 5 s", { interval: 0 }, { interval: 5_000 }],
-    ["a negative interval: 5 s", { interval: -1 }, { interval: 5_000 }],
-    ["an interval that is no number: 5 s", { interval: "NaN" }, { interval: 5_000 }],
-    ["a huge interval: 5 s", { interval: 1e300 }, { interval: 5_000 }],
-    ["no expires_in: half an hour", { expires_in: undefined }, { expiresAt: NOW + 1_800_000 }],
-    ["a negative expires_in: half an hour", { expires_in: -1 }, { expiresAt: NOW + 1_800_000 }],
-    ["a huge expires_in: half an hour", { expires_in: 1e300 }, { expiresAt: NOW + 1_800_000 }],
-    [
-      "only the plain address",
-      { verification_uri_complete: undefined },
-      { verificationUri: BODY.verification_uri },
-    ],
-    ["only the complete address", { verification_uri: "" }, {}],
-    ["a long device code", { device_code: "a".repeat(4096) }, { deviceCode: "a".repeat(4096) }],
-    [
-      "the plain address where the complete one is no web address",
+      "with the plain address where the complete one is none",
       { verification_uri_complete: "javascript:alert(1)" },
       { verificationUri: BODY.verification_uri },
     ],
-  ])("%s", (_name, patch, expected) => {
+    ["with a long device code", { device_code: "a".repeat(4096) }, { deviceCode: "a".repeat(4096) }],
+  ])("reads numbers and texts %s", (_name, patch, expected) => {
     expect(parseDeviceAuthorization({ ...BODY, ...patch }, NOW)).toEqual({ ...AUTHORIZATION, ...expected });
   });
 
   it.each<[string, JsonObject]>([
     ["no device code", { device_code: undefined }],
     ["an empty device code", { device_code: "" }],
-    ["a number for a device code", { device_code: 1 }],
     ["a huge device code", { device_code: "a".repeat(4097) }],
     ["no user code", { user_code: undefined }],
     ["an empty user code", { user_code: "" }],
     ["a number for a user code", { user_code: 1234 }],
     ["a huge user code", { user_code: "A".repeat(65) }],
     ["a colour in the user code", { user_code: "\u001b[31mABCD" }],
-    ["a new window title in the user code", { user_code: "\u001b]0;pwned\u0007" }],
-    ["an 8-bit escape in the user code", { user_code: "\u009b31mABCD" }],
-    ["a line break in the user code", { user_code: "ABCD\nEFGH" }],
     ["a last line break in the user code", { user_code: "ABCD\n" }],
-    ["a backspace in the user code", { user_code: "ABCD\bX" }],
-    ["a text direction override in the user code", { user_code: "\u202eABCD" }],
-    ["no address", { verification_uri: undefined, verification_uri_complete: undefined }],
     ["no web address", { verification_uri: "file:///etc/passwd", verification_uri_complete: "data:," }],
   ])("refuses %s", (_name, patch) => {
     expect(parseDeviceAuthorization({ ...BODY, ...patch }, NOW)).toBeUndefined();
@@ -213,7 +164,6 @@ describe("readPollAnswer", () => {
     ["a token", { state: "answered", status: 200, body }, { state: "approved", token: TOKEN }],
     ["pending", answered(400, "authorization_pending"), { state: "pending" }],
     ["slow down", answered(400, "slow_down"), { state: "slow-down" }],
-    ["slow down with 429", answered(429, "slow_down"), { state: "slow-down" }],
     ["expired", answered(400, "expired_token"), { state: "expired" }],
     ["denied", answered(403, "access_denied"), { state: "denied" }],
     ["200 without a token", answered(200), { state: "failed", cause: { kind: "unreadable", status: 200 } }],
@@ -226,7 +176,6 @@ describe("readPollAnswer", () => {
     ["a gateway's page that says nothing", { state: "not-json", status: 502 }, failed(502)],
     ["an unknown error", answered(400, "invalid_client"), failed(400)],
     ["an error that is no string", answered(400, ["access_denied"]), failed(400)],
-    ["a page", { state: "not-json", status: 403 }, failed(403)],
     [
       "a lost connection",
       { state: "lost", sent: true, code: "ECONNRESET" },
@@ -283,7 +232,6 @@ describe("over the wire", () => {
     ["a page", { status: 200, body: "<html>" }, { kind: "unreadable", status: 200 }],
     ["an object that is none", { status: 200, body: {} }, { kind: "unreadable", status: 200 }],
     ["an error", { status: 503, body: "<html>" }, { kind: "status", status: 503 }],
-    ["a redirect", { status: 307, body: "", headers: { location: "/" } }, { kind: "status", status: 307 }],
     ["nothing", { drop: "before" }, { kind: "network", code: "UND_ERR_SOCKET" }],
   ] as const)("says why when the server gives %s", async (_name, fault, cause) => {
     service.fault({ path: "device_authorization", do: fault });
@@ -351,17 +299,6 @@ describe("awaitDecision", () => {
     expect(polls).toEqual([5_000, 15_000, 25_000, 40_000, 55_000]);
   });
 
-  it("never polls faster than the server wants, however slow that is", async () => {
-    expect((await run([pending, approved], { interval: 90_000 })).polls).toEqual([90_000, 180_000]);
-  });
-
-  it("goes on being slower than a minute when the server keeps asking for it", async () => {
-    const { polls } = await run([...Array<PollOutcome>(12).fill(slowDown), approved], { interval: 5_000 });
-    expect(polls.map((at, index) => at - (polls[index - 1] ?? 0))).toEqual(
-      Array.from({ length: 13 }, (_, index) => 5_000 + index * 5_000),
-    );
-  });
-
   it.each<[string, PollOutcome]>([
     ["denied", { state: "denied" }],
     ["expired", { state: "expired" }],
@@ -374,51 +311,32 @@ describe("awaitDecision", () => {
   it("backs off while the server cannot be reached, and goes on at the old pace afterwards", async () => {
     const { decision, polls } = await run([lost, failed(503), lost, failed(429), pending, approved]);
     expect(decision).toEqual(approved);
-    expect(polls).toEqual([5_000, 15_000, 35_000, 75_000, 135_000, 140_000]);
+    expect(polls).toEqual([5_000, 15_000, 35_000, 75_000, 155_000, 160_000]);
   });
 
   it("counts failures in a row, not altogether", async () => {
-    const outcomes = Array.from({ length: 5 }, () => [lost, lost, lost, lost, pending]).flat();
-    expect((await run([...outcomes, approved])).decision).toEqual(approved);
-    expect(
-      (await run([lost, lost, lost, lost, slowDown, lost, lost, lost, lost, approved])).decision,
-    ).toEqual(approved);
-  });
-
-  it("believes five failures in a row", async () => {
-    const { decision, polls } = await run([lost, lost, lost, lost, lost, approved]);
-    expect(decision).toEqual(lost);
-    expect(polls).toHaveLength(5);
+    const outcomes = [pending, slowDown].flatMap((outcome) => [lost, lost, lost, lost, outcome]);
+    expect((await run([...outcomes, lost, approved])).decision).toEqual(approved);
   });
 
   it.each([
     [400, 1],
-    [401, 1],
-    [403, 1],
-    [404, 1],
     [499, 1],
-    [408, 5],
     [429, 5],
-    [307, 5],
+    [399, 5],
     [500, 5],
-    [503, 5],
   ])("asks again only where that may help: %i after %i polls", async (status, count) => {
     const { decision, polls } = await run([failed(status)]);
     expect(decision).toEqual(failed(status));
     expect(polls).toHaveLength(count);
   });
 
-  it("ends with the code's life when nobody decides", async () => {
-    const { decision, polls } = await run([pending], { life: 60_000 });
-    expect(decision).toEqual({ state: "expired" });
-    expect(polls).toHaveLength(12);
-    expect(clock.now()).toBe(NOW + 60_000);
-  });
-
-  it("does not outlive the code by an absurd interval", async () => {
-    const { decision } = await run([pending], { interval: 30_000_000, life: 600_000 });
-    expect(decision).toEqual({ state: "expired" });
-    expect(clock.now()).toBe(NOW + 600_000);
+  it.each([
+    [5_000, [5_000, 10_000, 12_000]],
+    [30_000_000, [12_000]],
+  ])("ends with the code's life when nobody decides, polling each %i ms", async (interval, polls) => {
+    const decided = await run([pending], { interval, life: 12_000 });
+    expect(decided).toEqual({ decision: { state: "expired" }, polls });
   });
 
   it("does not poll for a code that has expired before", async () => {
@@ -438,10 +356,9 @@ describe("awaitDecision", () => {
           const { decision, polls } = await run([...outcomes, pending], { interval, life });
           expect(decision.state).not.toBe("cancelled");
           const pauses = polls.map((at, index) => at - (polls[index - 1] ?? 0));
-          // Only a poll that ends the code's life may come before an interval of more than a minute is over.
+          // Only the last poll may come earlier, when the code ends.
           expect(pauses.filter((pause, index) => pause < interval && (polls[index] ?? 0) < life)).toEqual([]);
-          expect(pauses.filter((pause) => pause < Math.min(interval, 60_000))).toEqual([]);
-          expect(Math.max(...polls)).toBeLessThan(life + 60_000);
+          expect(Math.max(...polls)).toBeLessThanOrEqual(life);
         },
       ),
     );
