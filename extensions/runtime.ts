@@ -179,10 +179,10 @@ export function createRuntime(parts: RuntimeParts) {
     let over = false;
     Promise.all([
       inTurn(() => import("./login/screen.ts")),
-      inTurn(() => import("./login/half-blocks.ts")).then(({ loadEncode }) => loadEncode()),
+      inTurn(() => import("./login/half-blocks.ts")).then(({ loadDrawQr }) => loadDrawQr()),
     ])
-      .then(([{ showBeside }, encode]) => {
-        if (!over) putAway = screen.ask((context) => showBeside(context, verification, encode));
+      .then(([{ showBeside }, drawQr]) => {
+        if (!over) putAway = screen.ask((context) => showBeside(context, verification, drawQr));
       })
       .catch(() => {});
     return () => {
@@ -195,7 +195,7 @@ export function createRuntime(parts: RuntimeParts) {
   const question = async () => {
     const { askedForLogin } = await inTurn(() => import("./login/question.ts"));
     const markerPath = join(configuration.kimiCodeHome, "region");
-    return askedForLogin({ configuration, stores: stores.all, markerPath, now: clock.now });
+    return askedForLogin({ configuration, stores, markerPath, now: clock.now });
   };
 
   return {
@@ -217,12 +217,9 @@ export function createRuntime(parts: RuntimeParts) {
         inTurn(() => import("./login/login.ts")),
         inTurn(() => import("./login/question.ts")),
       ]);
-      const answer = await answerOf(question, callbacks);
-      const store = answer.kind === "found" ? answer.store : stores.forLogin(answer.region);
-      const token =
-        answer.kind === "found"
-          ? answer.token
-          : await logInAnew({ server: server(answer.region), clock, store, beside: besideDialog }, callbacks);
+      const { store, token: found } = await answerOf(question, callbacks);
+      const parts = { server: server(store.region), clock, store, beside: besideDialog };
+      const token = found ?? (await logInAnew(parts, callbacks));
       void catalogue.afterLogin(token.accessToken, caller.accountOf(store));
       return toCredentials(token, store);
     },

@@ -142,13 +142,13 @@ describe("the question", () => {
     const markerPath = join(home, ".kimi-code", "region");
     if (given.marker !== undefined) put(markerPath, given.marker);
     const configuration = readConfiguration(env, home);
-    const { all } = createStores(configuration);
-    return () => askedForLogin({ configuration, stores: all, markerPath, now: () => NOW });
+    const stores = createStores(configuration);
+    return () => askedForLogin({ configuration, stores, markerPath, now: () => NOW });
   }
   const labels = async (...asked: Parameters<typeof ask>) =>
     (await ask(...asked)()).options.map(({ label }) => label);
   const [COM, AI] = ["a new login for kimi.com", "a new login for kimi.ai (outside mainland China)"];
-  const anew = (region: Region): LoginAnswer => ({ kind: "new", region });
+  const anew = (region: Region) => ({ store: { region }, token: undefined });
 
   it("offers both regions, first the one that kimi-code's installer noted", async () => {
     expect(await labels({})).toEqual([COM, AI]);
@@ -172,12 +172,11 @@ describe("the question", () => {
     expect((await labels({ KIMI_CODER_REGION: "kimi.ai" }, { home })).at(-1)).toBe("a new login");
     const found = "the login of kimi-code (kimi.ai), valid";
     expect(await answerOf(ask({}, { home }), { onSelect: async () => found })).toMatchObject({
-      kind: "found",
       store: { owner: "kimi-code" },
       token: { accessToken: "a" },
     });
     // Where nobody can be asked, a login is a new one.
-    expect(await answerOf(ask({}, { home }), {})).toEqual(anew("kimi.com"));
+    expect(await answerOf(ask({}, { home }), {})).toMatchObject(anew("kimi.com"));
     put(forLogin("kimi.com").path, "{");
     put(forLogin("kimi.ai").path, login(0).replace('"r"', '""'));
     expect(await labels({}, { home })).toEqual([COM, AI]);
@@ -188,14 +187,16 @@ describe("the question", () => {
     [{ KIMI_CODE_BASE_URL: LOOPBACK }, "kimi.com"],
   ])("is not asked with %j where there is no login", async (env, region) => {
     const onSelect = () => Promise.reject(new Error("asked"));
-    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toEqual(anew(region));
+    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toMatchObject(anew(region));
   });
 
   it("is settled by the answer, by what was answered before, or by the usual region where nobody can be asked", async () => {
     const answer = (id: string | undefined) => ({ onSelect: async () => id });
-    expect(await answerOf(ask({}), answer(AI))).toEqual(anew("kimi.ai"));
-    expect(await answerOf(ask({}), { ...answer(COM), answer: anew("kimi.ai") })).toEqual(anew("kimi.ai"));
-    expect(await answerOf(ask({}), {})).toEqual(anew("kimi.com"));
+    expect(await answerOf(ask({}), answer(AI))).toMatchObject(anew("kimi.ai"));
+    const { forLogin } = createStores(readConfiguration({}, HOME));
+    const before: LoginAnswer = { store: forLogin("kimi.ai"), token: undefined };
+    expect(await answerOf(ask({}), { ...answer(COM), answer: before })).toBe(before);
+    expect(await answerOf(ask({}), {})).toMatchObject(anew("kimi.com"));
     for (const id of [undefined, "kimi.org"]) {
       await expect(answerOf(ask({}), answer(id))).rejects.toThrow(new Error("Login cancelled"));
     }

@@ -6,13 +6,13 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** `remote`: over SSH a browser would open on the other machine. `unlikely`: no desktop is known; trying costs nothing. */
-export type BrowserLook = "here" | "unlikely" | "remote";
+/** What says that there is a desktop: X11, Wayland, or Windows around a Linux, whose `xdg-open` leads there. */
+const DESKTOP = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"];
 
-export function lookForBrowser({ platform, env }: Surroundings): BrowserLook {
-  if (env.SSH_CONNECTION || env.SSH_TTY) return "remote";
-  const desktop = platform === "darwin" || platform === "win32" || env.DISPLAY || env.WAYLAND_DISPLAY;
-  return desktop ? "here" : "unlikely";
+/** Where there is a desktop, but not over SSH: there a browser would open on the other machine. */
+export function hasBrowser({ platform, env }: Surroundings): boolean {
+  if (env.SSH_CONNECTION || env.SSH_TTY) return false;
+  return platform === "darwin" || platform === "win32" || DESKTOP.some((name) => env[name]);
 }
 
 /** Without a shell, so that nothing in the address is anything but an address. A browser that is missing is no error. */

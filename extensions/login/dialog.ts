@@ -5,10 +5,11 @@ import { FIRST_MODEL, NOBODY_THERE, PROVIDER } from "../configuration.ts";
 import type { Stores } from "../credentials/stores.ts";
 import { ownerName } from "../messages.ts";
 import { parseRegion } from "../region.ts";
-import { lookForBrowser, openBrowser } from "./browser.ts";
-import { loadEncode } from "./half-blocks.ts";
+import { hasBrowser, openBrowser } from "./browser.ts";
+import { loadDrawQr } from "./half-blocks.ts";
+import type { Verification } from "./lines.ts";
 import type { VerificationCallback } from "./login.ts";
-import { type AnswerCallback, CANCELLED, type LoginAnswer, type LoginQuestion } from "./question.ts";
+import { type AnswerCallback, CANCELLED, choose, type LoginAnswer, type LoginQuestion } from "./question.ts";
 import { loginScreen } from "./screen.ts";
 
 export interface LoginPlaces {
@@ -48,68 +49,51 @@ export async function answerLogin(
   const named = typed === undefined ? undefined : parseRegion(typed);
   if (typed !== undefined && named === undefined) return say(ctx, NO_REGION, "error");
   const answer: LoginAnswer | undefined = named
-    ? { kind: "new", region: named }
-    : await ask(ctx, await places.question());
+    ? { store: places.stores.forLogin(named), token: undefined }
+    : // Before the dialog opens: pi 0.73 would not bring it back after a question.
+      await choose(await places.question(), (message, labels) => ctx.ui.select(message, labels));
   if (!answer) return;
-  const failure = answer.kind === "found" ? await takeFound(ctx, answer) : await logInAnew(ctx, answer);
+  const failure = await logIn(ctx, answer);
   if (failure === CANCELLED) return;
   if (failure !== undefined) return say(ctx, `Kimi Coder: ${failure}`, "error");
-  const store = answer.kind === "found" ? answer.store : places.stores.forLogin(answer.region);
-  const saved = answer.kind === "found" ? "logged in with the login of" : "logged in; saved for pi and";
-  say(ctx, `Kimi Coder: ${saved} ${ownerName(store.owner)}.`, "info");
+  const saved = answer.token ? "logged in with the login of" : "logged in; saved for pi and";
+  say(ctx, `Kimi Coder: ${saved} ${ownerName(answer.store.owner)}.`, "info");
   const model = ctx.modelRegistry.find(PROVIDER, FIRST_MODEL);
   if (!ctx.model && model) await pi.setModel(model);
 }
 
-/** Before the dialog opens: pi 0.73 would not bring it back after a question. Undefined after Esc. */
-async function ask(ctx: ExtensionContext, question: LoginQuestion): Promise<LoginAnswer | undefined> {
-  const { message, options } = question;
-  if (options.length === 1) return options[0].answer;
-  const labels = options.map(({ label }) => label);
-  const chosen = await ctx.ui.select(message, labels);
-  return options.find(({ label }) => label === chosen)?.answer;
+/** Lets pi log in, beside our own screen for a new login; why it did not, or undefined. */
+async function logIn(ctx: ExtensionContext, answer: LoginAnswer): Promise<string | undefined> {
+  const withCallbacks = (more: Pick<OAuthLoginCallbacks, "signal"> & VerificationCallback) => {
+    const callbacks: OAuthLoginCallbacks & AnswerCallback & VerificationCallback = {
+      // Our screen shows all there is.
+      onAuth: () => {},
+      onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
+      answer,
+      ...more,
+    };
+    return failureOf(ctx.modelRegistry.authStorage.login(PROVIDER, callbacks));
+  };
+  if (answer.token) return withCallbacks({});
+  const drawQr = await loadDrawQr();
+  return ctx.ui.custom<string | undefined>((tui, theme, keybindings, done) => {
+    const stop = new AbortController();
+    const isCancel = (data: string) => keybindings.matches(data, "tui.select.cancel");
+    const screen = loginScreen({ tui, theme, drawQr }, isCancel, () => stop.abort());
+    const onVerification = (verification: Verification) => {
+      screen.show(verification);
+      if (hasBrowser(process)) openBrowser(verification.verificationUri, process.platform);
+    };
+    void withCallbacks({ onVerification, signal: stop.signal }).then(done);
+    return screen;
+  });
 }
-
-/** Why pi did not take it; undefined where it did. */
-async function takeFound(ctx: ExtensionContext, answer: LoginAnswer): Promise<string | undefined> {
-  const callbacks: OAuthLoginCallbacks & AnswerCallback = { ...SILENT, answer };
-  return failureOf(ctx.modelRegistry.authStorage.login(PROVIDER, callbacks));
-}
-
-/** Nothing has to be shown or typed. */
-const SILENT: OAuthLoginCallbacks = {
-  onAuth: () => {},
-  onPrompt: () => Promise.reject(new Error("nothing has to be typed")),
-};
 
 function failureOf(work: Promise<unknown>): Promise<string | undefined> {
   return work.then(
     () => undefined,
     (error: unknown) => (error instanceof Error ? error.message : String(error)),
   );
-}
-
-/** Shows our own screen until the login is there; why it is not, or undefined. */
-async function logInAnew(ctx: ExtensionContext, answer: LoginAnswer): Promise<string | undefined> {
-  const browser = lookForBrowser(process);
-  const encode = await loadEncode();
-  return ctx.ui.custom<string | undefined>((tui, theme, keybindings, done) => {
-    const stop = new AbortController();
-    const isCancel = (data: string) => keybindings.matches(data, "tui.select.cancel");
-    const screen = loginScreen({ tui, theme, browser, encode, now: Date.now }, isCancel, () => stop.abort());
-    const callbacks: OAuthLoginCallbacks & AnswerCallback & VerificationCallback = {
-      // The screen shows all there is.
-      ...SILENT,
-      answer,
-      onVerification(verification) {
-        screen.show(verification);
-        if (browser !== "remote") openBrowser(verification.verificationUri, process.platform);
-      },
-      signal: stop.signal,
-    };
-    void failureOf(ctx.modelRegistry.authStorage.login(PROVIDER, callbacks)).then(done);
-    return screen;
-  });
 }
 
 function say(ctx: ExtensionContext, text: string, type: "info" | "error"): void {

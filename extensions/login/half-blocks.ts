@@ -1,5 +1,4 @@
 /** Pictures made of text, two pixels a character: a user code in large letters, and an address as a QR code. */
-import type { encode } from "uqr";
 import { inTurn } from "../lib/lazy.ts";
 
 /** Seven rows of five pixels for each letter, the leftmost pixel worth 16, each row one digit of base 32. */
@@ -86,28 +85,27 @@ const QUIET = 2;
 const INK = "\u001b[38;5;16;48;5;231m";
 const RESET = "\u001b[39;49m";
 
-export type Encode = typeof encode;
+/** Undefined where the address is too long for a QR code, or nothing can draw one. */
+export type DrawQr = (address: string) => QrCode | undefined;
 
-/** The library; undefined where it is missing, since pi installs none for a local folder. Never rejects. */
-export function loadEncode(): Promise<Encode | undefined> {
-  return inTurn(() => import("uqr")).then(
-    ({ encode }) => encode,
-    () => undefined,
-  );
+/** Draws nothing where the library is missing, since pi installs none for a local folder. Never rejects. */
+export async function loadDrawQr(): Promise<DrawQr> {
+  const library = await inTurn(() => import("uqr")).catch(() => undefined);
+  return (address) => {
+    try {
+      return library && qrCode(library.encode(address, { ecc: "L", border: QUIET }).data);
+    } catch {
+      return undefined;
+    }
+  };
 }
 
-/** Undefined where there is no library, or the address is too long for it. */
-export function qrCode(address: string, encode: Encode | undefined): QrCode | undefined {
-  if (!encode) return undefined;
-  try {
-    const { data } = encode(address, { ecc: "L", border: QUIET });
-    const lines: string[] = [];
-    for (let row = 0; row < data.length; row += 2) {
-      const upper = data[row] ?? [];
-      lines.push(`${INK}${halfBlocks(upper, data[row + 1] ?? [])}${RESET}`);
-    }
-    return { lines, width: data.length };
-  } catch {
-    return undefined;
+/** `data`: rows of modules, true where dark. */
+function qrCode(data: readonly (readonly boolean[])[]): QrCode {
+  const lines: string[] = [];
+  for (let row = 0; row < data.length; row += 2) {
+    const upper = data[row] ?? [];
+    lines.push(`${INK}${halfBlocks(upper, data[row + 1] ?? [])}${RESET}`);
   }
+  return { lines, width: data.length };
 }

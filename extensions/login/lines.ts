@@ -1,7 +1,6 @@
 /** What the login screen says, as lines for a given size. Nothing here knows pi's screen or the time. */
-import { truncateToWidth, visibleWidth, wrapTextWithAnsi } from "@mariozechner/pi-tui";
+import { visibleWidth, wrapTextWithAnsi } from "@mariozechner/pi-tui";
 import type { DeviceAuthorization } from "../oauth/device-authorization.ts";
-import type { BrowserLook } from "./browser.ts";
 import { blockLetters, type QrCode } from "./half-blocks.ts";
 
 /** What the user is to confirm (RFC 8628 §3.3). */
@@ -29,15 +28,14 @@ export interface Paint {
 
 export interface Content {
   readonly verification: Verification;
-  readonly browser: BrowserLook;
+  /** Whether one opens on this machine. */
+  readonly browser: boolean;
   readonly qr: QrCode | undefined;
   /** ms since the epoch. */
   readonly now: number;
 }
 
 const GAP = 3;
-/** From here on the countdown is hard to overlook, ms. */
-const LAST_MINUTES = 120_000;
 
 /** The whole screen: the address, the code, how long it is good, what happens next; a QR code where there is room. */
 export function loginLines(content: Content, room: Room, paint: Paint): readonly string[] {
@@ -52,7 +50,7 @@ export function loginLines(content: Content, room: Room, paint: Paint): readonly
     "",
     ...codeLines(verification.userCode, width, paint),
     "",
-    ...statusLines(content, width, paint),
+    ...statusLines(content, width),
     ...wrap(paint.quiet("Esc cancels."), width),
   ];
   const height = room.height - head.length - address.length;
@@ -62,27 +60,24 @@ export function loginLines(content: Content, room: Room, paint: Paint): readonly
 /** What pi's own dialog does not show, to stand above it: the code in large, how long it is good, what happens next. */
 export function besideLines(content: Content, room: Room, paint: Paint): readonly string[] {
   const inner = { ...room, width: room.width - 1 };
-  const { verification } = content;
-  const short = (width: number) => [
-    ...codeLines(verification.userCode, width, paint),
-    "",
-    ...statusLines(content, width, paint),
-  ];
-  const long = (width: number) => [
+  const { verification, qr } = content;
+  const body = (width: number) => [
     ...noteLines(verification, width, paint),
     ...wrap("Open the address below on any device, and check that it shows this code:", width),
-    ...short(width),
+    ...codeLines(verification.userCode, width, paint),
+    "",
+    ...statusLines(content, width),
   ];
-  const body = [long, short].find((lines) => lines(inner.width).length <= room.height);
-  return indent(body ? withQr(body, content.qr, inner, paint) : statusLines(content, inner.width, paint));
+  const fits = body(inner.width).length <= room.height;
+  return indent(fits ? withQr(body, qr, inner, paint) : statusLines(content, inner.width));
 }
 
 function noteLines({ isAnother }: Verification, width: number, paint: Paint): readonly string[] {
   return isAnother ? [...wrap(paint.urgent("The last code has expired; here is a new one."), width), ""] : [];
 }
 
-function sayWhere(browser: BrowserLook): string {
-  return browser === "here"
+function sayWhere(browser: boolean): string {
+  return browser
     ? "1. Confirm in the browser that opens now, or open on any device:"
     : "1. Open on any device, such as your phone or laptop:";
 }
@@ -103,28 +98,20 @@ export function addressLines(address: string, width: number, paint: Paint): read
   );
 }
 
-/** In block letters where they fit, else spaced in a frame, else as it is. */
+/** In block letters where there are such and they fit, else spaced. */
 function codeLines(code: string, width: number, paint: Paint): readonly string[] {
   const indent = "   ";
   const blocks = blockLetters(code);
   if (blocks && indent.length + code.length * 6 <= width) {
     return blocks.map((line) => indent + paint.code(line));
   }
-  const spaced = Array.from(code).join(" ");
-  if (indent.length + spaced.length + 6 > width) return [paint.code(truncateToWidth(code, width))];
-  const rule = "─".repeat(spaced.length + 4);
-  return [
-    `${indent}${paint.quiet(`╭${rule}╮`)}`,
-    `${indent}${paint.quiet("│")}  ${paint.code(spaced)}  ${paint.quiet("│")}`,
-    `${indent}${paint.quiet(`╰${rule}╯`)}`,
-  ];
+  return wrap(indent + paint.code(Array.from(code).join(" ")), width);
 }
 
-function statusLines({ verification, now }: Content, width: number, paint: Paint): readonly string[] {
-  const left = Math.max(0, verification.expiresAt - now);
-  const countdown = `The code is good for another ${sayCountdown(left)}.`;
+function statusLines({ verification, now }: Content, width: number): readonly string[] {
+  const left = sayCountdown(verification.expiresAt - now);
   return [
-    ...wrap(left > LAST_MINUTES ? countdown : paint.urgent(countdown), width),
+    ...wrap(`The code is good for another ${left}.`, width),
     ...wrap(
       `Once you confirm, pi goes on by itself; pi and ${verification.savedFor} then share the login.`,
       width,
@@ -132,16 +119,14 @@ function statusLines({ verification, now }: Content, width: number, paint: Paint
   ];
 }
 
-/** `ms` as `mm:ss`, with hours where there are some. */
+/** `ms` as `mm:ss`; below zero counts as none. */
 export function sayCountdown(ms: number): string {
-  const seconds = Math.ceil(ms / 1000);
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
   const two = (value: number) => String(value).padStart(2, "0");
-  const hours = Math.floor(seconds / 3600);
-  const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  return hours > 0 ? `${hours}:${rest}` : rest;
+  return `${two(Math.floor(seconds / 60))}:${two(seconds % 60)}`;
 }
 
-/** Beside the text or under it, where it pushes nothing off the screen; else the text alone. */
+/** Under the text or beside it, where it pushes nothing off the screen; else the text alone. */
 function withQr(
   body: (width: number) => readonly string[],
   qr: QrCode | undefined,
@@ -150,13 +135,13 @@ function withQr(
 ): readonly string[] {
   const alone = body(width);
   if (!qr || qr.width > width) return alone;
-  const column = width - qr.width - GAP;
-  const beside = column < MIN_COLUMN ? alone : sideBySide(body(column), qr, column);
   const margin = " ".repeat(Math.min(GAP, width - qr.width));
   const caption = paint.quiet(`${margin}The same address as a QR code:`);
   const under = [...alone, "", caption, ...qr.lines.map((line) => margin + line)];
-  const layouts = column < GOOD_COLUMN ? [under, beside] : [beside, under];
-  return layouts.find(({ length }) => length <= height) ?? alone;
+  if (under.length <= height) return under;
+  const column = width - qr.width - GAP;
+  const beside = column < MIN_COLUMN ? alone : sideBySide(body(column), qr, column);
+  return beside.length <= height ? beside : alone;
 }
 
 function sideBySide(text: readonly string[], { lines }: QrCode, column: number): readonly string[] {
@@ -167,9 +152,8 @@ function sideBySide(text: readonly string[], { lines }: QrCode, column: number):
   });
 }
 
-/** Columns in which the sentences beside a QR code do not fall apart, and in which the block letters fit too. */
+/** Columns in which the sentences beside a QR code do not fall apart. */
 const MIN_COLUMN = 36;
-const GOOD_COLUMN = 57;
 
 export function wrap(text: string, width: number): readonly string[] {
   return wrapTextWithAnsi(text, Math.max(1, width));

@@ -15,7 +15,7 @@ import {
 } from "../oauth/device-authorization.ts";
 import type { Token } from "../oauth/token.ts";
 import type { AuthorizationServer } from "../oauth/token-endpoint.ts";
-import { lookForBrowser } from "./browser.ts";
+import { hasBrowser } from "./browser.ts";
 import type { Verification } from "./lines.ts";
 import { CANCELLED } from "./question.ts";
 
@@ -147,8 +147,7 @@ function showInDialog(
     callbacks.onDeviceCode({
       userCode,
       verificationUri,
-      // Over SSH it would open on the other machine.
-      openBrowserOnConfirm: lookForBrowser(process) !== "remote",
+      openBrowserOnConfirm: hasBrowser(process),
       intervalSeconds: interval / 1000,
       expiresInSeconds: Math.round((expiresAt - now) / 1000),
     });

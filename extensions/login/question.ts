@@ -2,14 +2,18 @@
 import type { OAuthLoginCallbacks } from "@mariozechner/pi-ai";
 import type { Configuration } from "../configuration.ts";
 import type { CredentialStore } from "../credentials/store.ts";
+import type { Stores } from "../credentials/stores.ts";
 import { readSmallFileSync } from "../lib/json.ts";
 import { ownerName } from "../messages.ts";
 import { isValid, type Token } from "../oauth/token.ts";
 import { parseRegion, type Region, USUAL_REGION } from "../region.ts";
 
-export type LoginAnswer =
-  | { readonly kind: "found"; readonly store: CredentialStore; readonly token: Token }
-  | { readonly kind: "new"; readonly region: Region };
+export interface LoginAnswer {
+  /** Where the login is, or is saved. */
+  readonly store: CredentialStore;
+  /** Of the login that is there; undefined = a new one. */
+  readonly token: Token | undefined;
+}
 
 export interface LoginOption {
   readonly label: string;
@@ -29,8 +33,7 @@ export interface AnswerCallback {
 
 export interface QuestionParts {
   readonly configuration: Pick<Configuration, "regions" | "asksRegion">;
-  /** In order of preference. */
-  readonly stores: readonly CredentialStore[];
+  readonly stores: Stores;
   /**
    * `~/.kimi-code/region`, in which kimi-code's installer notes the region that kimi-code itself follows before its
    * first login.
@@ -42,20 +45,19 @@ export interface QuestionParts {
 
 /** Looks what there is. Never throws. */
 export async function askedForLogin(parts: QuestionParts): Promise<LoginQuestion> {
+  const { stores, now } = parts;
   const [region, ...others] = regionsFor(parts);
-  const isOneRegion = others.length === 0;
-  const first = newLogin(region, isOneRegion);
-  const news = others.map((other) => newLogin(other, isOneRegion));
-  const looks = await Promise.all(parts.stores.map((store) => findLogin(store, parts.now())));
+  const newLogin = (of: Region): LoginOption => ({
+    label: others.length === 0 ? "a new login" : `a new login for ${of}${ABROAD[of]}`,
+    answer: { store: stores.forLogin(of), token: undefined },
+  });
+  const first = newLogin(region);
+  const news = others.map(newLogin);
+  const looks = await Promise.all(stores.all.map((store) => findLogin(store, now())));
   const [best, ...found] = looks.flat();
   return best
     ? { message: "Which login?", options: [best, ...found, first, ...news] }
     : { message: "Which Kimi account?", options: [first, ...news] };
-}
-
-function newLogin(region: Region, isOneRegion: boolean): LoginOption {
-  const label = isOneRegion ? "a new login" : `a new login for ${region}${ABROAD[region]}`;
-  return { label, answer: { kind: "new", region } };
 }
 
 const ABROAD: Record<Region, string> = { "kimi.com": "", "kimi.ai": " (outside mainland China)" };
@@ -78,27 +80,42 @@ async function findLogin(store: CredentialStore, now: number): Promise<readonly 
   const where = store.region === USUAL_REGION ? "" : ` (${store.region})`;
   const state = isValid(token, now) ? "valid" : "renewed when it is used";
   const label = `the login of ${ownerName(store.owner)}${where}, ${state}`;
-  return [{ label, answer: { kind: "found", store, token } }];
+  return [{ label, answer: { store, token } }];
+}
+
+/** Lets `select` ask where there is more than one; undefined where that gives none of them. */
+export async function choose(
+  { message, options }: LoginQuestion,
+  select: (message: string, labels: string[]) => Promise<string | undefined>,
+): Promise<LoginAnswer | undefined> {
+  if (options.length === 1) return options[0].answer;
+  const chosen = await select(
+    message,
+    options.map(({ label }) => label),
+  );
+  return options.find(({ label }) => label === chosen)?.answer;
 }
 
 /** pi stays silent about exactly this message. */
 export const CANCELLED = "Login cancelled";
 
 /**
- * What was answered before; else the answer on pi's own screen, where there is more than one and it can ask. Throws
+ * What was answered before; else the answer on pi's own screen, or a new login where that cannot ask. Throws
  * `Login cancelled` where there is none.
  */
 export async function answerOf(
   question: () => Promise<LoginQuestion>,
-  callbacks: Pick<OAuthLoginCallbacks, "onSelect"> & AnswerCallback,
+  { answer, onSelect }: Pick<OAuthLoginCallbacks, "onSelect"> & AnswerCallback,
 ): Promise<LoginAnswer> {
-  if (callbacks.answer) return callbacks.answer;
-  const { message, options } = await question();
-  const news = options.find(({ answer }) => answer.kind === "new") ?? options[0];
-  if (options.length === 1 || !callbacks.onSelect) return news.answer;
-  const labels = options.map(({ label }) => ({ id: label, label }));
-  const chosen = await callbacks.onSelect({ message, options: labels });
-  const option = options.find(({ label }) => label === chosen);
-  if (!option) throw new Error(CANCELLED);
-  return option.answer;
+  if (answer) return answer;
+  const asked = await question();
+  if (!onSelect) {
+    const { options } = asked;
+    return (options.find(({ answer: { token } }) => token === undefined) ?? options[0]).answer;
+  }
+  const select = (message: string, labels: string[]) =>
+    onSelect({ message, options: labels.map((label) => ({ id: label, label })) });
+  const chosen = await choose(asked, select);
+  if (!chosen) throw new Error(CANCELLED);
+  return chosen;
 }

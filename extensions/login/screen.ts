@@ -1,8 +1,8 @@
 /** The login on pi's screen: a component that counts down while it is there, and leaves no timer behind. */
 import type { ExtensionContext, Theme } from "@mariozechner/pi-coding-agent";
 import type { Component, TUI } from "@mariozechner/pi-tui";
-import { type BrowserLook, lookForBrowser } from "./browser.ts";
-import { type Encode, qrCode } from "./half-blocks.ts";
+import { hasBrowser } from "./browser.ts";
+import type { DrawQr } from "./half-blocks.ts";
 import {
   besideLines,
   type Content,
@@ -25,11 +25,7 @@ export interface Screen extends View {
 export interface ScreenParts {
   readonly tui: Pick<TUI, "requestRender"> & { readonly terminal: { readonly rows: number } };
   readonly theme: Pick<Theme, "fg" | "bold">;
-  readonly browser: BrowserLook;
-  /** See half-blocks.ts. */
-  readonly encode: Encode | undefined;
-  /** ms since the epoch. */
-  readonly now: () => number;
+  readonly drawQr: DrawQr;
 }
 
 const SECOND = 1_000;
@@ -46,20 +42,20 @@ export function loginScreen(
   isCancel: (data: string) => boolean,
   cancel: () => void,
 ): Screen {
-  const { tui, theme, browser, encode, now } = parts;
+  const { tui, theme, drawQr } = parts;
   const paint = paintWith(theme);
   let content: Omit<Content, "now"> | undefined;
   const stop = everySecond(tui);
   return {
     show(verification) {
-      content = { verification, browser, qr: qrCode(verification.verificationUri, encode) };
+      content = contentOf(verification, drawQr);
       tui.requestRender();
     },
     render(width) {
       const rule = theme.fg("border", "─".repeat(width));
       const room = { width, height: tui.terminal.rows - FOOTER - FRAME };
       const lines = content
-        ? loginLines({ ...content, now: now() }, room, paint)
+        ? loginLines({ ...content, now: Date.now() }, room, paint)
         : indent(wrap(paint.quiet("Asking Kimi for a code… Esc cancels."), width - 1));
       return [rule, "", ...indent([paint.title("Log in to Kimi Coder"), ""]), ...lines, "", rule];
     },
@@ -73,19 +69,22 @@ export function loginScreen(
 
 /** Above pi's own dialog: what that does not show. */
 export function besideDialog(parts: ScreenParts, verification: Verification): View {
-  const { tui, theme, browser, encode, now } = parts;
+  const { tui, theme, drawQr } = parts;
   const paint = paintWith(theme);
-  const { verificationUri } = verification;
-  const content = { verification, browser, qr: qrCode(verificationUri, encode) };
+  const content = contentOf(verification, drawQr);
   return {
     render(width) {
-      const dialog = DIALOG + Math.ceil(verificationUri.length / Math.max(1, width - 2));
+      const dialog = DIALOG + Math.ceil(verification.verificationUri.length / Math.max(1, width - 2));
       const room = { width, height: tui.terminal.rows - FOOTER - dialog };
-      return [...besideLines({ ...content, now: now() }, room, paint)];
+      return [...besideLines({ ...content, now: Date.now() }, room, paint)];
     },
     invalidate() {},
     dispose: everySecond(tui),
   };
+}
+
+function contentOf(verification: Verification, drawQr: DrawQr): Omit<Content, "now"> {
+  return { verification, browser: hasBrowser(process), qr: drawQr(verification.verificationUri) };
 }
 
 function paintWith(theme: ScreenParts["theme"]): Paint {
@@ -114,12 +113,9 @@ const KEY = "kimi-coder-login";
 export function showBeside(
   { hasUI, ui }: Pick<ExtensionContext, "hasUI" | "ui">,
   verification: Verification,
-  encode: Encode | undefined,
+  drawQr: DrawQr,
 ): () => void {
   if (!hasUI) return () => {};
-  const browser = lookForBrowser(process);
-  ui.setWidget(KEY, (tui, theme) =>
-    besideDialog({ tui, theme, browser, encode, now: Date.now }, verification),
-  );
+  ui.setWidget(KEY, (tui, theme) => besideDialog({ tui, theme, drawQr }, verification));
   return () => ui.setWidget(KEY, undefined);
 }

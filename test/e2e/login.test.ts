@@ -36,7 +36,7 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     const { service, home, env } = world;
     service.deviceResponse({ interval: 0.5 });
     service.scriptDevice(["pending", "pending", "approved"]);
-    const pi = await startTmux(host, home, [], env());
+    const pi = await startTmux(host, home, [], env({ DISPLAY: ":0" }));
     try {
       await enterLogin(pi, host);
       const screen = await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);

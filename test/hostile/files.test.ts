@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect } from "vitest";
-import { findConfiguredKey } from "../../extensions/configuration.ts";
+import { findConfiguredKey, readConfiguration } from "../../extensions/configuration.ts";
 import { hadEntry, lookAtEntry, type PiEntry } from "../../extensions/credentials/pi-entry.ts";
 import type { CredentialStore, StoredLogin } from "../../extensions/credentials/store.ts";
 import {
+  createStores,
   kimiCliStore,
   kimiCodeStore,
   opencodeKimiAuthStore,
@@ -211,14 +212,11 @@ describe("pi's other files", () => {
     fc.oneof(hostileText, fc.constantFrom("global", "mainland-cn\n")),
     async (text) => {
       put(at("kimi-code", "region"), text);
-      const { options } = await askedForLogin({
-        configuration: { regions: regionsInUse({}, undefined), asksRegion: true },
-        stores: [],
-        markerPath: at("kimi-code", "region"),
-        now: () => 0,
-      });
-      const regions = options.map(({ answer }) => answer.kind === "new" && answer.region);
-      expect(regions.sort()).toEqual(["kimi.ai", "kimi.com"]);
+      const configuration = readConfiguration({}, at("nobody"));
+      const stores = createStores(configuration);
+      const markerPath = at("kimi-code", "region");
+      const { options } = await askedForLogin({ configuration, stores, markerPath, now: () => 0 });
+      expect(options.map(({ answer }) => answer.store.region).sort()).toEqual(["kimi.ai", "kimi.com"]);
     },
   );
 });

@@ -33,7 +33,8 @@ const before = process.memoryUsage.rss();
 const begun = performance.now();
 
 const answers: Record<string, unknown> = {};
-const { all: stores, forLogin } = createStores(configuration);
+const everywhere = createStores(configuration);
+const { all: stores, forLogin } = everywhere;
 for (const store of stores) {
   answers[`${store.path} read`] = await store.read();
   const room = await reserveSuccessor(store);
@@ -51,8 +52,8 @@ answers.models = readKeptList(files.models, baseUrl, undefined);
 answers.key = findConfiguredKey({}, agentDir);
 answers.deviceId = await readDeviceId(kimiShare, true, "fresh");
 const markerPath = join(kimiCodeHome, "region");
-const { options } = await askedForLogin({ configuration, stores, markerPath, now });
-answers.offered = options.map(({ answer }) => (answer.kind === "new" ? answer.region : answer.store.path));
+const { options } = await askedForLogin({ configuration, stores: everywhere, markerPath, now });
+answers.offered = options.map(({ answer: { store, token } }) => (token ? store.path : store.region));
 answers.figures = readKeptFigures(files.usage);
 
 const asked = statusPath({ CAO_TERMINAL_ID: "a" }, { home, cwd: home, agentDir });
