@@ -104,12 +104,18 @@ describe("a login", () => {
     expect(polls()).toHaveLength(5);
   });
 
-  it("says where it could not be saved, and does not go on as if it were", async () => {
-    const inTheWay = () => void mkdirSync(store.path);
-    await expect(run({ ...callbacks(), onAuth: inTheWay })).rejects.toThrow(
-      `the login could not be saved in ${store.path} (EISDIR); make it writable and log in again.`,
-    );
-  });
+  it.each(["before anybody confirms a code", "and does not go on as if it were"])(
+    "says where it could not be saved, %s",
+    async (when) => {
+      const isEarly = when.startsWith("before");
+      const inTheWay = () => void mkdirSync(store.path, { recursive: true });
+      if (isEarly) inTheWay();
+      await expect(run({ ...callbacks(), onAuth: inTheWay })).rejects.toThrow(
+        `the login could not be saved in ${store.path} (EISDIR); make it writable and log in again.`,
+      );
+      expect(service.log.length === 0).toBe(isEarly);
+    },
+  );
 
   it("shows nothing and says why when nobody listens", async () => {
     await service.close();
