@@ -105,13 +105,18 @@ function findPlaces(
 
 /** `root` is this extension's own folder. */
 export function checkNeighbours(places: readonly Place[], root: string): Finding {
-  const found = places.flatMap(({ shown, folder, settings, names }) => [
-    ...listedIn(settings).map(({ source, where }) => ({
+  const found = places.flatMap(({ shown, folder, settings, names }) =>
+    [
+      ...listedIn(settings).map(({ source, at }) => ({ source, where: `${at} in ${shown}/settings.json` })),
+      ...names.map((name) => ({
+        source: join("extensions", name),
+        where: `a file or folder in ${shown}/extensions`,
+      })),
+    ].map(({ source, where }) => ({
       kind: isInside(resolve(folder, source), root) ? "ours" : kindOf(source),
-      where: `${where} in ${shown}/settings.json`,
+      where,
     })),
-    ...names.map((name) => ({ kind: kindOf(name), where: `a file or folder in ${shown}/extensions` })),
-  ]);
+  );
   const other = found.find(({ kind }) => kind === "kimi");
   if (other) {
     return bad(
@@ -133,7 +138,7 @@ function listedIn(settings: unknown) {
     if (!Array.isArray(entries)) return [];
     return entries.flatMap((entry: unknown, index) => {
       const source = isJsonObject(entry) ? entry.source : entry;
-      return typeof source === "string" ? [{ source, where: `${key}[${index}]` }] : [];
+      return typeof source === "string" ? [{ source, at: `${key}[${index}]` }] : [];
     });
   });
 }

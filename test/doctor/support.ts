@@ -21,17 +21,15 @@ export const NOW = Date.UTC(2026, 10, 21, 12);
 
 /** What a patient comes with, beside what stands in its home and environment. */
 interface Given extends Partial<Pick<DoctorParts, "versions">> {
-  readonly configuredKey?: () => ConfiguredKey;
-  readonly keyArgument?: boolean;
+  readonly configuredKey?: () => ConfiguredKey | undefined;
   /** The key that pi has for our provider. */
   readonly handKey?: string;
 }
 
 export interface Patient {
   readonly home: string;
-  readonly configuration: DoctorParts["configuration"];
   readonly stores: readonly CredentialStore[];
-  write(path: string, text: string | Buffer, mode?: number): void;
+  write(path: string, text: string, mode?: number): void;
   examine(probes?: Partial<Probes>, given?: Given): Promise<Report>;
 }
 
@@ -65,7 +63,7 @@ export function createPatient(
     inFlight: new InFlight(),
     listener: () => {},
   });
-  const parts = ({ configuredKey, keyArgument = false, handKey, ...given }: Given): DoctorParts => {
+  const parts = ({ configuredKey, handKey, ...given }: Given): DoctorParts => {
     // Only what is asked of a session; the compiler cannot know that.
     const session = JSON.parse('{"model":{"provider":"kimi-coder"}}');
     session.modelRegistry = { getApiKeyForProvider: async () => handKey };
@@ -77,7 +75,7 @@ export function createPatient(
         authPath,
         login,
         configuredKey: configuredKey ?? (() => findConfiguredKey(env, agentDir)),
-        keyArgument,
+        keyArgument: false,
         isFromEntry: () => false,
         failed: () => {},
       }),
@@ -89,7 +87,6 @@ export function createPatient(
   };
   return {
     home,
-    configuration,
     stores,
     write(path, text, mode = 0o600) {
       const file = join(home, path);
