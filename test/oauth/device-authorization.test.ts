@@ -57,6 +57,7 @@ describe("readWebUri", () => {
     ["https://日本.example/é?é#é", "https://xn--wgv71a.example/%C3%A9?%C3%A9#%C3%A9"],
     ["https://kimi.com/$(touch$IFS/x)`id`", "https://kimi.com/%24%28touch%24IFS/x%29%60id%60"],
     ["https://a$(id)b.example/?';id;'", "https://a%24%28id%29b.example/?%27;id;%27"],
+    ["https://kimi.com/?a\\b|c>d<e{f}^g!*", "https://kimi.com/?a%5Cb%7Cc%3Ed%3Ce%7Bf%7D%5Eg%21%2A"],
     ["https://kimi.com/?%PATH%&%2", "https://kimi.com/?%25PATH%25&%252"],
     ["https://kimi.com/".padEnd(2048, "a"), "https://kimi.com/".padEnd(2048, "a")],
   ])("%s becomes %s", (value, uri) => {
