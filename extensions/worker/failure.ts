@@ -22,8 +22,7 @@ export type FailureClass =
   | "no-model";
 
 export interface Failure {
-  /** A FailureClass; what is read back from a file may be another version's. */
-  readonly class: string;
+  readonly class: FailureClass;
   /** One sentence. */
   readonly message: string;
   readonly nextAction: string;
@@ -79,11 +78,9 @@ export function withoutTurn(code: number): Outcome | { readonly state: "idle" } 
   };
 }
 
-/** What the message makes of its run; undefined where tools are called, for the run goes on. */
-export function outcomeOf(answer: Answer, said: Said | undefined): Outcome | undefined {
+/** What its last message makes of a run. */
+export function outcomeOf(answer: Answer, said: Said | undefined): Outcome {
   switch (answer.stopReason) {
-    case "toolUse":
-      return undefined;
     case "error":
       return { state: "error", error: failureOf(answer.errorMessage ?? "", said) };
     case "aborted":

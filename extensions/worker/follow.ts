@@ -7,13 +7,10 @@ import { isJsonObject } from "../lib/json.ts";
 import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
 import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
 import { classOf, type Failure, NO_KEY, NO_MODEL, type Why } from "./failure.ts";
-import { hearUntold, retrySettings, silenceAfter, untoldBy } from "./older-pi.ts";
-import { claim, isProcessAlive, type Surroundings, statusPath } from "./place.ts";
-import { openStatusFile } from "./publish.ts";
+import { AFTER_ABORT, hearUntold, longestRetryPause, silenceAfter, untoldBy } from "./older-pi.ts";
 import {
   BEGINNING,
   contentOf,
-  isBusy,
   type Life,
   next,
   type Plan,
@@ -21,6 +18,7 @@ import {
   usageOf,
   type WorkerEvent,
 } from "./record.ts";
+import { claim, openStatusFile, type Surroundings, statusPath } from "./status-file.ts";
 
 type Model = NonNullable<ExtensionContext["model"]>;
 
@@ -44,97 +42,80 @@ export function followWorker(
   surroundings: Surroundings,
   piVersion: string,
 ): Worker | undefined {
-  const asked = statusPath(env, surroundings);
-  if (!asked) return undefined;
-  if (asked.state === "refused") {
-    warnAtStart(pi, asked.sentence);
-    return undefined;
-  }
-  const { path } = asked;
-  if (!claim(env, process.pid, path, isProcessAlive)) return undefined;
-  return follow(pi, { path, agentDir: surroundings.agentDir, piVersion });
+  const path = statusPath(env, surroundings);
+  return path && claim(env, path) ? follow(pi, path, surroundings.agentDir, piVersion) : undefined;
 }
 
 /** The record of this process: pi builds the extension again for /new and /reload. The number changes with `Life`. */
-const KEY = Symbol.for("pi-kimi-coder.worker.1");
+const KEY = Symbol.for("pi-kimi-coder.worker.2");
 
 function isLife(value: unknown): value is Life {
   return typeof value === "object" && value !== null && "rest" in value;
 }
 
-interface Parts {
-  readonly path: string;
-  readonly agentDir: string;
-  readonly piVersion: string;
-}
-
 /** Writes the first state at once. Nothing of it throws into pi, or keeps the process alive. */
-function follow(pi: ExtensionAPI, { path, agentDir, piVersion }: Parts): Worker {
+function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: string): Worker {
   const { pid } = process;
   const now = Date.now;
   const untold = untoldBy(piVersion);
   const figures = join(agentDir, `${PROVIDER}-usage.json`);
+  const write = openStatusFile(path);
   let context: ExtensionContext | undefined;
-  let unsaid: string | undefined;
-  let silence: NodeJS.Timeout | undefined;
-  let replaced = false;
-  /** The session's. */
-  let entries: readonly unknown[] = [];
+  let entries: () => readonly unknown[] = () => [];
   /** How much was used when the session began, or when the first figures of this account were known. */
   let beginning: Beginning | undefined;
-
-  const warn = (sentence: string) => {
-    try {
-      if (context) say(context, sentence);
-      else unsaid = sentence;
-    } catch {
-      // The session was replaced meanwhile.
-    }
-  };
+  let hasWarned = false;
+  let silence: NodeJS.Timeout | undefined;
+  let replaced = false;
   const before: unknown = Reflect.get(globalThis, KEY);
   let life = isLife(before) ? before : BEGINNING;
-  const write = openStatusFile({ path, message: life.message, now, warn });
 
   function publish(): void {
-    write(contentOf(life, pid, life.model?.startsWith(`${PROVIDER}/`) ? readPlan() : undefined));
+    const plan = life.model?.startsWith(`${PROVIDER}/`) ? readPlan() : undefined;
+    const complaint = write(contentOf(life, pid, plan));
+    if (complaint === undefined || !context || hasWarned) return;
+    hasWarned = true;
+    say(context, complaint);
   }
 
   /** The plan's limits as they were last fetched, and what the session has used of them. Fetches nothing. */
   function readPlan(): Plan {
     const kept = readKeptFigures(figures);
     const account = readKeptJson(figures)?.account;
-    try {
-      entries = context?.sessionManager.getEntries() ?? entries;
-    } catch {
-      // The session was replaced meanwhile.
-    }
     if (kept && typeof account === "string" && beginning?.account !== account) {
-      beginning = readBeginning(entries, account) ?? beginningOf(kept, account);
+      beginning = readBeginning(entries(), account) ?? beginningOf(kept, account);
     }
     const quota = kept ? quotaOf(kept, now()) : null;
-    return { quota, usage: usageOf(sessionUse(entries, beginning, kept)) };
+    return { quota, usage: usageOf(sessionUse(entries(), beginning, kept)) };
   }
 
   function hear(event: WorkerEvent): void {
-    if (replaced || (event.type === "session_compact" && !life.compacting)) return;
+    if (replaced) return;
     life = next(life, event);
     Reflect.set(globalThis, KEY, life);
     publish();
-    const retries = () => retrySettings(context?.cwd ?? process.cwd(), agentDir);
-    const patience = silenceAfter(event, life, untold, retries);
-    if (patience === "unchanged") return;
+    const longestPause = () => longestRetryPause(context?.cwd ?? process.cwd(), agentDir);
+    const patience = silenceAfter(event, life, untold, longestPause);
+    if (patience === "told") clearTimeout(silence);
+    else if (patience !== "unchanged") waitForSilence(patience);
+  }
+
+  /** Takes pi for settled when nothing was heard for so many ms, unless it is still busy with what was aborted. */
+  function waitForSilence(ms: number): void {
     clearTimeout(silence);
-    if (patience === "told") return;
-    silence = setTimeout(hear, patience, { type: "agent_settled", aborted: false });
+    if (replaced || life.exit) return;
+    silence = setTimeout(() => {
+      if (context?.isIdle() === false) waitForSilence(AFTER_ABORT);
+      else hear({ type: "silence" });
+    }, ms);
     silence.unref();
   }
 
-  hearUntold(pi, untold, () => life, hear);
+  hearUntold(pi, untold, hear, () => waitForSilence(AFTER_ABORT));
   pi.on("session_start", ({ reason }, ctx) => {
     context = ctx;
-    if (unsaid !== undefined) warn(unsaid);
-    unsaid = undefined;
     const { hasUI, sessionManager } = ctx;
+    entries = () => sessionManager.getEntries();
     hear({
       type: "session_start",
       reason,
@@ -144,9 +125,7 @@ function follow(pi: ExtensionAPI, { path, agentDir, piVersion }: Parts): Worker 
     });
   });
   pi.on("model_select", ({ model }) => hear({ type: "model_select", model: nameOf(model) }));
-  pi.on("input", (_event, ctx) => {
-    if (!isBusy(life)) hear({ type: "input", refusal: refusalOf(ctx) });
-  });
+  pi.on("input", (_event, ctx) => hear({ type: "input", refusal: refusalOf(ctx) }));
   pi.on("before_agent_start", () => hear({ type: "before_agent_start" }));
   pi.on("agent_start", () => hear({ type: "agent_start" }));
   pi.on("message_end", ({ message }) => {
@@ -180,17 +159,14 @@ function follow(pi: ExtensionAPI, { path, agentDir, piVersion }: Parts): Worker 
   };
 }
 
-function warnAtStart(pi: ExtensionAPI, sentence: string): void {
-  let said = false;
-  pi.on("session_start", ({ reason }, ctx) => {
-    if (!said && reason === "startup") say(ctx, sentence);
-    said = true;
-  });
-}
-
-function say({ hasUI, ui }: ExtensionContext, sentence: string): void {
-  if (hasUI) ui.notify(sentence, "warning");
-  else console.error(sentence);
+/** Says it where somebody sees it, if only on stderr; nothing where the session is over meanwhile. */
+function say(context: ExtensionContext, sentence: string): void {
+  try {
+    if (context.hasUI) context.ui.notify(sentence, "warning");
+    else console.error(sentence);
+  } catch {
+    // pi refuses a context that is no longer the session's.
+  }
 }
 
 function nameOf({ provider, id }: Model): string {

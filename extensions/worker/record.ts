@@ -29,12 +29,8 @@ export interface Life {
   /** How the run has ended; pi may yet repeat it or compact. */
   readonly outcome: Outcome | undefined;
   readonly compacting: boolean;
-  /** Failed attempts at this run in a row. */
-  readonly attempts: number;
   /** The turn's last text from the assistant; undefined while there is none. */
   readonly message: string | undefined;
-  /** The run's outcome by its last assistant message, should nothing more be heard of it. */
-  readonly heard: Outcome | undefined;
   /** What this extension said last about a failed request. */
   readonly said: Said | undefined;
   /** Why a request is not sent yet, and since when (ms since the epoch). */
@@ -43,7 +39,7 @@ export interface Life {
   readonly exit: { readonly at: number; readonly code: number | undefined } | undefined;
 }
 
-/** pi's events by their names, reduced to what counts here; the last three are this extension's. */
+/** pi's events by their names, reduced to what counts here; the last four are this extension's. */
 export type WorkerEvent =
   | {
       readonly type: "session_start";
@@ -67,6 +63,8 @@ export type WorkerEvent =
   | { readonly type: "session_shutdown"; readonly reason: string; readonly at: number }
   | { readonly type: "request_waits"; readonly note: string | undefined; readonly at: number }
   | { readonly type: "request_fails"; readonly said: Said }
+  /** pi has settled, by what is not heard of it. */
+  | { readonly type: "silence" }
   /** The end of the process. */
   | { readonly type: "exit"; readonly at: number; readonly code: number };
 
@@ -78,9 +76,7 @@ export const BEGINNING: Life = {
   running: false,
   outcome: undefined,
   compacting: false,
-  attempts: 0,
   message: undefined,
-  heard: undefined,
   said: undefined,
   waiting: undefined,
   exit: undefined,
@@ -111,22 +107,20 @@ export function next(life: Life, event: WorkerEvent): Life {
       // A repetition, or what comes after a compaction, belongs to the same turn.
       return life.outcome ? { ...life, running: true, outcome: undefined, compacting: false } : begin(life);
     case "message_end":
-      return {
-        ...life,
-        attempts: event.answer.stopReason === "error" ? life.attempts : 0,
-        message: textOf(event.answer) || life.message,
-        heard: outcomeOf(event.answer, life.said),
-      };
+      return { ...life, message: textOf(event.answer) || life.message };
     case "agent_end":
       return endRun(life, event.answer);
     case "agent_settled":
       if (life.running) return life;
       // pi's pause before a retry was aborted: its outcome is still that of the failed attempt.
       return settle(event.aborted && life.outcome?.state === "error" ? { ...life, outcome: ABORTED } : life);
+    case "silence":
+      // A run that pi says no end of was aborted.
+      return settle(life.running ? { ...life, running: false, outcome: ABORTED } : life);
     case "session_before_compact":
       return { ...life, compacting: true };
     case "session_compact":
-      // Without a run it ends with `agent_settled`, for a prompt may have waited for it.
+      // Without a run it ends with silence, for a prompt may have waited for it.
       return life.running || life.outcome ? { ...life, compacting: false } : life;
     case "session_shutdown":
       return REPLACED.has(event.reason) ? settle(life) : exit(life, event.at, undefined);
@@ -156,17 +150,15 @@ function begin({ sessionId, model, turn, said }: Life): Life {
 }
 
 function endRun(life: Life, answer: Answer | undefined): Life {
-  const outcome = (answer && outcomeOf(answer, life.said)) ?? COMPLETED;
-  const attempts = outcome.state === "error" ? life.attempts + 1 : life.attempts;
-  return { ...life, running: false, outcome, attempts, waiting: undefined };
+  const outcome = answer ? outcomeOf(answer, life.said) : COMPLETED;
+  return { ...life, running: false, outcome, waiting: undefined };
 }
 
 /** At rest: as the run ended or was cut off, else as it was before. */
 function settle(life: Life): Life {
-  const cutOff = life.running ? (life.heard ?? INTERRUPTED) : undefined;
   return {
     ...life,
-    rest: cutOff ?? life.outcome ?? life.rest,
+    rest: life.running ? INTERRUPTED : (life.outcome ?? life.rest),
     running: false,
     outcome: undefined,
     compacting: false,

@@ -11,11 +11,15 @@ import {
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { asksForStatus, loginRefusal } from "../../extensions/configuration.ts";
-import { claim, OWNER_VARIABLE, statusPath } from "../../extensions/worker/place.ts";
-import { openStatusFile, type StatusFileParts, sayUnwritable } from "../../extensions/worker/publish.ts";
 import { BEGINNING, contentOf, type Life } from "../../extensions/worker/record.ts";
+import {
+  claim,
+  OWNER_VARIABLE,
+  openStatusFile,
+  sayUnwritable,
+  statusPath,
+} from "../../extensions/worker/status-file.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
-import { complaints } from "./schema.ts";
 
 let folder: string;
 let path: string;
@@ -25,48 +29,21 @@ beforeEach(() => {
 });
 
 const done: Life = { ...BEGINNING, sessionId: "s", turn: 1, rest: { state: "completed" } };
-const mode = (name: string) => (statSync(name).mode & 0o777).toString(8);
+const files = () => readdirSync(folder).sort();
 
-function open(said: string[] = [], other: Partial<StatusFileParts> = {}) {
-  return openStatusFile({
-    path,
-    message: undefined,
-    now: () => 1_000,
-    warn: (sentence) => said.push(sentence),
-    ...other,
-  });
-}
-
-/** What is said where two states are written; the second one is no second warning. */
-function refusal(other: Partial<StatusFileParts> = {}): string[] {
-  const said: string[] = [];
-  const publish = open(said, other);
-  publish(contentOf(BEGINNING, 7));
-  publish(contentOf(done, 7));
-  return said;
-}
-
-describe("the path", () => {
+test.each([
+  [{}, undefined],
+  [{ KIMI_CODER_STATUS_FILE: " " }, undefined],
+  [{ KIMI_CODER_STATUS_FILE: "/run/a.json", CAO_TERMINAL_ID: "ab" }, "/run/a.json"],
+  [{ KIMI_CODER_STATUS_FILE: "a.json" }, "/project/a.json"],
+  [{ KIMI_CODER_STATUS_FILE: "~/a.json" }, "/home/a/a.json"],
+  [{ CAO_TERMINAL_ID: "ab12-cd.3" }, "/home/a/.pi/agent/kimi-coder-status/ab12-cd.3.json"],
+  [{ CAO_TERMINAL_ID: "../../evil" }, "/home/a/.pi/agent/kimi-coder-status/evil.json"],
+  [{ CAO_TERMINAL_ID: ".." }, "/home/a/.pi/agent/kimi-coder-status/...json"],
+])("the path for %j is %s", (env, expected) => {
   const surroundings = { home: "/home/a", cwd: "/project", agentDir: "/home/a/.pi/agent" };
-
-  test.each([
-    [{}, undefined],
-    [{ KIMI_CODER_STATUS_FILE: " " }, undefined],
-    [{ KIMI_CODER_STATUS_FILE: "/run/a.json", CAO_TERMINAL_ID: "ab" }, "/run/a.json"],
-    [{ KIMI_CODER_STATUS_FILE: "a.json" }, "/project/a.json"],
-    [{ KIMI_CODER_STATUS_FILE: "~/a.json" }, "/home/a/a.json"],
-    [{ CAO_TERMINAL_ID: "ab12-cd.3" }, "/home/a/.pi/agent/kimi-coder-status/ab12-cd.3.json"],
-  ])("for %j is %s", (env, expected) => {
-    expect(statusPath(env, surroundings)).toEqual(expected && { state: "asked", path: expected });
-    expect(asksForStatus(env)).toBe(expected !== undefined);
-  });
-
-  test.each(["../x", "..", ".x", "a/b", "a\\b", "a\0b", "a b", "x".repeat(200)])(
-    "for the id %j is none",
-    (id) => {
-      expect(statusPath({ CAO_TERMINAL_ID: id }, surroundings)).toMatchObject({ state: "refused" });
-    },
-  );
+  expect(statusPath(env, surroundings)).toBe(expected);
+  expect(asksForStatus(env)).toBe(expected !== undefined);
 });
 
 test("a login is refused where nobody is there", () => {
@@ -78,59 +55,43 @@ test("a login is refused where nobody is there", () => {
 });
 
 test("the file belongs to the first of a family of processes, as long as it lives", () => {
-  const alive = () => true;
-  const parent: Record<string, string | undefined> = {};
-  expect(claim(parent, 10, "/a", alive)).toBe(true);
-  expect(claim(parent, 10, "/a", alive)).toBe(true);
-  expect(claim({ ...parent }, 11, "/a", alive)).toBe(false);
-  expect(claim({ ...parent }, 11, "/a", () => false)).toBe(true);
-  const own = { ...parent };
-  expect(claim(own, 11, "/b", alive)).toBe(true);
-  expect(own[OWNER_VARIABLE]).toBe("11:/b");
+  const own = `${process.pid}:/a`;
+  const above = `${process.ppid}:/a`;
+  const claimed = (mark: string | undefined, path = "/a") => {
+    const env = { [OWNER_VARIABLE]: mark };
+    return { is: claim(env, path), mark: env[OWNER_VARIABLE] };
+  };
+  expect(claimed(undefined)).toEqual({ is: true, mark: own });
+  expect(claimed(own)).toEqual({ is: true, mark: own });
+  expect(claimed(above)).toEqual({ is: false, mark: above });
+  expect(claimed("2147483647:/a")).toEqual({ is: true, mark: own });
+  expect(claimed(above, "/b")).toEqual({ is: true, mark: `${process.pid}:/b` });
 });
 
 describe("writing", () => {
-  test("keeps to the schema, and a long message in its file, which is removed with the next turn", () => {
-    const life: Life = { ...done, message: "x".repeat(9_000), model: "kimi-coder/k3" };
-    open()(contentOf(life, 7));
-    expect(complaints(JSON.parse(readFileSync(path, "utf8")))).toEqual([]);
-    expect(mode(path)).toBe("600");
-    const files = readdirSync(folder);
-    expect(files).toHaveLength(2);
-    // As after a /reload.
-    const again = open([], { message: life.message, now: () => 2_000 });
-    again(contentOf({ ...life, model: "kimi-coder/k2" }, 7));
-    expect(readdirSync(folder)).toEqual(files);
-    again(contentOf({ ...life, running: true }, 7));
-    expect(readdirSync(folder)).toEqual(["s.json"]);
+  test("removes the long message of a pi that was killed", () => {
+    const life = { ...done, message: "x".repeat(9_000) };
+    openStatusFile(path)(contentOf(life, 6));
+    expect(files()).toEqual(["s.json", "s.json.message.txt"]);
+    openStatusFile(path)(contentOf(BEGINNING, 7));
+    expect(files()).toEqual(["s.json"]);
   });
 
-  test("removes the long message of a pi that was killed, and no other file", () => {
-    const other = join(folder, "precious.txt");
-    const old = `${path}.message-1.txt`;
-    for (const messageFile of [old, other]) {
-      writeFileSync(messageFile, "text");
-      writeFileSync(path, JSON.stringify({ version: 1, pid: 6, messageFile }));
-      open()(contentOf(BEGINNING, 7));
-    }
-    expect(readdirSync(folder).sort()).toEqual(["precious.txt", "s.json"]);
-  });
-
-  test("warns once where something else is in the file, and leaves it", () => {
-    for (const text of ["dear diary", "{}", "[1]", '{"version":1}']) {
+  test("says why not where something else is in the file, and leaves it", () => {
+    const complain = () => openStatusFile(path)(contentOf(BEGINNING, 7));
+    for (const text of ["dear diary", "[1]", '{"version":1}']) {
       writeFileSync(path, text);
-      expect(refusal()).toEqual([expect.stringContaining("(something else is in it); name another")]);
+      expect(complain()).toContain("(something else is in it); name another");
       expect(readFileSync(path, "utf8")).toBe(text);
     }
-    mkdirSync(join(folder, "d"));
-    expect(refusal({ path: join(folder, "d") })).toEqual([
-      expect.stringContaining("cannot be written (it is no file); name another in KIMI_CODER_STATUS_FILE."),
-    ]);
+    path = join(folder, "d");
+    mkdirSync(path);
+    expect(complain()).toContain("cannot be written (it is no file); name another");
   });
 
   test("an empty file, as mktemp makes it, is there to be written", () => {
     writeFileSync(path, "");
-    expect(refusal()).toEqual([]);
+    expect(openStatusFile(path)(contentOf(done, 7))).toBeUndefined();
     expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ state: "completed" });
   });
 
@@ -138,7 +99,6 @@ describe("writing", () => {
     ["ENOSPC", "free the disk, or name"],
     ["EACCES", "make it writable, or name"],
     ["ENOTDIR", "name"],
-    ["something else is in it", "name"],
   ])("that fails with %s says: %s another", (why, action) => {
     expect(sayUnwritable("/s.json", why)).toBe(
       `Kimi Coder: the status file /s.json cannot be written (${why}); ${action} another in KIMI_CODER_STATUS_FILE.`,
@@ -146,38 +106,37 @@ describe("writing", () => {
   });
 
   test("keeps the beginning of a long message whose own file cannot be written", () => {
-    const said: string[] = [];
-    mkdirSync(`${path}.message-1000.txt`);
-    open(said)(contentOf({ ...done, message: "€".repeat(5_000) }, 7));
+    mkdirSync(`${path}.message.txt`);
+    const complaint = openStatusFile(path)(contentOf({ ...done, message: "€".repeat(5_000) }, 7));
+    expect(complaint).toContain("(EISDIR)");
     const record = JSON.parse(readFileSync(path, "utf8"));
     expect(record).toMatchObject({ state: "completed", messageFile: null });
     expect(record.message).toMatch(/^€+…$/);
     const length = Buffer.byteLength(record.message);
     expect(length).toBeLessThanOrEqual(8_192);
     expect(length).toBeGreaterThan(8_192 - 4);
-    expect(said).toEqual([expect.stringContaining("(EISDIR)")]);
-    expect(readdirSync(folder).sort()).toEqual(["s.json", "s.json.message-1000.txt"]);
+    expect(files()).toEqual(["s.json", "s.json.message.txt"]);
   });
 });
 
 describe("what another user could have planted is left alone:", () => {
-  const record = JSON.stringify({ version: 1, pid: 6, messageFile: null });
+  const write = (at = path, uid?: number) => openStatusFile(at, uid)(contentOf(BEGINNING, 7));
 
   test("a link, to a status file or to nothing yet", () => {
     const target = join(folder, "target");
     symlinkSync(target, path);
-    expect(refusal()).toEqual([expect.stringContaining("(it is a link); name another")]);
-    expect(readdirSync(folder)).toEqual(["s.json"]);
-    writeFileSync(target, record);
-    expect(refusal()).toEqual([expect.stringContaining("(it is a link); name another")]);
-    expect(readFileSync(target, "utf8")).toBe(record);
+    expect(write()).toContain("(it is a link); name another");
+    expect(files()).toEqual(["s.json"]);
+    write(target);
+    const before = readFileSync(target, "utf8");
+    expect(write()).toContain("(it is a link); name another");
+    expect(readFileSync(target, "utf8")).toBe(before);
   });
 
-  test.each(["", record])("a file of another user, with %j in it", (text) => {
-    writeFileSync(path, text);
-    const uid = statSync(path).uid + 1;
-    expect(refusal({ uid })).toEqual([expect.stringContaining("(it belongs to another user); name another")]);
-    expect(readFileSync(path, "utf8")).toBe(text);
+  test("a file of another user, even an empty one", () => {
+    writeFileSync(path, "");
+    expect(write(path, statSync(path).uid + 1)).toContain("(it belongs to another user); name another");
+    expect(readFileSync(path, "utf8")).toBe("");
   });
 
   test.each([
@@ -186,17 +145,17 @@ describe("what another user could have planted is left alone:", () => {
     ["0775", false],
   ])("nothing is written into a folder of mode %s: %s", (folderMode, isRefused) => {
     chmodSync(folder, Number.parseInt(folderMode, 8));
-    const open = [expect.stringContaining("(every user can replace it in this folder); name another")];
+    const open = expect.stringContaining("(every user can replace it in this folder); name another");
     for (const name of ["s.json", "new/s.json"])
-      expect(refusal({ path: join(folder, name) })).toEqual(isRefused ? open : []);
-    expect(readdirSync(folder).sort()).toEqual(isRefused ? [] : ["new", "s.json"]);
+      expect(write(join(folder, name))).toEqual(isRefused ? open : undefined);
+    expect(files()).toEqual(isRefused ? [] : ["new", "s.json"]);
   });
 
   test("nor into a sticky folder of another user, who can replace it there", () => {
     chmodSync(folder, 0o1777);
     const { uid } = statSync(folder);
-    const sticky = refusal({ uid: uid + 1 });
     // Root's, as /tmp is, is nobody's.
-    expect(sticky).toEqual(uid === 0 ? [] : [expect.stringContaining("every user can replace it")]);
+    const said = uid === 0 ? undefined : expect.stringContaining("every user can replace it");
+    expect(write(path, uid + 1)).toEqual(said);
   });
 });

@@ -17,9 +17,8 @@ import { askedForLogin } from "../../../extensions/login/question.ts";
 import { readKeptList, readListAtStart } from "../../../extensions/models/list.ts";
 import { createQueue } from "../../../extensions/queue/queue.ts";
 import { readKeptFigures } from "../../../extensions/quota/kept.ts";
-import { statusPath } from "../../../extensions/worker/place.ts";
-import { openStatusFile } from "../../../extensions/worker/publish.ts";
 import { BEGINNING, contentOf } from "../../../extensions/worker/record.ts";
+import { openStatusFile, statusPath } from "../../../extensions/worker/status-file.ts";
 import { SECOND } from "../../credentials/support/homes.ts";
 import { createPatient } from "../../doctor/support.ts";
 
@@ -57,11 +56,8 @@ answers.offered = options.map(({ answer: { store, token } }) => (token ? store.p
 answers.figures = readKeptFigures(files.usage);
 
 const asked = statusPath({ CAO_TERMINAL_ID: "a" }, { home, cwd: home, agentDir });
-if (asked?.state !== "asked") throw new Error("there is a status file");
-const said: string[] = [];
-const warn = (sentence: string) => said.push(sentence);
-openStatusFile({ path: asked.path, message: undefined, now, warn })(contentOf(BEGINNING, process.pid));
-answers.publish = said;
+if (asked === undefined) throw new Error("there is a status file");
+answers.publish = openStatusFile(asked)(contentOf(BEGINNING, process.pid));
 
 const queue = createQueue({
   path: requestsFolder(home),
