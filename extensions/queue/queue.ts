@@ -73,7 +73,6 @@ const PATIENCE = 900_000;
 
 export function createQueue(parts: QueueParts): Queue {
   const { path, limit, clock, every, random, openFolder = diskFolder } = parts;
-  let owner: string | undefined;
 
   function place(account: string): Place {
     let folder = openFolder(join(path, account));
@@ -81,7 +80,7 @@ export function createQueue(parts: QueueParts): Queue {
     /** Whether the ticket is marked as waiting. */
     let marked = false;
     let stopSigns = () => {};
-    let state: "outside" | "inside" | "over" = "outside";
+    let inside = false;
     let sentAt = 0;
     /** The notes of pauses that were over when the request was sent. */
     let endedPauses: readonly string[] = [];
@@ -99,8 +98,7 @@ export function createQueue(parts: QueueParts): Queue {
 
     function ownTicket(): Ticket {
       if (ticket) return ticket;
-      owner ??= ownerOf(process.pid);
-      const drawn = draw(folder, `${owner}.${randomUUID().slice(0, 8)}`);
+      const drawn = draw(folder, `${ownerOf(process.pid)}.${randomUUID().slice(0, 8)}`);
       stopSigns = every(SIGN_EVERY, () => {
         folder.touch(ticketFile(drawn));
         if (marked) folder.touch(waitingFile(drawn));
@@ -110,6 +108,7 @@ export function createQueue(parts: QueueParts): Queue {
     }
 
     function leave(): void {
+      inside = false;
       if (!ticket) return;
       stopSigns();
       if (marked) mark(ticket, false);
@@ -154,47 +153,47 @@ export function createQueue(parts: QueueParts): Queue {
     }
 
     async function enter(signal: AbortSignal | undefined): Promise<boolean> {
-      if (state !== "outside") return false;
+      if (inside) return false;
       let waited = false;
-      let position = Number.POSITIVE_INFINITY;
-      /** How long the line has not moved, in ms: time that was slept, for the clock may be set. */
+      let position: number | undefined;
+      /** How long the line has not moved, in ms: by what was slept, for the clock may be set. */
       let stood = 0;
-      while (!signal?.aborted && state === "outside") {
+      while (!signal?.aborted) {
         const waiting = orAlone(() => takePlace(stood < PATIENCE));
         if (!waiting) {
-          state = "inside";
+          inside = true;
           sentAt = clock.now();
           break;
         }
         waited = true;
-        const asleepAt = clock.now();
         if (waiting.for === "time") {
           parts.waiting(waiting);
-          await clock.sleep(waiting.until - asleepAt + random() * SPREAD, signal);
-          stood = 0;
-          position = Number.POSITIVE_INFINITY;
+          position = undefined;
+          await clock.sleep(waiting.until - clock.now() + random() * SPREAD, signal);
           continue;
         }
-        if (waiting.position < position) stood = 0;
-        if (waiting.position !== position) parts.waiting(waiting);
-        position = waiting.position;
+        if (waiting.position !== position) {
+          parts.waiting(waiting);
+          position = waiting.position;
+          stood = 0;
+        }
         await clock.sleep(LOOK_EVERY, signal);
-        stood += Math.min(LOOK_EVERY, Math.max(0, clock.now() - asleepAt));
+        stood += LOOK_EVERY;
       }
       if (waited) parts.waiting(undefined);
       return waited;
     }
 
     function refused(refusal: Refusal): void {
-      if (state !== "inside") return;
-      state = "outside";
+      if (!inside) return;
+      inside = false;
       orAlone(() => {
         const own = ownTicket();
         mark(own, true);
         const names = folder.list();
         const now = clock.now();
         const { pause: last } = readRules(names, now, undefined);
-        const pause = pauseAfter(last, refusal, { now, sentAt, random: random() });
+        const pause = pauseAfter(last, refusal, now, sentAt);
         if (pause !== undefined) folder.create(pause);
         if (!refusal.concurrency) return;
         const held = othersThan(own, names, folder, now).filter(({ waits }) => !waits).length;
@@ -208,10 +207,7 @@ export function createQueue(parts: QueueParts): Queue {
       served() {
         for (const name of endedPauses) folder.remove(name);
       },
-      release() {
-        state = "over";
-        leave();
-      },
+      release: leave,
     };
   }
   return { place };

@@ -24,9 +24,9 @@ import { makeFolder } from "../lib/owner.ts";
 
 /** All calls are synchronous. */
 export interface Folder {
-  /** No names where there is no folder yet. Throws what the system says. */
+  /** Makes the folder where it is missing. Throws what the system says. */
   readonly list: () => readonly string[];
-  /** Makes an empty file, and the folder; without effect where it exists. Throws what the system says. */
+  /** Makes an empty file; without effect where it exists. Throws what the system says. */
   readonly create: (name: string) => void;
   /** Never throws: a file that cannot be removed stays. */
   readonly remove: (name: string) => void;
@@ -37,22 +37,25 @@ export interface Folder {
 }
 
 export function diskFolder(path: string): Folder {
-  const create = (name: string) => writeFileSync(join(path, name), "", { flag: "wx", mode: 0o600 });
+  const create = (name: string) => {
+    try {
+      writeFileSync(join(path, name), "", { flag: "wx", mode: 0o600 });
+    } catch (error) {
+      if (systemCode(error) !== "EEXIST") throw error;
+    }
+  };
   return {
-    list: () => attempt(() => readdirSync(path), { ENOENT: () => [] }),
-    create: (name) =>
-      attempt(() => create(name), {
-        EEXIST: () => {},
-        ENOENT: () => {
-          makeFolder(path, 0o700);
-          create(name);
-        },
-      }),
+    list() {
+      makeFolder(path, 0o700);
+      return readdirSync(path);
+    },
+    create,
     remove: (name) => quietly(() => unlinkSync(join(path, name))),
     touchedAt: (name) => quietly(() => lstatSync(join(path, name)).mtimeMs),
     touch(name) {
       const now = new Date();
-      quietly(() => attempt(() => utimesSync(join(path, name), now, now), { ENOENT: () => create(name) }));
+      quietly(() => create(name));
+      quietly(() => utimesSync(join(path, name), now, now));
     },
   };
 }
@@ -67,16 +70,6 @@ export function privateFolder(): Folder {
     touchedAt: () => undefined,
     touch: () => {},
   };
-}
-
-function attempt<T>(work: () => T, otherwise: Readonly<Record<string, () => T>>): T {
-  try {
-    return work();
-  } catch (error) {
-    const expected = otherwise[systemCode(error)];
-    if (!expected) throw error;
-    return expected();
-  }
 }
 
 function quietly<T>(work: () => T): T | undefined {
@@ -163,14 +156,13 @@ export function ownerOf(pid: number): string {
   return `${thisPlace()}.${pid}.${readStat(pid)?.start ?? NO_START}`;
 }
 
-/** In place of the time at which a process was started: it is not known, or there is no such process. */
+/** In place of the time at which a process was started, where the system does not tell it. */
 const NO_START = "0";
 
 function lookAt(pid: number, start: string | undefined): "running" | "ended" | "unknown" {
-  if (start !== NO_START) {
-    const stat = readStat(pid);
-    if (stat === undefined) return "unknown";
-    if (stat.start !== start) return "ended";
+  const stat = start === NO_START ? undefined : readStat(pid);
+  if (stat) {
+    if (stat.start !== start || /[ZX]/.test(stat.state)) return "ended";
     return /[Tt]/.test(stat.state) ? "unknown" : "running";
   }
   try {
@@ -182,19 +174,15 @@ function lookAt(pid: number, start: string | undefined): "running" | "ended" | "
 }
 
 /**
- * The letter for the state of a process and when it was started, in the kernel's ticks since the boot (proc(5)); the
- * start is NO_START for one that has ended. Undefined where it cannot be read.
+ * The letter for the state of a process and when it was started, in the kernel's ticks since the boot (proc(5)).
+ * Undefined where it cannot be read.
  */
 function readStat(pid: number): { readonly state: string; readonly start: string } | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The name in parentheses may contain anything; the state follows it, 19 fields later the start.
-    const [state = "", ...fields] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const start = /[ZX]/.test(state) ? NO_START : fields[18];
-    return start === undefined ? undefined : { state, start };
-  } catch (error) {
-    return ["ENOENT", "ESRCH"].includes(systemCode(error)) ? { state: "", start: NO_START } : undefined;
-  }
+  const stat = quietly(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
+  // The name in parentheses may contain anything; the state follows it, 19 fields later the start.
+  const [state = "", ...fields] = stat?.slice(stat.lastIndexOf(")") + 2).split(" ") ?? [];
+  const start = fields[18];
+  return start === undefined ? undefined : { state, start };
 }
 
 let place: string | undefined;
@@ -228,16 +216,14 @@ export interface Rules {
 export interface Pause {
   /** ms since the epoch. */
   readonly until: number;
-  /** How many pauses came before it without a success in between. */
-  readonly step: number;
+  /** How long it was, ms, where the service did not ask for more. */
+  readonly length: number;
 }
 
-/** Shortest pause, also where the service asks for less, in ms. Each pause that follows is twice as long … */
+/** Shortest pause, also where the service asks for less, in ms. Until one request goes well, the next is twice as long … */
 const FIRST_PAUSE = 1_000;
 /** … up to this, in ms. */
 const LONGEST_PAUSE = 15_000;
-/** How long after a pause a refusal still counts as following it, in ms. */
-const PAUSE_REMEMBERED = 60_000;
 /** Longest wait that is imposed on all processes, in ms; a longer one is shown to the user instead. */
 export const LONGEST_SHARED_WAIT = 60_000;
 /** Interval after which a learned limit is tried one higher, in ms. */
@@ -247,6 +233,8 @@ const LEARNED_FOR = 600_000;
 /** Tolerance for times that lie in the future, in ms. A note from further ahead was written before the clock was set back. */
 const AHEAD = 1_000;
 
+const NOTE = /^(pause|learned)-(\d{1,15})-(\d{1,15})$/;
+
 /** The rules that `names` make at `now` (ms since the epoch); `known` is the limit that is configured or on the plan. */
 export function readRules(names: readonly string[], now: number, known: number | undefined): Rules {
   const limits = known === undefined ? [] : [known];
@@ -254,13 +242,17 @@ export function readRules(names: readonly string[], now: number, known: number |
   const outdated: string[] = [];
   let pause: Pause | undefined;
   for (const name of names) {
-    const note = readNote(name);
-    if (note === undefined) continue;
-    if (!isInForce(note, now)) outdated.push(name);
-    else if (note.kind === "learned") limits.push(note.count + Math.floor((now - note.at) / LEARNED_GROWS));
-    else {
-      if (note.until <= now) endedPauses.push(name);
-      if (!pause || note.until > pause.until) pause = note;
+    const [, kind, ...numbers] = NOTE.exec(name) ?? [];
+    const [first = 0, second = 0] = numbers.map(Number);
+    if (kind === "learned") {
+      const age = now - second;
+      if (age < LEARNED_FOR && age >= -AHEAD) limits.push(first + Math.floor(age / LEARNED_GROWS));
+      else outdated.push(name);
+    }
+    if (kind === "pause") {
+      if (first > now + LONGEST_SHARED_WAIT + AHEAD) outdated.push(name);
+      else if (!pause || first > pause.until) pause = { until: first, length: second };
+      if (first <= now) endedPauses.push(name);
     }
   }
   const limit = limits.length === 0 ? undefined : Math.max(1, Math.floor(Math.min(...limits)));
@@ -270,42 +262,23 @@ export function readRules(names: readonly string[], now: number, known: number |
 /**
  * The note that makes everybody wait after a refusal; undefined where the `last` one suffices, or where the service
  * asks for more than LONGEST_SHARED_WAIT. `sentAt`: when the refused request was sent; requests that were under way
- * together lengthen the pause once. `random` in [0, 1).
+ * together lengthen the pause once.
  */
 export function pauseAfter(
   last: Pause | undefined,
-  { retryAfter }: Refusal,
-  { now, sentAt, random }: { readonly now: number; readonly sentAt: number; readonly random: number },
+  { retryAfter = 0 }: Refusal,
+  now: number,
+  sentAt: number,
 ): string | undefined {
-  if (retryAfter !== undefined && retryAfter > LONGEST_SHARED_WAIT) return undefined;
+  if (retryAfter > LONGEST_SHARED_WAIT) return undefined;
   const sameWave = last !== undefined && sentAt < last.until;
-  if (sameWave && (retryAfter === undefined || now + retryAfter <= last.until)) return undefined;
-  const step = last === undefined ? 0 : sameWave ? last.step : last.step + 1;
-  const backOff = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** step) * (0.75 + random / 2);
-  return `pause-${Math.ceil(now + Math.max(retryAfter ?? 0, backOff))}-${step}`;
+  if (sameWave && now + retryAfter <= last.until) return undefined;
+  const doubled = last === undefined ? FIRST_PAUSE : sameWave ? last.length : 2 * last.length;
+  const length = Math.min(LONGEST_PAUSE, doubled);
+  return `pause-${Math.ceil(now + Math.max(retryAfter, length))}-${length}`;
 }
 
 /** The note that `held` others were under way at `now` when one more was refused. */
 export function learnedLimit(held: number, now: number): string {
   return `learned-${Math.max(1, held)}-${now}`;
-}
-
-type Note =
-  | (Pause & { readonly kind: "pause" })
-  | { readonly kind: "learned"; readonly count: number; readonly at: number };
-
-const NOTE = /^(pause|learned)-(\d{1,15})-(\d{1,15})$/;
-
-function readNote(name: string): Note | undefined {
-  const [, kind, first, second] = NOTE.exec(name) ?? [];
-  if (kind === undefined) return undefined;
-  return kind === "pause"
-    ? { kind, until: Number(first), step: Number(second) }
-    : { kind: "learned", count: Number(first), at: Number(second) };
-}
-
-function isInForce(note: Note, now: number): boolean {
-  return note.kind === "pause"
-    ? note.until > now - PAUSE_REMEMBERED && note.until <= now + LONGEST_SHARED_WAIT + AHEAD
-    : note.at > now - LEARNED_FOR && note.at <= now + AHEAD;
 }

@@ -187,18 +187,15 @@ const SIGNALS = ["SIGTERM", "SIGHUP"] as const;
  * finds no listener but its own, and pi 0.87 and later remove their own as the first thing that they do.
  */
 function onProcessEnd(ended: (code: number) => void): () => void {
-  const hooks = SIGNALS.map((signal) => ({
-    signal,
-    // Taken off the list before it is called, so that it is counted once.
-    listener: () => {
-      ended(128 + constants.signals[signal]);
-      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-    },
-  }));
+  // Taken off the list before it is called, so that it is counted once.
+  const endedBy = (signal: NodeJS.Signals) => {
+    ended(128 + constants.signals[signal]);
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
   process.on("exit", ended);
-  for (const { signal, listener } of hooks) process.prependOnceListener(signal, listener);
+  for (const signal of SIGNALS) process.prependOnceListener(signal, endedBy);
   return () => {
     process.off("exit", ended);
-    for (const { signal, listener } of hooks) process.off(signal, listener);
+    for (const signal of SIGNALS) process.off(signal, endedBy);
   };
 }

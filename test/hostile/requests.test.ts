@@ -74,7 +74,7 @@ describe("the folder of the requests", () => {
       expect(last === undefined || last.until <= NOW + 62_000).toBe(true);
       for (const one of [...endedPauses, ...outdated]) expect(one).toMatch(/^(?:pause|learned)-/);
       const refusal = { concurrency: true, retryAfter };
-      const pause = pauseAfter(last, refusal, { now: NOW, sentAt: NOW - 1_000, random });
+      const pause = pauseAfter(last, refusal, NOW, NOW - 1_000);
       expect(pause ?? "pause-1-1").toMatch(OURS);
       if (pause !== undefined && (retryAfter ?? 0) >= 0)
         expect(readRules([pause], NOW - 1, undefined).pause?.until).toBeGreaterThan(NOW - 1);
