@@ -7,7 +7,7 @@ import { isJsonObject } from "../lib/json.ts";
 import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
 import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
 import { classOf, type Failure, NO_KEY, NO_MODEL, type Why } from "./failure.ts";
-import { AFTER_ABORT, hearUntold, longestRetryPause, silenceAfter, untoldBy } from "./older-pi.ts";
+import { AFTER_ABORT, hearUntold, isOlder, longestRetryPause, silenceAfter } from "./older-pi.ts";
 import {
   BEGINNING,
   contentOf,
@@ -57,7 +57,7 @@ function isLife(value: unknown): value is Life {
 function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: string): Worker {
   const { pid } = process;
   const now = Date.now;
-  const untold = untoldBy(piVersion);
+  const older = isOlder(piVersion);
   const figures = join(agentDir, `${PROVIDER}-usage.json`);
   const write = openStatusFile(path);
   let context: ExtensionContext | undefined;
@@ -95,7 +95,7 @@ function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: str
     Reflect.set(globalThis, KEY, life);
     publish();
     const longestPause = () => longestRetryPause(context?.cwd ?? process.cwd(), agentDir);
-    const patience = silenceAfter(event, life, untold, longestPause);
+    const patience = silenceAfter(event, life, older, longestPause);
     if (patience === "told") clearTimeout(silence);
     else if (patience !== "unchanged") waitForSilence(patience);
   }
@@ -111,7 +111,13 @@ function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: str
     silence.unref();
   }
 
-  hearUntold(pi, untold, hear, () => waitForSilence(AFTER_ABORT));
+  if (older) {
+    hearUntold(
+      pi,
+      () => waitForSilence(AFTER_ABORT),
+      () => hear({ type: "session_compact" }),
+    );
+  }
   pi.on("session_start", ({ reason }, ctx) => {
     context = ctx;
     const { hasUI, sessionManager } = ctx;

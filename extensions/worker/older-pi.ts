@@ -10,16 +10,9 @@ import { isAtLeast } from "../configuration.ts";
 import type { Outcome } from "./failure.ts";
 import type { Life, WorkerEvent } from "./record.ts";
 
-/** What a pi does not tell. */
-export interface Untold {
-  /** That it does nothing more by itself. */
-  readonly settled: boolean;
-  /** That a compaction failed. */
-  readonly failedCompaction: boolean;
-}
-
-export function untoldBy(version: string): Untold {
-  return { settled: !isAtLeast(version, [0, 80, 4]), failedCompaction: !isAtLeast(version, [0, 84, 3]) };
+/** Whether a pi of this version leaves one of these untold; it is then treated as one that leaves both. */
+export function isOlder(version: string): boolean {
+  return !isAtLeast(version, [0, 84, 3]);
 }
 
 /** Time in which pi decides whether it compacts; reading the key for that may take a moment, ms. */
@@ -37,26 +30,26 @@ export const AFTER_ABORT = 200;
 
 /**
  * The ms of silence after `event` that mean that this pi has settled; "told" where it says so itself, or something else
- * comes for certain; "unchanged" where the event says nothing about that. `life` is the record after the event,
- * `longestPause` how long pi waits at most before it repeats a run, ms.
+ * comes for certain; "unchanged" where the event says nothing about that. `life` is the record after the event, `older`
+ * whether the pi is, `longestPause` how long it waits at most before it repeats a run, ms.
  */
 export function silenceAfter(
   event: WorkerEvent,
   life: Life,
-  untold: Untold,
+  older: boolean,
   longestPause: () => number,
 ): number | "told" | "unchanged" {
   switch (event.type) {
     case "agent_end":
-      return untold.settled && life.outcome ? silenceAfterRun(life.outcome, longestPause) : "told";
+      return older && life.outcome ? silenceAfterRun(life.outcome, longestPause) : "told";
     case "session_before_compact":
-      return untold.failedCompaction ? LONGEST_COMPACTION : "told";
+      return older ? LONGEST_COMPACTION : "told";
     case "session_compact":
       if (life.compacting) return BEFORE_PROMPT;
-      return untold.settled ? AFTER_COMPACTION : "told";
+      return older ? AFTER_COMPACTION : "told";
     case "request_fails":
       // While pi compacts it sends no other request.
-      return untold.failedCompaction && life.compacting ? AFTER_COMPACTION : "unchanged";
+      return older && life.compacting ? AFTER_COMPACTION : "unchanged";
     case "model_select":
     case "input":
     case "message_end":
@@ -80,19 +73,10 @@ export function longestRetryPause(cwd: string, agentDir: string): number {
   return enabled ? baseDelayMs * 2 ** (maxRetries - 1) : 0;
 }
 
-/** Makes the events that this pi does not have of the signals that it has; `aborted` is told that a run was aborted. */
-export function hearUntold(
-  pi: ExtensionAPI,
-  untold: Untold,
-  hear: (event: WorkerEvent) => void,
-  aborted: () => void,
-): void {
-  if (untold.settled) {
-    pi.on("agent_start", (_event, { signal }) => signal?.addEventListener("abort", aborted, { once: true }));
-  }
-  if (untold.failedCompaction) {
-    pi.on("session_before_compact", ({ signal }) => {
-      signal.addEventListener("abort", () => hear({ type: "session_compact" }), { once: true });
-    });
-  }
+/** Hears what an older pi does not say: `aborted` that a run was aborted, `cancelled` that a compaction was. */
+export function hearUntold(pi: ExtensionAPI, aborted: () => void, cancelled: () => void): void {
+  pi.on("agent_start", (_event, { signal }) => signal?.addEventListener("abort", aborted, { once: true }));
+  pi.on("session_before_compact", ({ signal }) => {
+    signal.addEventListener("abort", cancelled, { once: true });
+  });
 }

@@ -1,5 +1,5 @@
 /** The status file of the real pi, read as an orchestrator reads it. */
-import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, newerHost, olderHost, root } from "../support/hosts.ts";
@@ -50,13 +50,6 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     ]);
   });
 
-  test("is not there unless asked for", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli();
-    await printPi(host, world.home, ["hello"], world.env());
-    expect(Object.keys(world.home.files()).filter((name) => name.includes("status"))).toEqual([]);
-  });
-
   test("is at its default place for CAO, also for an id that is a path", async () => {
     const { home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
@@ -80,17 +73,6 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.complaints()).toEqual([]);
     expect(service.log).toEqual([]);
     expect(home.openedUrls()).toEqual([]);
-  });
-
-  test("says that a login was revoked", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
-    service.revokeAccessToken();
-    service.revokeLogin();
-    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
-    expect(exitCode).toBe(1);
-    expect(stderr.trim().split("\n")).toHaveLength(1);
-    expect(status.read()).toMatchObject({ state: "error", error: { class: "login" } });
   });
 
   test("stays at processing while pi repeats, aborts, gives up, compacts and begins anew", async () => {
@@ -231,23 +213,21 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     expect(status.complaints()).toEqual([]);
   });
 
-  test("that could be another user's, or somebody's notes, costs one warning, and no answer", async () => {
+  test("that holds somebody's notes costs one warning, and no answer", async () => {
     const { home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
-    const target = join(home.path, "target");
-    const link = join(home.path, "link");
-    symlinkSync(target, link);
-    const refused = await printPi(host, home, ["hello"], env({ KIMI_CODER_STATUS_FILE: link }));
-    expect(refused).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
-    expect(refused.stderr.trim().split("\n")).toEqual([
-      `Kimi Coder: the status file ${link} cannot be written (it is a link); name another in KIMI_CODER_STATUS_FILE.`,
-    ]);
-    expect(existsSync(target)).toBe(false);
     const precious = join(home.path, "notes.txt");
     writeFileSync(precious, "dear diary");
-    const foreign = await printPi(host, home, ["hello"], env({ KIMI_CODER_STATUS_FILE: precious }));
-    expect(foreign).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
-    expect(foreign.stderr).toContain("cannot be written (something else is in it)");
+    const { stdout, stderr, exitCode } = await printPi(
+      host,
+      home,
+      ["hello"],
+      env({ KIMI_CODER_STATUS_FILE: precious }),
+    );
+    expect({ stdout, exitCode }).toEqual({ stdout: "You said: hello\n", exitCode: 0 });
+    expect(stderr.trim().split("\n")).toEqual([
+      `Kimi Coder: the status file ${precious} cannot be written (something else is in it); name another in KIMI_CODER_STATUS_FILE.`,
+    ]);
     expect(readFileSync(precious, "utf8")).toBe("dear diary");
   });
 
