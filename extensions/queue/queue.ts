@@ -2,7 +2,6 @@
  * Keeps the requests of all pi processes on one account within the account's limit, in the order in which they came, and
  * makes all of them wait when the service asks one to. Whatever goes wrong here costs no request: it is sent without.
  */
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
 import {
@@ -11,15 +10,12 @@ import {
   type Folder,
   learnedLimit,
   othersThan,
-  ownerOf,
   pauseAfter,
   privateFolder,
   type Refusal,
   readRules,
   SIGN_EVERY,
   type Ticket,
-  ticketFile,
-  waitingFile,
 } from "./tickets.ts";
 
 export interface Queue {
@@ -77,8 +73,8 @@ export function createQueue(parts: QueueParts): Queue {
   function place(account: string): Place {
     let folder = openFolder(join(path, account));
     let ticket: Ticket | undefined;
-    /** Whether the ticket is marked as waiting. */
-    let marked = false;
+    /** Whether the ticket says that the request waits. */
+    let waits = false;
     let stopSigns = () => {};
     let inside = false;
     let sentAt = 0;
@@ -98,10 +94,13 @@ export function createQueue(parts: QueueParts): Queue {
 
     function ownTicket(): Ticket {
       if (ticket) return ticket;
-      const drawn = draw(folder, `${ownerOf(process.pid)}.${randomUUID().slice(0, 8)}`);
+      const drawn = draw(folder);
       stopSigns = every(SIGN_EVERY, () => {
-        folder.touch(ticketFile(drawn));
-        if (marked) folder.touch(waitingFile(drawn));
+        try {
+          mark(drawn, waits);
+        } catch {
+          // The next look, or refusal, finds that the folder cannot be used.
+        }
       });
       ticket = drawn;
       return drawn;
@@ -111,9 +110,9 @@ export function createQueue(parts: QueueParts): Queue {
       inside = false;
       if (!ticket) return;
       stopSigns();
-      if (marked) mark(ticket, false);
-      folder.remove(ticketFile(ticket));
+      folder.remove(ticket.name);
       ticket = undefined;
+      waits = false;
     }
 
     /** What the request has to wait for, by what is in the folder now. `patient`: whether for a place, too. */
@@ -125,7 +124,7 @@ export function createQueue(parts: QueueParts): Queue {
       endedPauses = rules.endedPauses;
       if (rules.pause && rules.pause.until > now) return { for: "time", until: rules.pause.until };
       const others = othersThan(own, names, folder, now);
-      const ahead = others.filter(({ waits, number }) => !waits || number < own.number).length;
+      const ahead = others.filter((other) => !other.waits || other.number < own.number).length;
       return patient && rules.limit !== undefined && ahead >= rules.limit
         ? { for: "place", position: ahead - rules.limit + 1 }
         : undefined;
@@ -134,11 +133,9 @@ export function createQueue(parts: QueueParts): Queue {
     /** Takes a place if there is one, else says what to wait for. */
     function takePlace(patient: boolean): Waiting | undefined {
       const own = ownTicket();
-      if (marked) {
+      if (waits) {
         const waiting = reasonToWait(own, patient);
         if (waiting) return waiting;
-        // If others took it for dead while it waited, its ticket is gone.
-        folder.touch(ticketFile(own));
         mark(own, false);
       }
       const waiting = reasonToWait(own, patient);
@@ -146,10 +143,10 @@ export function createQueue(parts: QueueParts): Queue {
       return waiting;
     }
 
-    function mark(own: Ticket, waits: boolean): void {
-      if (waits) folder.create(waitingFile(own));
-      else folder.remove(waitingFile(own));
-      marked = waits;
+    /** Also makes the ticket again where others took its process for dead. */
+    function mark(own: Ticket, asWaiting: boolean): void {
+      folder.write(own.name, asWaiting);
+      waits = asWaiting;
     }
 
     async function enter(signal: AbortSignal | undefined): Promise<boolean> {
@@ -194,10 +191,10 @@ export function createQueue(parts: QueueParts): Queue {
         const now = clock.now();
         const { pause: last } = readRules(names, now, undefined);
         const pause = pauseAfter(last, refusal, now, sentAt);
-        if (pause !== undefined) folder.create(pause);
+        if (pause !== undefined) folder.write(pause, false);
         if (!refusal.concurrency) return;
-        const held = othersThan(own, names, folder, now).filter(({ waits }) => !waits).length;
-        folder.create(learnedLimit(held, now));
+        const held = othersThan(own, names, folder, now).filter((other) => !other.waits).length;
+        folder.write(learnedLimit(held, now), false);
       });
     }
 

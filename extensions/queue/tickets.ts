@@ -1,20 +1,20 @@
 /**
- * The requests of an account as files in a folder that all processes see: an empty file for each, its ticket, numbered in
- * the order in which they came, and a second one while it waits. There is neither a lock nor a daemon; what a dead
- * process leaves behind is recognised by the process that is part of its name.
+ * The requests of an account as files in a folder that all processes see: a small file for each, its ticket, numbered in
+ * the order in which they came. There is neither a lock nor a daemon; what a dead process leaves behind is recognised by
+ * the process that is part of its name.
  *
- * A ticket takes a place unless it is marked as waiting. Whoever wants to send first takes a place, then looks, and
- * gives the place up where too many are taken. So there are never more than the limit: of those that are being sent, the
- * last to look has seen the places of all others. The numbers only decide who may take a place that is free.
+ * A ticket takes a place while it is empty; one of a byte waits. Whoever wants to send first takes a place, then looks,
+ * and gives the place up where too many are taken. So there are never more than the limit: of those that are being sent,
+ * the last to look has seen the places of all others. The numbers only decide who may take a place that is free.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   lstatSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  truncateSync,
   unlinkSync,
-  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { hostname } from "node:os";
@@ -26,37 +26,38 @@ import { makeFolder } from "../lib/owner.ts";
 export interface Folder {
   /** Makes the folder where it is missing. Throws what the system says. */
   readonly list: () => readonly string[];
-  /** Makes an empty file; without effect where it exists. Throws what the system says. */
-  readonly create: (name: string) => void;
+  /** Makes the file, or writes it anew. Throws what the system says. */
+  readonly write: (name: string, waits: boolean) => void;
   /** Never throws: a file that cannot be removed stays. */
   readonly remove: (name: string) => void;
-  /** When the file was made or its owner last gave a sign of life, ms since the epoch; undefined where it is gone. Never throws. */
-  readonly touchedAt: (name: string) => number | undefined;
-  /** Gives a sign of life; makes the file again where another process took its owner for dead. Never throws. */
-  readonly touch: (name: string) => void;
+  /** Undefined where it is gone. Never throws. */
+  readonly look: (name: string) => Look | undefined;
+}
+
+interface Look {
+  readonly waits: boolean;
+  /** When it was last written, ms since the epoch. */
+  readonly writtenAt: number;
 }
 
 export function diskFolder(path: string): Folder {
-  const create = (name: string) => {
-    try {
-      writeFileSync(join(path, name), "", { flag: "wx", mode: 0o600 });
-    } catch (error) {
-      if (systemCode(error) !== "EEXIST") throw error;
-    }
-  };
   return {
     list() {
       makeFolder(path, 0o700);
       return readdirSync(path);
     },
-    create,
-    remove: (name) => quietly(() => unlinkSync(join(path, name))),
-    touchedAt: (name) => quietly(() => lstatSync(join(path, name)).mtimeMs),
-    touch(name) {
-      const now = new Date();
-      quietly(() => create(name));
-      quietly(() => utimesSync(join(path, name), now, now));
+    write(name, waits) {
+      const file = join(path, name);
+      writeFileSync(file, "", { mode: 0o600 });
+      // A hole, for which a full disk has room.
+      if (waits) truncateSync(file, 1);
     },
+    remove: (name) => quietly(() => unlinkSync(join(path, name))),
+    look: (name) =>
+      quietly(() => {
+        const { size, mtimeMs } = lstatSync(join(path, name));
+        return { waits: size > 0, writtenAt: mtimeMs };
+      }),
   };
 }
 
@@ -65,10 +66,9 @@ export function privateFolder(): Folder {
   const names = new Set<string>();
   return {
     list: () => [...names],
-    create: (name) => void names.add(name),
+    write: (name) => void names.add(name),
     remove: (name) => void names.delete(name),
-    touchedAt: () => undefined,
-    touch: () => {},
+    look: () => undefined,
   };
 }
 
@@ -81,6 +81,8 @@ function quietly<T>(work: () => T): T | undefined {
 }
 
 export interface Ticket {
+  /** The file's name. */
+  readonly name: string;
   readonly number: number;
   /** Unique, made of letters, digits and dots; begins with `ownerOf` its process. */
   readonly id: string;
@@ -92,46 +94,42 @@ export interface Standing extends Ticket {
   readonly waits: boolean;
 }
 
-/** The file that shows the request. */
-export const ticketFile = ({ number, id }: Ticket) => `ticket-${number}-${id}`;
-/** The file that is there too as long as the request waits. */
-export const waitingFile = ({ number, id }: Ticket) => `waits-${number}-${id}`;
-const FILE = /^(ticket|waits)-(\d{1,15})-([\w.]+)$/;
+const NAME = /^request-(\d{1,15})-([\w.]+)$/;
 const LARGEST = 999_999_999_999_999;
 
 /** Makes a ticket behind all others, which takes a place. Throws what the system says. */
-export function draw(folder: Folder, id: string): Ticket {
-  const numbers = folder.list().map((name) => readName(name)?.number ?? 0);
-  const ticket = { id, number: Math.min(LARGEST, Math.max(0, ...numbers) + 1) };
-  folder.create(ticketFile(ticket));
+export function draw(folder: Folder): Ticket {
+  const numbers = folder.list().map((name) => readTicket(name)?.number ?? 0);
+  const number = Math.min(LARGEST, Math.max(0, ...numbers) + 1);
+  const id = `${ownerOf(process.pid)}.${randomUUID().slice(0, 8)}`;
+  const ticket = { name: `request-${number}-${id}`, number, id };
+  folder.write(ticket.name, false);
   return ticket;
 }
 
-/** The tickets of the living among `names`, without `own`; the files of the dead are removed. `now` in ms since the epoch. */
+/** The tickets of the living among `names`, without `own`; those of the dead are removed. `now` in ms since the epoch. */
 export function othersThan(
   own: Ticket,
   names: readonly string[],
   folder: Folder,
   now: number,
 ): readonly Standing[] {
-  const tickets: Ticket[] = [];
-  const waiting = new Set<string>();
+  const others: Standing[] = [];
   for (const name of names) {
-    const file = readName(name);
-    if (file === undefined || file.id === own.id) continue;
-    const touchedAt = folder.touchedAt(name);
+    const ticket = readTicket(name);
+    if (ticket === undefined || name === own.name) continue;
+    const seen = folder.look(name);
     // It has left since it was listed.
-    if (touchedAt === undefined) continue;
-    if (!isAlive(file.id, touchedAt, now)) folder.remove(name);
-    else if (file.kind === "ticket") tickets.push(file);
-    else waiting.add(file.id);
+    if (seen === undefined) continue;
+    if (isAlive(ticket.id, seen.writtenAt, now)) others.push({ ...ticket, waits: seen.waits });
+    else folder.remove(name);
   }
-  return tickets.map(({ number, id }) => ({ number, id, waits: waiting.has(id) }));
+  return others;
 }
 
-function readName(name: string) {
-  const [, kind, number, id] = FILE.exec(name) ?? [];
-  return id === undefined ? undefined : { kind, number: Number(number), id };
+function readTicket(name: string): Ticket | undefined {
+  const [, number, id] = NAME.exec(name) ?? [];
+  return id === undefined ? undefined : { name, number: Number(number), id };
 }
 
 /** How often a process gives a sign of life for each of its requests, in ms. */

@@ -14,7 +14,7 @@ import { hostileText, SHOWN } from "./support/values.ts";
 
 const NOW = Date.UTC(2026, 10, 21);
 /** What a file of ours may be called: it stays in its folder, and cannot be mistaken for an option or a hidden file. */
-const OURS = /^(?:ticket|waits|pause|learned)-\d{1,15}-[\w.]+$/;
+const OURS = /^(?:request|pause|learned)-\d{1,15}-[\w.]+$/;
 
 const id = fc.oneof(
   fc.constantFrom(
@@ -45,11 +45,8 @@ const number = fc.oneof(
 );
 const name = fc.oneof(
   { weight: 1, arbitrary: hostileText },
-  { weight: 2, arbitrary: fc.tuple(fc.constantFrom("ticket", "waits"), id).map((all) => all.join("-")) },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(fc.constantFrom("ticket", "waits"), number, id).map((all) => all.join("-")),
-  },
+  { weight: 2, arbitrary: id.map((one) => `request-${one}`) },
+  { weight: 2, arbitrary: fc.tuple(number, id).map((all) => `request-${all.join("-")}`) },
   {
     weight: 2,
     arbitrary: fc.tuple(fc.constantFrom("pause", "learned"), number, number).map((all) => all.join("-")),
@@ -81,20 +78,19 @@ describe("the folder of the requests", () => {
       expect(learnedLimit(before.length, NOW)).toMatch(OURS);
       for (const one of before) isAlive(one.slice(one.lastIndexOf("-") + 1), NOW, NOW);
 
-      const inFolder = new Set(before);
+      const inFolder = new Map(before.map((one) => [one, false]));
       const touched: string[] = [];
       const folder: Folder = {
-        list: () => [...inFolder],
-        create: (one) => {
+        list: () => [...inFolder.keys()],
+        write: (one, waits) => {
           touched.push(one);
-          inFolder.add(one);
+          inFolder.set(one, waits);
         },
         remove: (one) => {
           touched.push(one);
           inFolder.delete(one);
         },
-        touch: () => {},
-        touchedAt: () => NOW - 1_000,
+        look: (one) => ({ waits: inFolder.get(one) === true, writtenAt: NOW - 1_000 }),
       };
       const told: (Waiting | undefined)[] = [];
       /** Waits once, then gives up; whether it could enter. */
@@ -123,7 +119,7 @@ describe("the folder of the requests", () => {
       for (const { place } of [first, second]) place.release();
       for (const what of told) if (what) expect(sayWaiting(what, NOW)).toMatch(SHOWN);
       for (const one of touched) expect(one).toMatch(OURS);
-      const left = [...inFolder].filter((one) => !before.includes(one));
+      const left = [...inFolder.keys()].filter((one) => !before.includes(one));
       expect(left.filter((one) => !/^(?:pause|learned)-/.test(one))).toEqual([]);
       return before.length > 0;
     },
@@ -136,11 +132,10 @@ describe("the folder of the requests", () => {
     "links to an endless device": (path) => symlinkSync("/dev/zero", path),
   };
   const NAMES = [
-    "ticket-1-a",
-    "ticket-2-b",
-    "waits-2-b",
-    "waits-3-c",
-    "ticket-4-x.1.0.y",
+    "request-1-a",
+    "request-2-b",
+    "request-3-c",
+    "request-4-x.1.0.y",
     `pause-${Date.UTC(2020, 0)}-1`,
     "learned-3-1",
     "\u001b[2J",
@@ -172,7 +167,7 @@ describe("the folder of the requests", () => {
     place.served();
     place.release();
     const left = readdirSync(folder);
-    expect(left.filter((one) => /^(?:ticket|waits)-/.test(one) && !NAMES.includes(one))).toEqual([]);
+    expect(left.filter((one) => /^request-/.test(one) && !NAMES.includes(one))).toEqual([]);
     for (const one of ["\u001b[2J", "-rf", "..\\x"]) expect(left).toContain(one);
   });
 

@@ -56,7 +56,7 @@ describe("a limit that was learned", () => {
     expect(limit([note], now + 59_999)).toBe(3);
     expect(limit([note], now + 60_000)).toBe(4);
     expect(limit([note], now + 599_999)).toBe(12);
-    expect(readRules([note, "ticket-1-a", "strange"], now + 600_000, undefined)).toMatchObject({
+    expect(readRules([note, "request-1-a", "strange"], now + 600_000, undefined)).toMatchObject({
       limit: undefined,
       outdated: [note],
     });

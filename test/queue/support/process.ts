@@ -46,7 +46,12 @@ function slowFolder(path: string) {
       step();
       return result;
     };
-  return { ...real, list: slowly(real.list), create: slowly(real.create), remove: slowly(real.remove) };
+  return {
+    list: slowly(real.list),
+    write: slowly(real.write),
+    remove: slowly(real.remove),
+    look: slowly(real.look),
+  };
 }
 
 const begun = Date.now();
