@@ -125,7 +125,7 @@ describe("places", { timeout: 10_000 }, () => {
       const list = () => {
         const seen = real.list();
         // It drew its number long ago, and takes its place in this very instant.
-        if (comes && seen.length === 1) writeFileSync(slowpoke, "");
+        if (comes && seen.length === 1 && seen[0]?.startsWith("request-2-")) writeFileSync(slowpoke, "");
         return seen;
       };
       return { ...real, list };
