@@ -143,11 +143,13 @@ export async function lookForLogin(
   { stores, authPath, memoryPath }: SearchPlaces,
   now: () => number,
 ): Promise<Search> {
+  // Before the entry: one that a peer seeds in between must not look like one that a logout has removed.
+  const had = hadEntry(memoryPath);
   const [entry, ...looks] = await Promise.all([
     readPiEntry(authPath),
     ...stores.map(async (store): Promise<Look> => ({ store, found: await store.read() })),
   ]);
   const own = piStore(authPath, entry.state === "oauth" ? entry.region : "kimi.com");
-  const choice = chooseLogin({ entry, looks, hadEntry: hadEntry(memoryPath), own, now: now() });
+  const choice = chooseLogin({ entry, looks, hadEntry: had, own, now: now() });
   return { choice, entry, looks };
 }

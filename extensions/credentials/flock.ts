@@ -3,28 +3,16 @@
  * description it shares with us; the lock stays when the child ends and falls when we close the file or die.
  */
 import { spawn } from "node:child_process";
-import { close, constants, fstat, open, stat } from "node:fs";
-import { promisify } from "node:util";
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
 import { afterAwake, systemClock } from "../lib/clock.ts";
 import { systemCode } from "../lib/json.ts";
 import { giveToFolderOwner } from "../lib/owner.ts";
 import type { LockOutcome, Patience } from "./store.ts";
 
-export interface FlockOptions {
-  /** Where `flock` and `perl` are looked for. */
-  readonly searchPath?: string;
-  readonly platform?: NodeJS.Platform;
-}
-
 type Attempt = "held" | "busy" | { readonly failed: string };
 
 /** The program is not there, or cannot do it on this system. */
 type NoMeans = "no means";
-
-const openFile = promisify(open);
-const closeFile = promisify(close);
-const statFile = promisify(stat);
-const statOpenFile = promisify(fstat);
 
 /** Time limit of a child that tries once, in ms: after it, the file system hangs. */
 const CHILD_LIMIT = 5_000;
@@ -44,15 +32,15 @@ const O_EXLOCK = 0x20;
 
 /**
  * Takes an exclusive flock on the file `path` (created 0600, never removed or changed). Never throws. "failed" with
- * ENOTSUP: this machine has no means to take it, ever; any other code may pass.
+ * ENOTSUP: this machine has no means to take it, ever; any other code may pass. `searchPath`: where `flock` and `perl`
+ * are looked for.
  */
 export async function lockFile(
   path: string,
   { timeout, signal }: Patience,
-  options: FlockOptions = {},
+  searchPath = usualSearchPath(process.env.PATH),
 ): Promise<LockOutcome> {
-  const platform = options.platform ?? process.platform;
-  if (platform === "win32") return { state: "failed", code: "ENOTSUP" };
+  if (process.platform === "win32") return { state: "failed", code: "ENOTSUP" };
   const end = new AbortController();
   const giveUp = () => end.abort();
   const stop = afterAwake(timeout, giveUp);
@@ -60,7 +48,7 @@ export async function lockFile(
   if (timeout <= 0 || signal?.aborted) giveUp();
   try {
     for (;;) {
-      const attempt = await tryOnce(path, end.signal, platform, options.searchPath);
+      const attempt = await tryOnce(path, end.signal, searchPath);
       if (attempt !== "replaced" && (attempt.state !== "busy" || end.signal.aborted)) return attempt;
       if (end.signal.aborted) return { state: "busy" };
       if (attempt !== "replaced") await systemClock.sleep(PAUSE, end.signal);
@@ -74,31 +62,34 @@ export async function lockFile(
 async function tryOnce(
   path: string,
   limit: AbortSignal,
-  platform: NodeJS.Platform,
-  searchPath: string | undefined,
+  searchPath: string,
 ): Promise<LockOutcome | "replaced"> {
-  const opensLocked = platform === "darwin";
+  const opensLocked = process.platform === "darwin";
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NONBLOCK | (opensLocked ? O_EXLOCK : 0);
   let file: number | undefined;
+  const close = () => {
+    const open = file;
+    file = undefined;
+    try {
+      if (open !== undefined) closeSync(open);
+    } catch {
+      // The lock falls all the same.
+    }
+  };
+  let isHeld = false;
   try {
-    file = await openLock(path, flags);
+    file = openLock(path, flags);
     const attempt = opensLocked ? "held" : await lockDescriptor(file, limit, searchPath);
     if (typeof attempt === "object") return { state: "failed", code: attempt.failed };
     if (attempt === "busy") return { state: "busy" };
-    if (!(await isStillThere(path, file))) return "replaced";
-    const held = file;
-    let released: Promise<void> | undefined;
-    file = undefined;
-    const release = () => {
-      released ??= closeFile(held).catch(() => {});
-      return released;
-    };
-    return { state: "held", release };
+    if (!isStillThere(path, file)) return "replaced";
+    isHeld = true;
+    return { state: "held", release: async () => close() };
   } catch (error) {
     const code = systemCode(error);
     return code === "EAGAIN" || code === "EWOULDBLOCK" ? { state: "busy" } : { state: "failed", code };
   } finally {
-    if (file !== undefined) await closeFile(file).catch(() => {});
+    if (!isHeld) close();
   }
 }
 
@@ -106,28 +97,25 @@ async function tryOnce(
  * Opens the lock's file. A new one belongs to the folder's owner; what was there is not given away, because a link that
  * was planted there may lead to any file of root's.
  */
-async function openLock(path: string, flags: number): Promise<number> {
+function openLock(path: string, flags: number): number {
   try {
-    const made = await openFile(path, flags | constants.O_EXCL, 0o600);
+    const made = openSync(path, flags | constants.O_EXCL, 0o600);
     giveToFolderOwner(made, path);
     return made;
   } catch (error) {
     if (systemCode(error) !== "EEXIST") throw error;
-    return openFile(path, flags, 0o600);
+    return openSync(path, flags, 0o600);
   }
 }
 
 /** Whether the file we have locked is the one that others will open. */
-async function isStillThere(path: string, file: number): Promise<boolean> {
-  const [named, held] = await Promise.all([statFile(path).catch(() => undefined), statOpenFile(file)]);
+function isStillThere(path: string, file: number): boolean {
+  const named = statSync(path, { throwIfNoEntry: false });
+  const held = fstatSync(file);
   return named?.ino === held.ino && named.dev === held.dev;
 }
 
-async function lockDescriptor(
-  file: number,
-  limit: AbortSignal,
-  searchPath = usualSearchPath(process.env.PATH),
-): Promise<Attempt> {
+async function lockDescriptor(file: number, limit: AbortSignal, searchPath: string): Promise<Attempt> {
   for (const { command, atOnce, waiting } of COMMANDS) {
     const attempt = limit.aborted
       ? await run(command, atOnce, file, searchPath, undefined)

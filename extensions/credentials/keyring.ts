@@ -4,23 +4,23 @@
  * where no login is found: it explains why.
  */
 import { join } from "node:path";
-import { readSmallFile } from "../lib/json.ts";
+import { readSmallFileSync } from "../lib/json.ts";
 import type { Owner } from "./store.ts";
 
 /** As both write it into `config.toml`, for a provider: in a table of its own or in braces. */
 const SETTING = /^[^#\n]*\bstorage\s*=\s*["']keyring["']/m;
 
 /** Whose `config.toml` says so; undefined where none does. Never throws. */
-export async function keyringOwner(folders: {
+export function keyringOwner(folders: {
   readonly kimiShare: string;
   readonly kimiCodeHome: string;
-}): Promise<Owner | undefined> {
-  const says = async (folder: string) => {
-    const file = await readSmallFile(join(folder, "config.toml"));
+}): Owner | undefined {
+  const says = (folder: string) => {
+    const file = readSmallFileSync(join(folder, "config.toml"));
     return file.state === "read" && SETTING.test(file.text);
   };
-  if (await says(folders.kimiCodeHome)) return "kimi-code";
-  return (await says(folders.kimiShare)) ? "kimi-cli" : undefined;
+  if (says(folders.kimiCodeHome)) return "kimi-code";
+  return says(folders.kimiShare) ? "kimi-cli" : undefined;
 }
 
 /** Completes "… no login found: ", and what to do about it. */

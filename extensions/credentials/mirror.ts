@@ -2,14 +2,16 @@
 import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "../lib/clock.ts";
-import { indented, systemCode } from "../lib/json.ts";
+import { indented, membersIn, systemCode } from "../lib/json.ts";
 import { makeFolder } from "../lib/owner.ts";
-import { type FileWrite, keepJson, replaceFileSync } from "../lib/replace-file.ts";
+import { type FileWrite, keepJson, replaceFile } from "../lib/replace-file.ts";
 import type { Token } from "../oauth/token.ts";
 import { USUAL_REGION } from "../region.ts";
 import { lockDirectorySync } from "./directory-lock.ts";
-import { hadEntry, isMirrorOf, isOf, lookAtEntry, type PiEntry, withToken } from "./pi-entry.ts";
+import { hadEntry, isMirrorOf, isOf, lookAtEntry, type PiEntry, PROVIDER } from "./pi-entry.ts";
 import type { CredentialStore } from "./store.ts";
+import { withToken } from "./stores.ts";
+import { lookAt } from "./token-file.ts";
 
 /** Where pi keeps its entry, and where it is remembered that there was one. */
 export interface PiFiles {
@@ -34,12 +36,10 @@ const LOCK_WAIT = 5_000;
 const PAUSE = 25;
 /** pi's own asynchronous holders give a sign of life only every 15 s, so nothing shorter may count as dead. */
 const STALE = 30_000;
-/** How often an entry is brought in line with a login that a peer renews meanwhile. */
-const MOST_ROUNDS = 3;
-
 /**
- * Writes the store's login into pi's entry. `seen` is the entry upon which the login was chosen: another login that has
- * taken its place is not ours to replace, and neither is an entry that a logout has removed. Never throws.
+ * Writes the store's login into pi's entry: what its file holds by then, or `given` where it cannot be read. `seen` is the
+ * entry upon which the login was chosen: another login that has taken its place is not ours to replace, and neither is
+ * an entry that a logout has removed. Never throws.
  */
 export async function mirror(
   { authPath, memoryPath }: PiFiles,
@@ -47,22 +47,13 @@ export async function mirror(
   given: Token,
   seen: PiEntry,
 ): Promise<MirrorOutcome> {
-  let outcome: MirrorOutcome = { state: "left" };
-  let token = given;
-  for (let round = 0; round < MOST_ROUNDS; round++) {
-    const change = () => changeEntry(authPath, memoryPath, store, token, seen);
-    const changed = await underPiLock(authPath, change);
-    if (changed.state === "failed") return changed;
-    if (changed.state === "written") outcome = changed;
-    // A peer may have renewed since the token was read: its successor must not be replaced by what is used up.
-    const found = await store.read();
-    if (found.state !== "present" || found.token.refreshToken === token.refreshToken) break;
-    token = found.token;
-  }
-  if (!hadEntry(memoryPath) && lookAtEntry(authPath).entry.state === "oauth") {
-    await keepJson(memoryPath, { seeded: true });
-  }
-  return outcome;
+  return underPiLock(authPath, () => {
+    const outcome = changeEntry(authPath, memoryPath, store, given, seen);
+    if (!hadEntry(memoryPath) && lookAtEntry(authPath).found.state === "oauth") {
+      keepJson(memoryPath, { seeded: true });
+    }
+    return outcome;
+  });
 }
 
 /**
@@ -70,41 +61,48 @@ export async function mirror(
  * yet. Never throws.
  */
 export async function removeEntry({ authPath, memoryPath }: PiFiles): Promise<MirrorOutcome> {
-  const kept = await keepJson(memoryPath, { seeded: true });
+  const kept = keepJson(memoryPath, { seeded: true });
   if (kept.state === "failed") return { ...kept, path: memoryPath };
   return underPiLock(authPath, (): MirrorOutcome => {
-    const { entry, file } = lookAtEntry(authPath);
-    if (!file) return { state: "failed", code: entry.state === "unreadable" ? entry.code : "EBADMSG" };
+    const { found: entry, members, ...look } = lookAtEntry(authPath);
     if (entry.state === "absent") return { state: "left" };
-    const others = [...file].filter(([name]) => name !== "kimi-coder");
-    return replaceFileSync(authPath, indented(new Map(others)), { mode: 0o600 });
+    if (look.text === undefined) return unusable(entry);
+    const others = [...members].filter(([name]) => name !== PROVIDER);
+    return replaceFile(authPath, indented(new Map(others)), { mode: 0o600 });
   });
 }
 
-/** One synchronous step under pi's lock. */
 function changeEntry(
   authPath: string,
   memoryPath: string,
   store: CredentialStore,
-  token: Token,
+  given: Token,
   seen: PiEntry,
 ): MirrorOutcome {
-  const { entry, file, own } = lookAtEntry(authPath);
-  if (!file) return { state: "failed", code: entry.state === "unreadable" ? entry.code : "EBADMSG" };
-  const isOurs =
-    entry.state === "absent"
-      ? seen.state === "absent" && !hadEntry(memoryPath)
-      : isOf(entry, store) || isOfSame(entry, seen);
+  const { found: entry, members, text } = lookAtEntry(authPath);
+  const isMissing = entry.state === "absent";
+  if (text === undefined && !isMissing) return unusable(entry);
+  // A peer may have renewed since the token was read: its successor must not be replaced by what is used up.
+  const { found } = lookAt(store.path, store.format.parse);
+  const token = found.state === "present" ? found.token : given;
+  const isOurs = isMissing
+    ? seen.state === "absent" && !hadEntry(memoryPath)
+    : isOf(entry, store) || isOfSame(entry, seen);
   if (!isOurs || isMirrorOf(entry, token, store)) return { state: "left" };
-  const next = new Map(withToken(own, token));
+  const next = new Map(withToken(membersIn(members, PROVIDER), token));
   if (store.owner !== "pi") {
     next.set("owner", JSON.stringify(store.owner)).set("source", JSON.stringify(store.path));
   }
   next.delete("replaces"); // of version 1
   if (store.region === USUAL_REGION) next.delete("region");
   else next.set("region", JSON.stringify(store.region));
-  const text = indented(new Map([...file, ["kimi-coder", indented(next, 1)]]));
-  return replaceFileSync(authPath, text, { mode: 0o600 });
+  const file = new Map([...members, [PROVIDER, indented(next, 1)]]);
+  return replaceFile(authPath, indented(file), { mode: 0o600 });
+}
+
+/** For a file that cannot be read: it is left as it is. */
+function unusable(entry: PiEntry): Failed {
+  return { state: "failed", code: entry.state === "unreadable" ? entry.code : "EBADMSG" };
 }
 
 function isOfSame(entry: PiEntry, seen: PiEntry): boolean {

@@ -3,21 +3,12 @@
  * One fact is remembered beside it: that an entry existed, so that its absence means a logout here.
  */
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import {
-  indented,
-  isJsonObject,
-  type Members,
-  memberValue,
-  parseMembers,
-  readJsonSync,
-  readSmallFileSync,
-} from "../lib/json.ts";
+import { isJsonObject, type Members, membersIn, memberValue, readJsonSync } from "../lib/json.ts";
 import type { Token } from "../oauth/token.ts";
 import { parseRegion, type Region, USUAL_REGION } from "../region.ts";
-import type { CredentialStore, Owner, StoredLogin } from "./store.ts";
-import { parsePiWords, storeOf } from "./stores.ts";
-import { malformed } from "./token-file.ts";
+import type { CredentialStore, Owner } from "./store.ts";
+import { entryFormat, storeOf } from "./stores.ts";
+import { type Look, lookAt, lookUntilWhole, malformed } from "./token-file.ts";
 
 /** What stands in auth.json for us. */
 export type PiEntry =
@@ -36,57 +27,26 @@ export type PiEntry =
   /** `reason` completes the sentence "auth.json …". */
   | { readonly state: "malformed"; readonly reason: string };
 
-const PROVIDER = "kimi-coder";
+export const PROVIDER = "kimi-coder";
 const OWNERS: readonly Owner[] = ["kimi-cli", "kimi-code", "opencode-kimi-auth", "opencode-kimi-full"];
-/** Somebody who writes in place is done after this many ms. */
-const TORN_PAUSE = 30;
+const FORMAT = entryFormat(() => PROVIDER);
 
 /** Reads without pi's lock. pi writes in place, so a file that looks damaged is looked at again. Never throws. */
 export async function readPiEntry(path: string): Promise<PiEntry> {
-  for (let looks = 1; ; looks++) {
-    const { entry } = lookAtEntry(path);
-    if (entry.state !== "malformed" || looks === 4) return entry;
-    await sleep(TORN_PAUSE);
-  }
+  return (await lookUntilWhole(() => lookAtEntry(path))).found;
 }
-
-export interface EntryLook {
-  readonly entry: PiEntry;
-  /** All members of the file; undefined when there is no telling. */
-  readonly file: Members | undefined;
-  /** The members of our entry. */
-  readonly own: Members;
-}
-
-const NOTHING: Members = new Map();
 
 /** One look, during which nothing else in this process runs. Never throws. */
-export function lookAtEntry(path: string): EntryLook {
-  const text = readSmallFileSync(path);
-  switch (text.state) {
-    case "absent":
-      return { entry: { state: "absent" }, file: NOTHING, own: NOTHING };
-    case "unreadable":
-      return { entry: text, file: undefined, own: NOTHING };
-    case "too-large":
-      return { entry: malformed("is far too large"), file: undefined, own: NOTHING };
-    case "not-text":
-      return { entry: malformed("is not text"), file: undefined, own: NOTHING };
-  }
-  const file = text.text === "" ? NOTHING : parseMembers(text.text); // pi takes an empty file for no credentials
-  if (!file) return { entry: malformed("is not a JSON object"), file, own: NOTHING };
-  const ours = file.get(PROVIDER);
-  if (ours === undefined) return { entry: { state: "absent" }, file, own: NOTHING };
-  const own = parseMembers(ours);
-  if (!own) return { entry: malformed("holds a damaged entry"), file, own: NOTHING };
-  return { entry: parseEntry(own), file, own };
+export function lookAtEntry(path: string): Look<PiEntry> {
+  const look = lookAt(path, parseOwn);
+  return look.text === "" ? { ...look, found: { state: "absent" } } : look; // pi takes an empty file for no credentials
 }
 
-function parseEntry(own: Members): PiEntry {
-  const type = memberValue(own, "type");
-  if (type === "api_key") return { state: "api-key" };
-  if (type !== "oauth") return malformed("holds a damaged entry");
-  const login = parsePiWords(own);
+function parseOwn(members: Members): PiEntry {
+  const own = membersIn(members, PROVIDER);
+  if (memberValue(own, "type") === "api_key") return { state: "api-key" };
+  const login = FORMAT.parse(members);
+  if (login.state === "absent") return login;
   if (login.state !== "present") return malformed("holds a damaged entry");
   const owner = OWNERS.find((name) => name === memberValue(own, "owner"));
   const source = memberValue(own, "source");
@@ -100,39 +60,8 @@ function parseEntry(own: Members): PiEntry {
 
 /** auth.json as the store of a login that pi alone has. */
 export function piStore(path: string, region: Region): CredentialStore {
-  return storeOf({
-    owner: "pi",
-    region,
-    path,
-    format: { parse: parseOwn, update: updateOwn, render: indented, writtenInPlace: true },
-    ours: join(dirname(path), `${PROVIDER}.pi.flock`),
-  });
-}
-
-function parseOwn(members: Members): StoredLogin {
-  const entry = members.get(PROVIDER);
-  if (entry === undefined) return { state: "absent" };
-  const own = parseMembers(entry);
-  return own && memberValue(own, "type") === "oauth" ? parsePiWords(own) : malformed("holds a damaged entry");
-}
-
-function updateOwn(members: Members, token: Token): Members {
-  return new Map([...members, [PROVIDER, indented(withToken(entryIn(members), token), 1)]]);
-}
-
-function entryIn(members: Members): Members {
-  return parseMembers(members.get(PROVIDER) ?? "{}") ?? NOTHING;
-}
-
-/** The members of an entry with the token in them; everything else stays as it was. */
-export function withToken(own: Members, token: Token): Members {
-  return new Map([
-    ...own,
-    ["type", '"oauth"'],
-    ["access", JSON.stringify(token.accessToken)],
-    ["refresh", JSON.stringify(token.refreshToken)],
-    ["expires", String(Math.floor(token.expiresAt))],
-  ]);
+  const ours = join(dirname(path), `${PROVIDER}.pi.flock`);
+  return storeOf({ owner: "pi", region, path, format: FORMAT, ours });
 }
 
 /** Whether the entry says already that this is the login of `store`. */

@@ -1,11 +1,11 @@
 /** Where logins are: the files of the programs whose logins we share, each with its format and its locks. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { indented, type Members, memberValue, onOneLine, parseMembers } from "../lib/json.ts";
+import { indented, type Members, membersIn, memberValue, onOneLine } from "../lib/json.ts";
 import type { Token } from "../oauth/token.ts";
 import { type Region, type RegionsInUse, USUAL_REGION } from "../region.ts";
-import type { CredentialStore, Owner, StoredLogin, StoreLock, TokenFormat } from "./store.ts";
-import { lookAt, malformed, parseStored, parseWire } from "./token-file.ts";
+import type { CredentialStore, Owner, StoreLock, TokenFormat } from "./store.ts";
+import { lookAt, lookUntilWhole, malformed, parseEntry, parseWire } from "./token-file.ts";
 
 export interface Stores {
   /** In order of preference; only those whose tokens belong to a region in use. */
@@ -59,12 +59,50 @@ interface Definition {
 
 export function storeOf({ folderMode = 0o700, ours, ownersLock, ...store }: Definition): CredentialStore {
   const amongPi: StoreLock = { kind: "flock", path: ours, whose: "ours" };
+  const { path, format } = store;
+  const look = () => lookAt(path, format.parse);
   return {
     ...store,
     folderMode,
     locks: ownersLock ? [amongPi, ownersLock] : [amongPi],
-    read: async () => (await lookAt(store.path, store.format)).found,
+    read: async () => (format.writtenInPlace ? await lookUntilWhole(look) : look()).found,
   };
+}
+
+/** How a program keeps a login under the names of a token response. */
+interface Wire {
+  /** Of `expires_at`, in ms; `expires_in` is in s everywhere. */
+  readonly unit: 1 | 1000;
+  readonly number: (value: number) => string;
+  /** The `token_type` where neither the server nor the file says one. */
+  readonly tokenType: string;
+  readonly render: (members: Members) => string;
+}
+
+/** Members that are not in the file yet are added in kimi-cli's order. */
+function wireFormat({ unit, number, tokenType, render }: Wire): TokenFormat {
+  /** What the server said; else what the file said; else `usual`. */
+  const text = (said: string | undefined, stored: string | undefined, usual: string) =>
+    said === undefined ? (stored ?? JSON.stringify(usual)) : JSON.stringify(said);
+  return {
+    parse: (members) => parseWire(members, unit),
+    update: (members, token) =>
+      new Map([
+        ...members,
+        ["access_token", JSON.stringify(token.accessToken)],
+        ["refresh_token", JSON.stringify(token.refreshToken)],
+        ["expires_at", number(token.expiresAt / unit)],
+        ["scope", text(token.scope, members.get("scope"), "")],
+        ["token_type", text(token.tokenType, members.get("token_type"), tokenType)],
+        ["expires_in", number(token.lifetime / 1000)],
+      ]),
+    render,
+  };
+}
+
+/** Rounded down, so that the token never seems valid for longer than it is. */
+function wholeNumber(value: number): string {
+  return String(Math.floor(value));
 }
 
 /** kimi-cli's login, and the flock that its processes take. */
@@ -74,29 +112,11 @@ export function kimiCliStore(share: string, region: Region = USUAL_REGION): Cred
     owner: "kimi-cli",
     region,
     path: join(folder, "kimi-code.json"),
-    format: { parse: parseWire, update: updateKimiCli, render: onOneLine },
+    format: wireFormat({ unit: 1000, number: pythonFloat, tokenType: "Bearer", render: onOneLine }),
     folderMode: 0o755, // as kimi-cli makes it
     ours: join(folder, "kimi-code.pi.flock"),
     ownersLock: { kind: "flock", path: join(folder, "kimi-code.lock"), whose: "owner's" },
   });
-}
-
-/** kimi-cli's own order of the six; on a file that has them, each keeps its place. */
-function updateKimiCli(members: Members, token: Token): Members {
-  return new Map([
-    ...members,
-    ["access_token", JSON.stringify(token.accessToken)],
-    ["refresh_token", JSON.stringify(token.refreshToken)],
-    ["expires_at", pythonFloat(token.expiresAt / 1000)],
-    ["scope", text(members, "scope", token.scope, "")],
-    ["token_type", text(members, "token_type", token.tokenType, "Bearer")],
-    ["expires_in", pythonFloat(token.lifetime / 1000)],
-  ]);
-}
-
-/** What the server said; else what the file said; else `usual`. */
-function text(members: Members, key: string, said: string | undefined, usual: string): string {
-  return said === undefined ? (members.get(key) ?? JSON.stringify(usual)) : JSON.stringify(said);
 }
 
 /** Python writes a float of a whole number with ".0". */
@@ -119,7 +139,12 @@ export function kimiCodeStore(home: string, hosts: KimiCodeHosts): CredentialSto
     owner: "kimi-code",
     region: hosts.region ?? USUAL_REGION,
     path: join(home, "credentials", `${slot}.json`),
-    format: { parse: parseWire, update: updateKimiCode, render: (members) => `${indented(members)}\n` },
+    format: wireFormat({
+      unit: 1000,
+      number: wholeNumber,
+      tokenType: "",
+      render: (members) => `${indented(members)}\n`,
+    }),
     ours: join(home, "credentials", `${slot}.pi.flock`),
     // kimi-code's own `stale`.
     ownersLock: { kind: "folder", path: `${sentinel}.lock`, sentinel, stale: 5_000 },
@@ -140,19 +165,6 @@ function withoutSlashes(url: string): string {
   return url.replace(/\/+$/, "");
 }
 
-/** Whole seconds, rounded down, so that the token never seems valid for longer than it is. */
-function updateKimiCode(members: Members, token: Token): Members {
-  return new Map([
-    ...members,
-    ["access_token", JSON.stringify(token.accessToken)],
-    ["refresh_token", JSON.stringify(token.refreshToken)],
-    ["expires_at", String(Math.floor(token.expiresAt / 1000))],
-    ["scope", text(members, "scope", token.scope, "")],
-    ["token_type", text(members, "token_type", token.tokenType, "")],
-    ["expires_in", String(Math.floor(token.lifetime / 1000))],
-  ]);
-}
-
 const OPENCODE_KEY = "kimi-for-coding-oauth";
 
 /** opencode-kimi-full's login: one entry of opencode's `auth.json`, beside the entries of other providers. */
@@ -162,7 +174,7 @@ export function opencodeKimiFullStore(data: string): CredentialStore {
     owner: "opencode-kimi-full",
     region: USUAL_REGION,
     path,
-    format: { parse: parseOpencode, update: updateOpencode, render: indented, writtenInPlace: true },
+    format: entryFormat(opencodeKey),
     ours: join(data, "opencode", "kimi-code.pi.flock"),
     // The plugin's own `stale`.
     ownersLock: { kind: "owner-file", path: `${path}.${OPENCODE_KEY}.refresh.lock`, stale: 120_000 },
@@ -174,72 +186,53 @@ function opencodeKey(members: Members): string {
   return members.has(`${OPENCODE_KEY}/`) && !members.has(OPENCODE_KEY) ? `${OPENCODE_KEY}/` : OPENCODE_KEY;
 }
 
-function parseOpencode(members: Members): StoredLogin {
-  const entry = members.get(opencodeKey(members));
-  if (entry === undefined) return { state: "absent" };
-  const own = parseMembers(entry);
-  if (!own || memberValue(own, "type") !== "oauth")
-    return malformed("holds a Kimi entry that is no OAuth login");
-  return parsePiWords(own);
+/** A login in an OAuth entry beside others, in a file that pi or opencode overwrites in place. */
+export function entryFormat(keyIn: (members: Members) => string): TokenFormat {
+  return {
+    parse(members) {
+      const key = keyIn(members);
+      if (!members.has(key)) return { state: "absent" };
+      const entry = membersIn(members, key);
+      return memberValue(entry, "type") === "oauth"
+        ? parseEntry(entry)
+        : malformed("holds a Kimi entry that is no OAuth login");
+    },
+    update(members, token) {
+      const key = keyIn(members);
+      return new Map([...members, [key, indented(withToken(membersIn(members, key), token), 1)]]);
+    },
+    render: indented,
+    writtenInPlace: true,
+  };
 }
 
-/** An OAuth entry in the words that opencode and pi share, with its end in ms. */
-export function parsePiWords(entry: Members): StoredLogin {
-  return parseStored({
-    access: memberValue(entry, "access"),
-    refresh: memberValue(entry, "refresh"),
-    expiresAt: memberValue(entry, "expires"),
-    unit: 1,
-  });
-}
-
-function updateOpencode(members: Members, token: Token): Members {
-  const key = opencodeKey(members);
-  const entry = new Map([
-    ...(parseMembers(members.get(key) ?? "{}") ?? []),
+/** The members of an entry with the token in them; everything else stays as it was. */
+export function withToken(entry: Members, token: Token): Members {
+  return new Map([
+    ...entry,
     ["type", '"oauth"'],
-    ["refresh", JSON.stringify(token.refreshToken)],
     ["access", JSON.stringify(token.accessToken)],
-    ["expires", String(Math.floor(token.expiresAt))],
+    ["refresh", JSON.stringify(token.refreshToken)],
+    ["expires", wholeNumber(token.expiresAt)],
   ]);
-  return new Map([...members, [key, indented(entry, 1)]]);
 }
 
-/** opencode-kimi-auth's login, for which it takes no lock. `folder` is `~/.opencode-kimi-auth`. */
+/**
+ * opencode-kimi-auth's login, for which it takes no lock. `folder` is `~/.opencode-kimi-auth`. Its later versions
+ * encrypt the file with a key that is theirs.
+ */
 export function opencodeKimiAuthStore(folder: string): CredentialStore {
+  const plain = wireFormat({ unit: 1, number: wholeNumber, tokenType: "Bearer", render: indented });
   return storeOf({
     owner: "opencode-kimi-auth",
     region: USUAL_REGION,
     path: join(folder, "oauth.json"),
-    format: { parse: parseKimiAuth, update: updateKimiAuth, render: indented, writtenInPlace: true },
+    format: {
+      ...plain,
+      parse: (members) =>
+        members.has("encrypted") ? malformed("is encrypted by opencode-kimi-auth") : plain.parse(members),
+      writtenInPlace: true,
+    },
     ours: join(folder, "oauth.pi.flock"),
   });
-}
-
-/** `expires_at` is in ms here. Later versions encrypt the file with a key that is theirs. */
-function parseKimiAuth(members: Members): StoredLogin {
-  if (members.has("encrypted")) return malformed("is encrypted by opencode-kimi-auth");
-  const lifetime = memberValue(members, "expires_in");
-  return parseStored({
-    access: memberValue(members, "access_token"),
-    refresh: memberValue(members, "refresh_token"),
-    expiresAt: memberValue(members, "expires_at"),
-    lifetime: typeof lifetime === "number" ? lifetime * 1000 : undefined,
-    scope: memberValue(members, "scope"),
-    tokenType: memberValue(members, "token_type"),
-    unit: 1,
-  });
-}
-
-function updateKimiAuth(members: Members, token: Token): Members {
-  const next = new Map([
-    ...members,
-    ["access_token", JSON.stringify(token.accessToken)],
-    ["refresh_token", JSON.stringify(token.refreshToken)],
-    ["expires_in", String(Math.floor(token.lifetime / 1000))],
-    ["expires_at", String(Math.floor(token.expiresAt))],
-  ]);
-  if (token.scope !== undefined) next.set("scope", JSON.stringify(token.scope));
-  if (token.tokenType !== undefined) next.set("token_type", JSON.stringify(token.tokenType));
-  return next;
 }

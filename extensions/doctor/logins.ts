@@ -49,7 +49,7 @@ export async function lookAtLogins(
 ): Promise<LoginsSeen> {
   const { entry, sight, looks: all } = await caller.search(session);
   const looks = all.filter(({ found }) => found.state !== "absent");
-  const keyring = sight.kind === "none" && looks.length === 0 ? await keyringOwner(configuration) : undefined;
+  const keyring = sight.kind === "none" && looks.length === 0 ? keyringOwner(configuration) : undefined;
   const account = sight.kind === "none" ? undefined : sight.account;
   const { regions } = configuration;
   const hosts = hostsOf(regions, account?.region ?? regions[0].region);

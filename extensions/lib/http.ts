@@ -1,7 +1,7 @@
 /** HTTP as everything here asks: bounded in time and size, no redirect, no exceptions. Loaded at the first question. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterAwake, readRetryAfter } from "./clock.ts";
-import { isJsonObject, type JsonObject } from "./json.ts";
+import { isJsonObject, type JsonObject, parseJson } from "./json.ts";
 
 /**
  * Runs `work` with a signal that fires after `timeout` ms awake, or when `outer` does. The timer is our own: the garbage
@@ -114,8 +114,8 @@ export async function postForm({
       const text = await readText(response, LARGEST_ANSWER);
       const retryAfter = readRetryAfter(response.headers.get("retry-after"));
       const when = retryAfter === undefined ? {} : { retryAfter };
-      const body = parseObject(text);
-      return body
+      const body = text === undefined ? undefined : parseJson(text);
+      return isJsonObject(body)
         ? { state: "answered", status: response.status, body, ...when }
         : { state: "not-json", status: response.status, ...when };
     });
@@ -141,16 +141,6 @@ function liftIdleLimits(url: string) {
     if (!isJsonObject(request) || `${request.origin}${request.path}` !== url) return;
     Object.assign(request, { headersTimeout: 0, bodyTimeout: 0 });
   };
-}
-
-function parseObject(text: string | undefined): JsonObject | undefined {
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return isJsonObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The system's name for what went wrong; fetch hides it in `cause`, and for several addresses one level deeper. */
@@ -205,17 +195,10 @@ export async function getJson(
         return { state: "refused", status: response.status };
       }
       const text = await readText(response, largest);
-      return text === undefined ? { state: "unusable" } : parse(text);
+      const value = text === undefined ? undefined : parseJson(text);
+      return value === undefined ? { state: "unusable" } : { state: "answered", value };
     });
   } catch (error) {
     return { state: "lost", code: networkCode(error) };
-  }
-}
-
-function parse(text: string): GetAnswer {
-  try {
-    return { state: "answered", value: JSON.parse(text) };
-  } catch {
-    return { state: "unusable" };
   }
 }

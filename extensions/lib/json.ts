@@ -13,6 +13,15 @@ export function objectsIn(value: unknown): readonly JsonObject[] {
   return Array.isArray(value) ? value.filter(isJsonObject) : [];
 }
 
+/** The value that `text` holds; undefined where it is no JSON. Never throws. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 export type FileRead =
   | { readonly state: "read"; readonly text: string }
   | { readonly state: "absent" }
@@ -26,11 +35,6 @@ export type FileRead =
 export const LIMIT = 1024 * 1024;
 
 /** Reads a regular file of at most `limit` bytes. Never throws, and never waits for the other end of a FIFO. */
-export async function readSmallFile(path: string, { limit = LIMIT } = {}): Promise<FileRead> {
-  return readSmallFileSync(path, { limit });
-}
-
-/** `readSmallFile` for code that must not let anything else in this process run in between. */
 export function readSmallFileSync(path: string, { limit = LIMIT } = {}): FileRead {
   let file: number | undefined;
   try {
@@ -81,12 +85,7 @@ function decode(bytes: Uint8Array): FileRead {
 /** The JSON value in a small file; undefined where there is none to be had. Never throws. */
 export function readJsonSync(path: string, options?: { readonly limit: number }): unknown {
   const file = readSmallFileSync(path, options);
-  if (file.state !== "read") return undefined;
-  try {
-    return JSON.parse(file.text);
-  } catch {
-    return undefined;
-  }
+  return file.state === "read" ? parseJson(file.text) : undefined;
 }
 
 /** The system's name for what went wrong. */
@@ -101,12 +100,7 @@ export type Members = ReadonlyMap<string, string>;
 
 /** The members of the object that `text` holds; undefined when it holds anything else. Never throws. */
 export function parseMembers(text: string): Members | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  } catch {
-    return undefined;
-  }
+  if (!isJsonObject(parseJson(text))) return undefined;
   const members = new Map<string, string>();
   let at = text.indexOf("{") + 1;
   for (;;) {
@@ -123,6 +117,11 @@ export function parseMembers(text: string): Members | undefined {
 export function memberValue(members: Members, key: string): unknown {
   const text = members.get(key);
   return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** The members of the object that is the member `key`; none where there is no such object. */
+export function membersIn(members: Members, key: string): Members {
+  return parseMembers(members.get(key) ?? "") ?? new Map();
 }
 
 /** `{"a": 1, "b": 2}`, as Python's json.dumps writes it. */

@@ -1,12 +1,12 @@
 /**
  * Small files replaced so that a reader sees the old or the new one, whole. A draft is made beside the file, filled,
- * and put in its place by a rename; it can be filled with blanks first, so that there is room when it matters.
+ * and put in its place by a rename; it can be filled with blanks first, so that there is room when it matters. All of it
+ * is synchronous, so that nothing else in this process comes in between.
  */
 import {
   closeSync,
   fchmodSync,
   fchownSync,
-  fsync,
   fsyncSync,
   ftruncateSync,
   lstatSync,
@@ -33,8 +33,8 @@ export type FileWrite =
 /** What is to stand in a file's place: to be filled, then put or discarded. Nothing of it throws. */
 export interface Draft {
   /** Writes the whole text and forces it onto the disk. May be called again. */
-  fill(text: string): Promise<FileWrite>;
-  /** Puts it in the file's place, in one synchronous step. After a failure it may be tried again. */
+  fill(text: string): FileWrite;
+  /** Puts it in the file's place. After a failure it may be tried again. */
   put(): FileWrite;
   /** Removes what is not in place. May be called at any time. */
   discard(): void;
@@ -51,62 +51,25 @@ export interface WriteOptions {
   readonly directoryMode?: number;
 }
 
-/** Replaces a file of our own by `value` as JSON (0600, atomic; missing folders 0700). Never throws. */
-export function keepJson(path: string, value: unknown): Promise<FileWrite> {
-  return replaceFile(path, asText(value), OWN);
-}
-
-/** `keepJson` for code that must not let anything else in this process run in between. */
-export function keepJsonSync(path: string, value: unknown): FileWrite {
-  return replaceFileSync(path, asText(value), OWN);
-}
-
-const OWN: WriteOptions = { mode: 0o600, directoryMode: 0o700 };
-
-function asText(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+/** Replaces a file of our own by `value` as JSON (0600, atomic; missing folders 0700). Throws where it is no JSON. */
+export function keepJson(path: string, value: unknown): FileWrite {
+  const text = `${JSON.stringify(value, null, 2)}\n`;
+  return replaceFile(path, text, { mode: 0o600, directoryMode: 0o700 });
 }
 
 /**
  * Replaces the file that `path` leads to (through symlinks, also dangling ones) by `text`: temporary file beside it,
- * fsync, rename, fsync of the folder; in place where it is mounted by itself. Writes to one file take effect in the
- * order of the calls. Never throws; leaves no temporary file behind.
+ * fsync, rename, fsync of the folder; in place where it is mounted by itself. Never throws; leaves no temporary file
+ * behind.
  */
-export async function replaceFile(path: string, text: string, options: WriteOptions): Promise<FileWrite> {
-  const before = writing.get(path);
-  const own = (async () => {
-    await before;
-    const drafting = draftFile(path, options);
-    if (drafting.state === "failed") return drafting;
-    const { draft } = drafting;
-    const filled = await draft.fill(text);
-    const outcome = filled.state === "written" ? draft.put() : filled;
-    draft.discard();
-    return outcome;
-  })();
-  writing.set(path, own);
-  const outcome = await own;
-  if (writing.get(path) === own) writing.delete(path);
+export function replaceFile(path: string, text: string, options: WriteOptions): FileWrite {
+  const drafting = draftFile(path, options);
+  if (drafting.state === "failed") return drafting;
+  const { draft } = drafting;
+  const filled = draft.fill(text);
+  const outcome = filled.state === "written" ? draft.put() : filled;
+  draft.discard();
   return outcome;
-}
-
-/** The last of the writes that are under way, by path. */
-const writing = new Map<string, Promise<FileWrite>>();
-
-/** `replaceFile` for code that must not let anything else in this process run in between. */
-export function replaceFileSync(path: string, text: string, options: WriteOptions): FileWrite {
-  let begun: Begun | undefined;
-  try {
-    begun = begin(path, options);
-    fillFile(begun.file, Buffer.from(text));
-    fsyncSync(begun.file);
-    put(begun, options.mode);
-    return { state: "written" };
-  } catch (error) {
-    return { state: "failed", code: systemCode(error) };
-  } finally {
-    if (begun) end(begun);
-  }
 }
 
 /** Begins a draft beside the file that `path` leads to. Never throws. */
@@ -117,28 +80,17 @@ export function draftFile(path: string, options: WriteOptions): Drafting {
   } catch (error) {
     return { state: "failed", code: systemCode(error) };
   }
-  const attempt = async (work: () => void | Promise<void>): Promise<FileWrite> => {
+  const attempt = (work: () => void): FileWrite => {
     try {
-      await work();
+      work();
       return { state: "written" };
     } catch (error) {
       return { state: "failed", code: systemCode(error) };
     }
   };
   const draft: Draft = {
-    fill: (text) =>
-      attempt(async () => {
-        fillFile(begun.file, Buffer.from(text));
-        await onTheDisk(begun.file);
-      }),
-    put() {
-      try {
-        put(begun, options.mode);
-        return { state: "written" };
-      } catch (error) {
-        return { state: "failed", code: systemCode(error) };
-      }
-    },
+    fill: (text) => attempt(() => fillFile(begun.file, Buffer.from(text))),
+    put: () => attempt(() => put(begun, options.mode)),
     discard: () => end(begun),
   };
   return { state: "drafted", draft };
@@ -156,7 +108,6 @@ interface Begun {
 const ENDING = ".pi-new";
 /** Age in ms at which a draft is rubbish: its process was killed. */
 const LEFT_BEHIND = 60 * 60_000;
-const LONGEST_CHAIN_OF_LINKS = 40;
 
 /** Drafts that are neither in place nor discarded, to be removed when the process exits. */
 const unfinished = new Set<string>();
@@ -183,22 +134,15 @@ function begin(path: string, { mode, directoryMode }: WriteOptions): Begun {
   return begun;
 }
 
-/** Where writing to `path` ends up. Unlike realpath, also when nothing is there yet. Throws what the system says. */
+/** Where writing to `path` ends up, also when nothing is there yet. Throws what the system says. */
 function followLinks(path: string): string {
-  let at = resolve(path);
-  for (let links = 0; links <= LONGEST_CHAIN_OF_LINKS; links++) {
-    let next: string;
-    try {
-      next = readlinkSync(at);
-    } catch (error) {
-      const code = systemCode(error);
-      // EINVAL: not a link; UNKNOWN: Windows' word for it.
-      if (code === "EINVAL" || code === "ENOENT" || code === "UNKNOWN") return at;
-      throw error;
-    }
-    at = resolve(realpathSync(dirname(at)), next);
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (systemCode(error) !== "ENOENT") throw error;
   }
-  throw systemError("ELOOP");
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
+  return isLink ? followLinks(resolve(realpathSync(dirname(path)), readlinkSync(path))) : path;
 }
 
 function systemError(code: string): Error {
@@ -215,14 +159,12 @@ function checkMount(target: string): void {
   }
 }
 
-function onTheDisk(file: number): Promise<void> {
-  return new Promise((resolve, reject) => fsync(file, (error) => (error ? reject(error) : resolve())));
-}
-
-/** One write(2) may be satisfied with a part, on a nearly full disk for instance. */
+/** Makes `content` all there is in the file, and forces it onto the disk. */
 function fillFile(file: number, content: Buffer): void {
+  // One write(2) may be satisfied with a part, on a nearly full disk for instance.
   for (let at = 0; at < content.length; ) at += writeSync(file, content, at, content.length - at, at);
   ftruncateSync(file, content.length);
+  fsyncSync(file);
 }
 
 function put(begun: Begun, mode: number): void {
@@ -241,16 +183,14 @@ function put(begun: Begun, mode: number): void {
 
 /** Without it a crash of the machine may bring the old name back. Not every system lets a folder be opened. */
 function fsyncFolder(folder: string): void {
-  try {
+  quietly(() => {
     const open = openSync(folder, "r");
     try {
       fsyncSync(open);
     } finally {
       closeSync(open);
     }
-  } catch {
-    // The rename has happened; a crash of the machine is all that could undo it.
-  }
+  });
 }
 
 /** Writes in place. What was there is put back where the new content finds no room. */
@@ -261,22 +201,12 @@ function overwrite(target: string, content: Buffer, mode: number): void {
     setMode(file, mode);
     try {
       fillFile(file, content);
-      fsyncSync(file);
     } catch (error) {
-      restore(file, before);
+      quietly(() => fillFile(file, before));
       throw error;
     }
   } finally {
     closeSync(file);
-  }
-}
-
-function restore(file: number, before: Buffer): void {
-  try {
-    fillFile(file, before);
-    fsyncSync(file);
-  } catch {
-    // The first error is the one to name.
   }
 }
 
@@ -286,9 +216,7 @@ function keepOwner(file: number, { uid, gid }: Stats): void {
   try {
     fchownSync(file, uid, gid);
   } catch {
-    try {
-      fchownSync(file, uid, -1);
-    } catch {}
+    quietly(() => fchownSync(file, uid, -1));
   }
 }
 
@@ -301,29 +229,23 @@ function setMode(file: number, mode: number): void {
   }
 }
 
-/** Removes what processes left here that were killed while they had a draft. */
+/** Removes what processes left here that were killed while they had a draft: harmless, 0600 and out of the way. */
 function removeLeftBehind({ path, target }: Begun): void {
-  try {
+  quietly(() => {
     const now = statSync(path).mtimeMs;
     for (const name of readdirSync(dirname(target))) {
       if (!name.startsWith(`${basename(target)}.`) || !name.endsWith(ENDING)) continue;
       const other = join(dirname(target), name);
       if (now - statSync(other).mtimeMs > LEFT_BEHIND) unlinkSync(other);
     }
-  } catch {
-    // Harmless: 0600, and out of the way.
-  }
+  });
 }
 
 /** Closes the draft, and removes it where it was not put in place. */
 function end(begun: Begun): void {
   if (!begun.isOpen) return;
   begun.isOpen = false;
-  try {
-    closeSync(begun.file);
-  } catch {
-    // What could be lost with it was forced onto the disk before.
-  }
+  quietly(() => closeSync(begun.file)); // what could be lost with it was forced onto the disk before
   if (unfinished.has(begun.path)) remove(begun.path);
 }
 
@@ -338,9 +260,14 @@ function removeUnfinished(): void {
 
 function remove(path: string): void {
   forget(path);
+  quietly(() => unlinkSync(path));
+}
+
+/** Does what would be nice, and whose failure is not the one to name. */
+function quietly(act: () => void): void {
   try {
-    unlinkSync(path);
+    act();
   } catch {
-    // Not there any more, or left for the next who writes here.
+    // The caller goes on without it.
   }
 }

@@ -58,7 +58,7 @@ export async function logInAnew(
 ): Promise<Token> {
   const { clock, store, beside } = parts;
   // Before anybody has gone to the browser for it.
-  const reservation = await reserveLogin(store);
+  const reservation = reserveLogin(store);
   if (reservation.state === "failed") throw unsaved(store.path, reservation.code);
   const { successor } = reservation;
   let putAway: (() => void) | undefined;
@@ -81,7 +81,7 @@ export async function logInAnew(
   };
   try {
     const token = await awaitLogin(parts, callbacks.signal, showCode);
-    const saved = await successor.save(token);
+    const saved = successor.save(token);
     if (saved.state === "failed") throw unsaved(store.path, saved.code);
     return token;
   } finally {

@@ -116,7 +116,7 @@ export async function keepList(
   const { keepJson } = await inTurn(() => import("../lib/replace-file.ts"));
   const data = isJsonObject(body) ? body.data : undefined;
   const { baseUrl } = account;
-  await keepJson(path, { fetchedAt, baseUrl, account: accountFingerprint(account), data });
+  keepJson(path, { fetchedAt, baseUrl, account: accountFingerprint(account), data });
 }
 
 /** Limit for the list, for which no request waits, in ms. */

@@ -5,7 +5,7 @@
 
 import { type FormAnswer, postForm } from "../lib/http.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { type Token, USUAL_LIFETIME } from "./token.ts";
+import { isTokenText, type Token, USUAL_LIFETIME } from "./token.ts";
 
 const TOKEN_PATH = "/api/oauth/token";
 
@@ -142,11 +142,6 @@ export function parseToken(body: JsonObject, now: number, presented?: string): T
     scope: typeof scope === "string" ? scope : undefined,
     tokenType: typeof token_type === "string" ? token_type : undefined,
   };
-}
-
-/** Printable ASCII without spaces (RFC 6749 appendix A.12): anything else would break, or forge, a header. */
-function isTokenText(value: unknown): value is string {
-  return typeof value === "string" && value.length <= 16_384 && /^[\x21-\x7e]+$/.test(value);
 }
 
 const SHORTEST = 0.001;

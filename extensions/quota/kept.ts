@@ -32,7 +32,7 @@ export async function keepAnswer(
   fetchedAt: number,
 ): Promise<void> {
   try {
-    await keepJson(path, {
+    keepJson(path, {
       ...readKeptJson(path, account),
       account,
       parallelLimit: parseFigures(answer)?.parallelLimit,

@@ -3,7 +3,7 @@
  * one pi process warns for all of this home.
  */
 import { isJsonObject } from "../lib/json.ts";
-import { keepJsonSync } from "../lib/replace-file.ts";
+import { keepJson } from "../lib/replace-file.ts";
 import { sayReset } from "../lib/waiting-time.ts";
 import { type KeptFigures, number, sayPercent, type WindowNow, windowsAt } from "./figures.ts";
 import { readKeptJson } from "./kept.ts";
@@ -63,7 +63,7 @@ export function claimWarnings(
   if (fresh.length === 0) return fresh;
   const noted = fresh.map(({ window, threshold, until }): GivenWarning => ({ window, threshold, until }));
   given.push(...noted);
-  if (kept) keepJsonSync(path, { ...kept, warnings: [...noted, ...known] });
+  if (kept) keepJson(path, { ...kept, warnings: [...noted, ...known] });
   return fresh;
 }
 

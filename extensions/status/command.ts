@@ -35,7 +35,7 @@ function answer(parts: StatusParts, toLines: (status: Status) => readonly Line[]
     if (refusal !== undefined && !json) return reply.complain(refusal);
     const found = await gather(parts, ctx);
     if (!json) {
-      const missing = await sayMissing(found.sight, configuration);
+      const missing = sayMissing(found.sight, configuration);
       return reply.say(missing === undefined ? toLines(found) : [{ text: missing, tone: "bad" }]);
     }
     reply.json(statusJson(found, refusal));
@@ -75,12 +75,12 @@ async function gather(
 }
 
 /** All that there is to say where there is no login; one in the system's keyring is explained. */
-async function sayMissing(sight: Sight, configuration: Configuration): Promise<string | undefined> {
+function sayMissing(sight: Sight, configuration: Configuration): string | undefined {
   if (sight.kind !== "none" || sight.reason === "configuration") return undefined;
   const { kind } = sight.reason;
   if (kind === "logged-out") return sight.message;
   if (kind !== "no-login") return undefined;
-  const owner = await keyringOwner(configuration);
+  const owner = keyringOwner(configuration);
   if (owner === undefined) return sight.message;
   const { says, fix } = sayKeyring(owner);
   return `Kimi Coder: ${says}; ${fix}.`;

@@ -94,7 +94,7 @@ async function keep(
   const tools = global
     ? Object.fromEntries(before.filter(([tool]) => !Object.hasOwn(switches, tool)))
     : { ...Object.fromEntries(before), ...switches };
-  const outcome = await keepJson(path, {
+  const outcome = keepJson(path, {
     ...settings,
     ...(global ? { tools: { ...objectIn(settings, "tools"), ...switches } } : {}),
     projects: { ...projects, [project]: { ...own, tools } },

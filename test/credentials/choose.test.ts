@@ -54,118 +54,50 @@ const entryOf = (of: Pick<CredentialStore, "owner" | "path"> | undefined, it = t
 });
 const choose = (entry: PiEntry, all: readonly Look[], hadEntry = false): Choice =>
   chooseLogin({ entry, looks: all, hadEntry, own, now: NOW });
+const use = (of: CredentialStore, it: Token) => ({ state: "use", store: of, token: it });
 const noLogin = (kind: string) => ({ state: "none", reason: { kind } });
 const problem = (of: CredentialStore, found: StoredLogin) => ({
   state: "none",
   reason: { kind: "problem", problem: { store: of, found } },
 });
+const [a, b] = [token("a", 1), token("b", 2)];
 
 describe("the first time", () => {
-  const first = (inCli: StoredLogin, inCode: StoredLogin) => choose(none, looks(inCli, inCode));
-  const [a, b] = [token("a", 500_000), token("b", 500_001)];
-
   it.each<[string, StoredLogin, StoredLogin, object]>([
-    ["the only login", gone, here(b), { state: "use", store: code, token: b }],
-    ["the one that is valid longest", here(a), here(b), { state: "use", store: code, token: b }],
-    ["the preferred one of two alike", here(a), here(a), { state: "use", store: cli, token: a }],
-    [
-      "an expired one, to be renewed",
-      here(token("x", -1)),
-      gone,
-      { state: "use", store: cli, token: token("x", -1) },
-    ],
-    ["a good one beside a damaged one", malformed, here(b), { state: "use", store: code, token: b }],
+    ["the one that is valid longest", here(a), here(b), use(code, b)],
+    ["the preferred one of two alike", here(a), here(a), use(cli, a)],
+    ["a good one beside a damaged one", malformed, here(b), use(code, b)],
     ["none where there is none", gone, gone, noLogin("no-login")],
-    ["none where one has logged out", gone, signedOut, problem(code, signedOut)],
     ["the first problem", unreadable, malformed, problem(cli, unreadable)],
-    ["the problem behind an absent store", gone, malformed, problem(code, malformed)],
+    ["the problem behind an absent store", gone, signedOut, problem(code, signedOut)],
   ])("takes %s", (_name, inCli, inCode, choice) => {
-    expect(first(inCli, inCode)).toEqual(choice);
+    expect(choose(none, looks(inCli, inCode))).toEqual(choice);
   });
 });
 
 describe("with an entry in pi", () => {
   const mirror = token("mirror", 1);
+  const copy = (of: CredentialStore, found: StoredLogin) => ({
+    state: "mirror",
+    token: mirror,
+    problem: { store: of, found },
+  });
+  const elsewhere = (owner: Owner, path: string) => entryOf({ owner, path }, mirror);
+  const ofCli = entryOf(cli, mirror);
+  const alone = entryOf(undefined, mirror);
 
   it.each<[string, PiEntry, StoredLogin, StoredLogin, object]>([
-    [
-      "stays with the login it was seeded from",
-      entryOf(cli),
-      here(token("a", 1)),
-      here(token("b", 2)),
-      { state: "use", store: cli, token: token("a", 1) },
-    ],
-    [
-      "takes another where its own is gone",
-      entryOf(cli),
-      gone,
-      here(token("b")),
-      { state: "use", store: code, token: token("b") },
-    ],
-    [
-      "takes a real login for an entry that others have written",
-      entryOf(undefined, mirror),
-      here(token("a", 1)),
-      here(token("b", 2)),
-      { state: "use", store: code, token: token("b", 2) },
-    ],
-    [
-      "does not confuse homes of one owner",
-      entryOf({ owner: "kimi-cli", path: "/elsewhere" }),
-      here(token("a", 1)),
-      here(token("b", 2)),
-      { state: "use", store: code, token: token("b", 2) },
-    ],
-    ["ends with its owner's logout: file gone", entryOf(cli, mirror), gone, gone, problem(cli, gone)],
-    [
-      "ends with its owner's logout: tombstone",
-      entryOf(cli, mirror),
-      signedOut,
-      gone,
-      problem(cli, signedOut),
-    ],
-    [
-      "lives on its mirror while the file cannot be read",
-      entryOf(cli, mirror),
-      unreadable,
-      gone,
-      { state: "mirror", token: mirror, problem: { store: cli, found: unreadable } },
-    ],
-    [
-      "lives on its mirror while the file is damaged",
-      entryOf(cli, mirror),
-      malformed,
-      gone,
-      { state: "mirror", token: mirror, problem: { store: cli, found: malformed } },
-    ],
-    [
-      "not longer than the mirror is valid",
-      entryOf(cli, token("m", 0)),
-      malformed,
-      gone,
-      problem(cli, malformed),
-    ],
-    [
-      "does not confuse owners who share a file",
-      entryOf({ owner: "opencode-kimi-full", path: cli.path }),
-      here(token("a", 1)),
-      here(token("b", 2)),
-      { state: "use", store: code, token: token("b", 2) },
-    ],
-    [
-      "lives on its mirror where its store is unknown and a file is damaged",
-      entryOf(undefined, mirror),
-      gone,
-      malformed,
-      { state: "mirror", token: mirror, problem: { store: code, found: malformed } },
-    ],
-    [
-      "is a login itself where it names no owner, although a program has logged out of another",
-      entryOf(undefined, mirror),
-      gone,
-      signedOut,
-      { state: "use", store: own, token: mirror },
-    ],
+    ["stays with the login it was seeded from", ofCli, here(a), here(b), use(cli, a)],
+    ["takes another where its own is gone", ofCli, gone, here(b), use(code, b)],
+    ["takes a real login for an entry that others have written", alone, here(a), here(b), use(code, b)],
+    ["does not confuse homes of an owner", elsewhere("kimi-cli", "/x"), here(a), here(b), use(code, b)],
+    ["nor owners of a file", elsewhere("opencode-kimi-full", cli.path), here(a), here(b), use(code, b)],
+    ["ends with its owner's logout: file gone", ofCli, gone, gone, problem(cli, gone)],
+    ["ends with its owner's logout: tombstone", ofCli, signedOut, gone, problem(cli, signedOut)],
+    ["lives on its mirror while the file cannot be read", ofCli, unreadable, gone, copy(cli, unreadable)],
+    ["lives on its mirror while the file is damaged", ofCli, malformed, gone, copy(cli, malformed)],
+    ["not longer than it is valid", entryOf(cli, token("m", 0)), malformed, gone, problem(cli, malformed)],
+    ["lives on its mirror where any file is damaged", alone, gone, malformed, copy(code, malformed)],
     [
       "does not use its mirror for the file of another region",
       { state: "oauth", token: mirror, mirrored: undefined, region: "kimi.ai" },
@@ -173,46 +105,22 @@ describe("with an entry in pi", () => {
       gone,
       problem(cli, malformed),
     ],
-    [
-      "is a login itself where it names no owner and no other is there, also when it is to be renewed",
-      entryOf(undefined, token("m", -1)),
-      gone,
-      gone,
-      { state: "use", store: own, token: token("m", -1) },
-    ],
-    [
-      "ends with another program's logout where its owner is not among those looked at",
-      entryOf({ owner: "kimi-cli", path: "/elsewhere" }, mirror),
-      gone,
-      signedOut,
-      problem(code, signedOut),
-    ],
-    [
-      "knows of no login where its owner is not among those looked at, and no other is there",
-      entryOf({ owner: "kimi-cli", path: "/elsewhere" }, mirror),
-      gone,
-      gone,
-      noLogin("no-login"),
-    ],
+    ["is a login where it names no owner, also beside a logout", alone, gone, signedOut, use(own, mirror)],
+    ["ends with another's logout", elsewhere("kimi-cli", "/x"), gone, signedOut, problem(code, signedOut)],
+    ["is none where its owner is unknown here", elsewhere("kimi-cli", "/x"), gone, gone, noLogin("no-login")],
   ])("%s", (_name, entry, inCli, inCode, choice) => {
     expect(choose(entry, looks(inCli, inCode))).toEqual(choice);
   });
 
   it("leaves the user's own key alone", () => {
-    expect(choose({ state: "api-key" }, looks(here(token("a")), here(token("b"))))).toEqual(
-      noLogin("own-key"),
-    );
+    expect(choose({ state: "api-key" }, looks(here(a), here(b)))).toEqual(noLogin("own-key"));
   });
 
   it.each<PiEntry>([
     { state: "unreadable", code: "EACCES" },
     { state: "malformed", reason: "is not JSON" },
   ])("uses a login without touching an auth.json that is $state", (entry) => {
-    expect(choose(entry, looks(here(token("a")), gone))).toEqual({
-      state: "use",
-      store: cli,
-      token: token("a"),
-    });
+    expect(choose(entry, looks(here(a), gone))).toEqual(use(cli, a));
     expect(choose(entry, looks(malformed, gone))).toEqual(problem(cli, malformed));
     expect(choose(entry, looks(gone, gone))).toEqual(noLogin("no-login"));
   });
@@ -231,10 +139,18 @@ test("a login that is in auth.json alone belongs to the region that its entry na
   });
 });
 
+test("an entry that a peer seeds during the look is not taken for one that a logout has removed", async () => {
+  const folder = temporaryDirectory();
+  const [authPath, memoryPath] = [join(folder, "auth.json"), join(folder, "memory.json")];
+  const stores = [{ ...cli, read: async () => here(a) }];
+  const looking = lookForLogin({ stores, authPath, memoryPath }, () => NOW);
+  put(memoryPath, '{"seeded": true}');
+  expect((await looking).choice).toMatchObject({ state: "use", token: a });
+});
+
 describe("after a logout in pi", () => {
   it.each<[string, StoredLogin, StoredLogin, object]>([
-    ["the login that was left", here(token("a")), gone, noLogin("logged-out")],
-    ["any other, whoever made it", here(token("a")), here(token("b")), noLogin("logged-out")],
+    ["any login, whoever made it", here(a), here(b), noLogin("logged-out")],
     ["nothing", gone, gone, noLogin("no-login")],
     ["a logout of its owner too", signedOut, gone, problem(cli, signedOut)],
   ])("stays logged out: %s", (_name, inCli, inCode, choice) => {

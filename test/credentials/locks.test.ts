@@ -14,62 +14,37 @@ import { lock as lockProperly } from "proper-lockfile";
 import { describe, expect, it, vi } from "vitest";
 import { lockFile } from "../../extensions/credentials/flock.ts";
 import { takeLocks } from "../../extensions/credentials/locks.ts";
-import { piStore } from "../../extensions/credentials/pi-entry.ts";
-import type { CredentialStore, Patience, Release } from "../../extensions/credentials/store.ts";
-import {
-  kimiCliStore,
-  kimiCodeStore,
-  opencodeKimiAuthStore,
-  opencodeKimiFullStore,
-} from "../../extensions/credentials/stores.ts";
-import { listing, put, temporaryDirectory, USUAL_HOSTS } from "./support/homes.ts";
-import { pretendWindows } from "./support/platform.ts";
+import type { CredentialStore, Owner, Patience, Release } from "../../extensions/credentials/store.ts";
+import { kimiCliStore, opencodeKimiFullStore } from "../../extensions/credentials/stores.ts";
+import { listing, put, temporaryDirectory } from "./support/homes.ts";
+import { pretendPlatform } from "./support/platform.ts";
 import { children, startNode } from "./support/processes.ts";
+import { homeWith, type OpenStore, openKimiCode, STORES } from "./support/stores.ts";
 
 const AT_ONCE: Patience = { timeout: 0 };
 
-const openKimiCode = (home: string) => kimiCodeStore(home, USUAL_HOSTS);
 const OPENCODE_LOCK = "opencode/auth.json.kimi-for-coding-oauth.refresh.lock";
 
-interface Case {
-  readonly open: (home: string) => CredentialStore;
-  /** In order, and whether each is a folder. */
-  readonly locks: readonly (readonly [path: string, isFolder: boolean])[];
-}
-const STORES: Record<string, Case> = {
-  "kimi-cli": {
-    open: (home) => kimiCliStore(home),
-    locks: [
-      ["credentials/kimi-code.pi.flock", false],
-      ["credentials/kimi-code.lock", false],
-    ],
-  },
-  "kimi-code": {
-    open: openKimiCode,
-    locks: [
-      ["credentials/kimi-code.pi.flock", false],
-      ["oauth/kimi-code.lock", true],
-    ],
-  },
-  "opencode-kimi-full": {
-    open: opencodeKimiFullStore,
-    locks: [
-      ["opencode/kimi-code.pi.flock", false],
-      [OPENCODE_LOCK, true],
-    ],
-  },
-  "opencode-kimi-auth": { open: opencodeKimiAuthStore, locks: [["oauth.pi.flock", false]] },
-  pi: {
-    open: (home) => piStore(join(home, "auth.json"), "kimi.com"),
-    locks: [["kimi-coder.pi.flock", false]],
-  },
+/** Each store's locks in order, and whether each is a folder. */
+const LOCKS: Readonly<Record<Owner, readonly (readonly [path: string, isFolder: boolean])[]>> = {
+  "kimi-cli": [
+    ["credentials/kimi-code.pi.flock", false],
+    ["credentials/kimi-code.lock", false],
+  ],
+  "kimi-code": [
+    ["credentials/kimi-code.pi.flock", false],
+    ["oauth/kimi-code.lock", true],
+  ],
+  "opencode-kimi-full": [
+    ["opencode/kimi-code.pi.flock", false],
+    [OPENCODE_LOCK, true],
+  ],
+  "opencode-kimi-auth": [["oauth.pi.flock", false]],
+  pi: [["kimi-coder.pi.flock", false]],
 };
 
-/** A home with a file where the login is; for locks it matters only that there is one. */
-function newStore(open: (home: string) => CredentialStore) {
-  const home = temporaryDirectory();
-  const store = open(home);
-  put(store.path, "{}");
+function newStore(open: OpenStore) {
+  const { home, store } = homeWith(open);
   return { home, store, at: (path: string) => join(home, path) };
 }
 
@@ -88,7 +63,11 @@ const isOpen = (path: string) =>
     }
   });
 
-describe.each(Object.entries(STORES))("%s's login", (_, { open, locks }) => {
+const stores = Object.values(STORES).map((open) => ({ open, owner: open("/").owner }));
+
+describe.each(stores)("$owner's login", ({ open, owner }) => {
+  const locks = LOCKS[owner];
+
   it("has its locks where they are said to be, and they exclude until they are released", async () => {
     const { home, store, at } = newStore(open);
     const release = await held(store);
@@ -113,7 +92,7 @@ describe.each(Object.entries(STORES))("%s's login", (_, { open, locks }) => {
   });
 
   it("is locked among pi's processes also where there is no flock", async () => {
-    pretendWindows();
+    pretendPlatform("win32");
     const { store, at } = newStore(open);
     const [[ours, wasFolder], owners] = [locks[0] ?? ["", false], locks[1]];
     const release = await held(store);
@@ -146,7 +125,7 @@ describe.each(Object.entries(STORES))("%s's login", (_, { open, locks }) => {
   });
 
   it("is locked although a plain file is in the place of the folder that stands in for our lock", async () => {
-    pretendWindows();
+    pretendPlatform("win32");
     const { store, at } = newStore(open);
     const folder = put(at(`${locks[0]?.[0]}.d`), "");
     const release = await held(store);
@@ -157,7 +136,7 @@ describe.each(Object.entries(STORES))("%s's login", (_, { open, locks }) => {
 
 describe("the owner's lock", () => {
   it("is asked for only under our own, and our own is let go of where it is not to be had", async () => {
-    const { store, at } = newStore((home) => kimiCliStore(home));
+    const { store, at } = newStore(kimiCliStore);
     const [ours, owners] = [at("credentials/kimi-code.pi.flock"), at("credentials/kimi-code.lock")];
     const other = await lockFile(ours, AT_ONCE);
     expect((await takeLocks(store, AT_ONCE)).state).toBe("failed");
@@ -180,7 +159,7 @@ describe("the owner's lock", () => {
   });
 
   it("is waited for until the signal fires", async () => {
-    const { store, at } = newStore((home) => kimiCliStore(home));
+    const { store, at } = newStore(kimiCliStore);
     await lockFile(at("credentials/kimi-code.lock"), AT_ONCE);
     const stop = new AbortController();
     const before = children();
@@ -192,7 +171,7 @@ describe("the owner's lock", () => {
   });
 
   it.each<[string, (home: string) => CredentialStore, string, (path: string) => void, string]>([
-    ["kimi-cli's, a folder", (home) => kimiCliStore(home), "credentials/kimi-code.lock", mkdirSync, "EISDIR"],
+    ["kimi-cli's, a folder", kimiCliStore, "credentials/kimi-code.lock", mkdirSync, "EISDIR"],
     [
       "kimi-code's, a plain file",
       openKimiCode,

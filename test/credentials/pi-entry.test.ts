@@ -10,15 +10,15 @@ import {
 import { dirname, join } from "node:path";
 import { AuthStorage } from "@mariozechner/pi-coding-agent";
 import { lockSync } from "proper-lockfile";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { mirror, removeEntry } from "../../extensions/credentials/mirror.ts";
 import { hadEntry, type PiEntry, piStore, readPiEntry } from "../../extensions/credentials/pi-entry.ts";
-import type { CredentialStore, StoredLogin } from "../../extensions/credentials/store.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
 import { FIRST, listing, modeOf, put, SECOND, temporaryDirectory } from "./support/homes.ts";
 import { lockFoundHeld, skippedLockWaits } from "./support/lock-waits.ts";
 import { startNode } from "./support/processes.ts";
+import { homeWith } from "./support/stores.ts";
 
 const SHARE = "/home/me/.kimi";
 const SOURCE = `${SHARE}/credentials/kimi-code.json`;
@@ -40,21 +40,10 @@ const OTHERS = {
 const asKept = (token: Token): Token => ({ ...token, scope: undefined, tokenType: undefined });
 const SEEN: PiEntry = { state: "oauth", token: asKept(FIRST), mirrored: MIRRORED, region: "kimi.com" };
 const NONE: PiEntry = { state: "absent" };
-const DAMAGED = { state: "malformed", reason: "holds a damaged entry" };
 const ALONE: PiEntry = { ...SEEN, mirrored: undefined };
 
-/** kimi-cli's store, in whose file this stands. */
-const holding = (...found: (Token | StoredLogin)[]): CredentialStore => {
-  let looks = 0;
-  return {
-    ...kimiCliStore(SHARE),
-    read: async () => {
-      const it = found[Math.min(looks++, found.length - 1)];
-      if (!it) throw new Error("nothing was said to stand there");
-      return "state" in it ? it : { state: "present", token: it };
-    },
-  };
-};
+/** kimi-cli's store, whose file is not there: what is given counts. */
+const STORE = kimiCliStore(SHARE);
 
 function newAuth(content?: unknown) {
   const home = temporaryDirectory();
@@ -69,8 +58,8 @@ function newAuth(content?: unknown) {
     path,
     memoryPath,
     read: () => readPiEntry(path),
-    /** Mirrors a login of kimi-cli that stands in its file, chosen upon this entry. */
-    follow: (token: Token, seen: PiEntry = SEEN, store = holding(token)) => mirror(files, store, token, seen),
+    /** Mirrors a login of kimi-cli, chosen upon this entry. */
+    follow: (token: Token, seen: PiEntry = SEEN, store = STORE) => mirror(files, store, token, seen),
     remove: () => removeEntry(files),
     content: () => readFileSync(path, "utf8"),
     entry: (): unknown => JSON.parse(readFileSync(path, "utf8"))["kimi-coder"],
@@ -181,50 +170,19 @@ describe("our entry in pi's auth.json", () => {
 
   it("names its region where that is not the usual one", async () => {
     const { follow, entry } = newAuth({ "kimi-coder": ENTRY });
-    const store: CredentialStore = { ...holding(SECOND), region: "kimi.ai" };
-    await follow(SECOND, SEEN, store);
+    await follow(SECOND, SEEN, { ...STORE, region: "kimi.ai" });
     expect(entry()).toEqual({ ...NEXT, region: "kimi.ai" });
   });
 
-  it("follows a peer that renews meanwhile, and never goes back to what is used up", async () => {
-    const { follow, entry } = newAuth({ "kimi-coder": { ...ENTRY, access: "older" } });
-    expect(await follow(FIRST, SEEN, holding(SECOND))).toEqual({ state: "written" });
-    expect(entry()).toEqual(NEXT);
-    const third = { ...SECOND, accessToken: "access-3", refreshToken: "refresh-3" };
-    await follow(FIRST, SEEN, holding(SECOND, third));
-    expect(entry()).toEqual({ ...NEXT, access: "access-3", refresh: "refresh-3" });
-  });
-
-  it("looks three times where a peer never stops renewing, and once where none does", async () => {
-    const looks = vi.fn();
-    const store = (found: () => Token): CredentialStore => ({
-      ...kimiCliStore(SHARE),
-      async read() {
-        looks();
-        return { state: "present", token: found() };
-      },
-    });
-    const { follow } = newAuth({ "kimi-coder": ENTRY });
-    const renewed = () => ({ ...SECOND, refreshToken: `refresh-${looks.mock.calls.length + 1}` });
-    await follow(FIRST, SEEN, store(renewed));
-    expect(looks).toHaveBeenCalledTimes(3);
-    await follow(
-      SECOND,
-      SEEN,
-      store(() => SECOND),
-    );
-    expect(looks).toHaveBeenCalledTimes(4);
-  });
-
-  it("says what it was given where the owner's file cannot be read by then", async () => {
-    const { follow, entry } = newAuth({ "kimi-coder": ENTRY });
-    await follow(SECOND, SEEN, holding({ state: "unreadable", code: "EACCES" }));
-    expect(entry()).toEqual(NEXT);
+  it("says what the owner's file holds by then, because a peer may have renewed meanwhile", async () => {
+    const { store } = homeWith(kimiCliStore);
+    const { follow, entry } = newAuth();
+    expect(await follow(SECOND, NONE, store)).toEqual({ state: "written" });
+    expect(entry()).toEqual({ ...ENTRY, source: store.path });
   });
 
   it.each<[string, unknown, PiEntry]>([
     ["a key", { type: "api_key", key: "k" }, SEEN],
-    ["a damaged login", { ...ENTRY, access: 1 }, SEEN],
     ["something else", null, SEEN],
     ["a logout", undefined, SEEN],
     ["another login than the one that was there", { ...NEXT, source: "/elsewhere" }, SEEN],
@@ -248,13 +206,13 @@ describe("our entry in pi's auth.json", () => {
     expect(hadEntry(memoryPath)).toBe(false);
   });
 
-  it.each([
-    ["none", OTHERS, { state: "absent" }],
-    ["a key", { "kimi-coder": { type: "api_key", key: "k" } }, DAMAGED],
-    ["another form", { "kimi-coder": { ...ENTRY, type: "other" } }, DAMAGED],
-    ["nothing", { "kimi-coder": null }, DAMAGED],
-  ])("is no login of its own where there is %s", async (_, content, found) => {
-    expect(await piStore(newAuth(content).path, "kimi.com").read()).toEqual(found);
+  it("is no login of its own where there is none, a key, or something else", async () => {
+    const read = (content: object) => piStore(newAuth(content).path, "kimi.com").read();
+    expect(await read(OTHERS)).toEqual({ state: "absent" });
+    const none = { state: "malformed", reason: "holds a Kimi entry that is no OAuth login" };
+    for (const entry of [{ ...ENTRY, type: "api_key" }, null]) {
+      expect(await read({ "kimi-coder": entry })).toEqual(none);
+    }
   });
 
   it("is not rewritten by a login of its own, except with what that has become", async () => {
@@ -305,39 +263,31 @@ describe("a logout", () => {
 describe("an auth.json that cannot be used", () => {
   it.each([
     ["torn", '{"kimi-coder": {"typ', "is not a JSON object"],
-    ["no object", "[1]", "is not a JSON object"],
     ["huge", `{"x":"${"x".repeat(2 ** 20)}"}`, "is far too large"],
-  ])("stays byte for byte when it is %s", async (_, text, reason) => {
-    const { home, read, follow, content } = newAuth(text);
+    ["no text", Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), "is not text"],
+  ])("stays byte for byte when it is %s", async (_, bytes, reason) => {
+    const { home, path, read, follow } = newAuth();
+    put(path, bytes);
     expect(await read()).toEqual({ state: "malformed", reason });
     for (const seen of [SEEN, NONE]) {
       expect(await follow(FIRST, seen)).toEqual({ state: "failed", code: "EBADMSG" });
     }
-    expect(content()).toBe(text);
+    expect(readFileSync(path).equals(Buffer.from(bytes))).toBe(true);
     expect(listing(home)).toEqual(["agent", "agent/auth.json"]);
   });
 
-  it("stays when it is no text", async () => {
-    const { path, read, follow } = newAuth();
-    const bytes = Buffer.from([0x7b, 0xff, 0xfe, 0x7d]);
-    put(path, bytes);
-    expect(await read()).toEqual({ state: "malformed", reason: "is not text" });
-    expect(await follow(FIRST)).toEqual({ state: "failed", code: "EBADMSG" });
-    expect(readFileSync(path).equals(bytes)).toBe(true);
-  });
-
   it.each([
-    ["no object", '"text"'],
-    ["of an unknown type", JSON.stringify({ ...ENTRY, type: "other" })],
-    ["without a token", JSON.stringify({ ...ENTRY, access: undefined })],
-    ["that says logged out", JSON.stringify({ ...ENTRY, access: "" })],
+    ["no object", "text"],
+    ["of an unknown type", { ...ENTRY, type: "other" }],
+    ["without a token", { ...ENTRY, access: undefined }],
+    ["that says logged out", { ...ENTRY, access: "" }],
   ])("holds a damaged entry: one %s", async (_, entry) => {
-    const { read } = newAuth(`{"kimi-coder": ${entry}}`);
+    const { read } = newAuth({ "kimi-coder": entry });
     expect(await read()).toEqual({ state: "malformed", reason: "holds a damaged entry" });
   });
 
-  it("is looked at again while pi may be writing it", async () => {
-    const { path, read } = newAuth('{"kimi-coder": {"typ');
+  it.each(["", '{"kimi-coder": {"typ'])("is looked at again while pi may be writing it: %j", async (half) => {
+    const { path, read } = newAuth(half);
     const reading = read();
     put(path, JSON.stringify({ "kimi-coder": ENTRY }));
     expect(await reading).toEqual(SEEN);
@@ -349,7 +299,7 @@ describe("an auth.json that cannot be used", () => {
     expect(await read()).toEqual({ state: "unreadable", code: "EISDIR" });
     expect(await follow(FIRST)).toEqual({ state: "failed", code: "EISDIR" });
     const loop = newAuth();
-    put(join(loop.path, "..", "x"), "");
+    mkdirSync(dirname(loop.path));
     symlinkSync("auth.json", loop.path);
     expect(await loop.follow(FIRST)).toEqual({ state: "failed", code: "ELOOP" });
   });

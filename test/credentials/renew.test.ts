@@ -16,7 +16,7 @@ import type { CredentialStore, Release } from "../../extensions/credentials/stor
 import { fingerprint } from "../../extensions/lib/safe-text.ts";
 import { asToken } from "../support/world.ts";
 import { lateAnswer, MINUTE, newest, presented, renewing, sleepsFor } from "./support/logins.ts";
-import { pretendWindows } from "./support/platform.ts";
+import { pretendPlatform } from "./support/platform.ts";
 import { startNode } from "./support/processes.ts";
 import { putLogin, type Refresh, readObject, removeLogin, startWorld, type World } from "./support/world.ts";
 
@@ -162,7 +162,7 @@ test("where a lock cannot be taken nothing is presented, and it is said which", 
 });
 
 test("where the machine has no such lock at all, the refresh is made without", async () => {
-  pretendWindows();
+  pretendPlatform("win32");
   const { world, renew } = await expiredWorld();
   expect(await renew()).toMatchObject({ state: "fresh" });
   expect(existsSync(ownersLock(world))).toBe(false);

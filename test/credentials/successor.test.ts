@@ -15,36 +15,16 @@ import {
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { piStore } from "../../extensions/credentials/pi-entry.ts";
 import type { CredentialStore } from "../../extensions/credentials/store.ts";
-import {
-  kimiCliStore,
-  kimiCodeStore,
-  opencodeKimiAuthStore,
-  opencodeKimiFullStore,
-} from "../../extensions/credentials/stores.ts";
+import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import { reserveLogin, reserveSuccessor, type Successor } from "../../extensions/credentials/successor.ts";
-import { FIRST, listing, put, SECOND, temporaryDirectory, USUAL_HOSTS } from "./support/homes.ts";
+import { FIRST, listing, put, SECOND, temporaryDirectory } from "./support/homes.ts";
 import { lockFoundHeld } from "./support/lock-waits.ts";
 import { type Peer, startPeer } from "./support/processes.ts";
 import { replace, save } from "./support/replace.ts";
+import { ENTRY, homeWith, STORES, WIRE } from "./support/stores.ts";
 
 const WRITTEN = { state: "written" };
-const WIRE = { access_token: "access-1", refresh_token: "refresh-1", expires_at: 1_800_000_000 };
-const ENTRY = { type: "oauth", access: "access-1", refresh: "refresh-1", expires: 1_800_000_000_000 };
-
-const STORES: Record<string, (home: string) => { readonly store: CredentialStore; readonly login: object }> =
-  {
-    "kimi-cli": (home) => ({ store: kimiCliStore(home), login: WIRE }),
-    "kimi-code": (home) => ({ store: kimiCodeStore(home, USUAL_HOSTS), login: WIRE }),
-    "opencode-kimi-auth": (home) => ({ store: opencodeKimiAuthStore(home), login: WIRE }),
-    "opencode-kimi-full": (home) => ({
-      store: opencodeKimiFullStore(home),
-      login: { "kimi-for-coding-oauth": ENTRY },
-    }),
-    pi: (home) => ({ store: piStore(join(home, "auth.json"), "kimi.com"), login: { "kimi-coder": ENTRY } }),
-  };
-
 async function reserved(store: CredentialStore): Promise<Successor> {
   const reservation = await reserveSuccessor(store);
   if (reservation.state === "failed") throw new Error(reservation.code);
@@ -58,25 +38,17 @@ function drafts(path: string): string[] {
     .map((name) => join(dirname(path), name));
 }
 
-/**
- * Lets a write come to where its draft is being forced onto the disk. As nothing but microtasks runs here, the disk's
- * answer is not heard before the test awaits something else.
- */
-async function untilItWaitsForTheDisk(path: string): Promise<void> {
-  for (let i = 0; i < 1_000; i++) {
-    if (drafts(path).some((draft) => readFileSync(draft, "utf8").includes("refresh-2"))) return;
-    await Promise.resolve();
-  }
-  throw new Error("no draft was filled");
+/** The store of a program that does something between our look at its file and the last look before we replace it. */
+function whoseOwner(store: CredentialStore, acts: () => void): CredentialStore {
+  const render: typeof store.format.render = (members) => {
+    acts();
+    return store.format.render(members);
+  };
+  return { ...store, format: { ...store.format, render } };
 }
 
 describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
-  function newStore() {
-    const home = temporaryDirectory();
-    const { store, login } = open(home);
-    put(store.path, JSON.stringify({ ...login, padding: "x".repeat(5_000) }));
-    return { home, store, login, content: () => readFileSync(store.path, "utf8") };
-  }
+  const newStore = () => homeWith(open, { padding: "x".repeat(5_000) });
 
   it("room is reserved in full beside the file, which stays, and given back", async () => {
     const { home, store, content } = newStore();
@@ -119,69 +91,28 @@ describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
     successor.discard();
   });
 
-  it("a logout while the successor is being written stands", async () => {
-    const { home, store } = newStore();
-    const successor = await reserved(store);
-    const replacing = successor.write("refresh-1", SECOND);
-    await untilItWaitsForTheDisk(store.path);
-    rmSync(store.path);
-    expect(await replacing).toEqual({ state: "superseded", found: { state: "absent" } });
-    successor.discard();
-    expect(listing(home).filter((name) => name.includes(".json"))).toEqual([]);
-  });
-
-  it("a new login while the successor is being written stands", async () => {
+  it.each<[string, string, (text: string) => string | undefined, object]>([
+    ["a logout", "stands", () => undefined, { state: "superseded", found: { state: "absent" } }],
+    [
+      "a new login",
+      "stands",
+      (text) => text.replace("refresh-1", "refresh-other"),
+      { state: "superseded", found: { token: { refreshToken: "refresh-other" } } },
+    ],
+    ["what its owner adds", "is kept", (text) => text.replace("{", '{"added": 1, '), WRITTEN],
+  ])("%s while the successor is being written %s", async (_what, _fate, change, outcome) => {
     const { home, store, content } = newStore();
-    const before = listing(home);
-    const successor = await reserved(store);
-    const replacing = successor.write("refresh-1", SECOND);
-    await untilItWaitsForTheDisk(store.path);
-    const other = content().replace("refresh-1", "refresh-other");
-    writeFileSync(store.path, other);
-    expect(await replacing).toMatchObject({
-      state: "superseded",
-      found: { state: "present", token: { refreshToken: "refresh-other" } },
-    });
-    expect(content()).toBe(other);
+    const changed = change(content());
+    let acts = () => (changed === undefined ? rmSync(store.path) : writeFileSync(store.path, changed));
+    const successor = await reserved(whoseOwner(store, () => acts()));
+    expect(await successor.write("refresh-1", SECOND)).toEqual({ state: "failed", code: "EAGAIN" });
+    const left = existsSync(store.path) ? content() : undefined;
+    expect(left).toBe(changed);
+    acts = () => {};
+    expect(await successor.write("refresh-1", SECOND)).toMatchObject(outcome);
+    if (outcome === WRITTEN) expect(content()).toContain('"added": 1');
     successor.discard();
-    expect(listing(home)).toEqual(before);
-  });
-
-  it("what its owner adds while the successor is being written is kept", async () => {
-    const { home, store, login, content } = newStore();
-    const before = listing(home);
-    const successor = await reserved(store);
-    const replacing = successor.write("refresh-1", SECOND);
-    await untilItWaitsForTheDisk(store.path);
-    writeFileSync(store.path, JSON.stringify({ ...login, anthropic: { type: "api", key: "k" } }));
-    expect(await replacing).toEqual(WRITTEN);
-    expect(JSON.parse(content())).toMatchObject({ anthropic: { type: "api", key: "k" } });
-    expect(await store.read()).toMatchObject({ state: "present", token: { refreshToken: "refresh-2" } });
-    successor.discard();
-    expect(listing(home)).toEqual(before);
-  });
-
-  it("a file that never stops changing is given up, and left", async () => {
-    const { store, login, content } = newStore();
-    const successor = await reserved(store);
-    let count = 0;
-    let outcome: unknown;
-    const replacing = successor.write("refresh-1", SECOND).then((found) => {
-      outcome = found;
-    });
-    while (outcome === undefined) {
-      // What the draft holds of the file has not been compared with it yet.
-      const [draft] = drafts(store.path);
-      const text = draft === undefined ? "" : readFileSync(draft, "utf8");
-      const ofNow = count === 0 ? text.includes("refresh-2") : text.includes(`"count": ${count}`);
-      if (ofNow) put(store.path, JSON.stringify({ ...login, count: ++count }));
-      await new Promise(setImmediate);
-    }
-    await replacing;
-    expect(outcome).toEqual({ state: "failed", code: "EAGAIN" });
-    expect(JSON.parse(content())).toMatchObject({ ...login, count: 4 });
-    expect(await successor.write("refresh-1", SECOND)).toEqual(WRITTEN);
-    successor.discard();
+    expect(listing(home).filter((name) => name.endsWith(".pi-new"))).toEqual([]);
   });
 
   it("damage is not taken for a logout: the room is kept, and it is written when the file is whole", async () => {
@@ -219,7 +150,7 @@ describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
     expect(content()).toBe(before);
 
     const empty = temporaryDirectory();
-    const none = open(join(empty, "none")).store;
+    const none = open(join(empty, "none"));
     expect(await reserveSuccessor(none)).toEqual({ state: "failed", code: "ENOENT" });
     expect(listing(empty)).toEqual([]);
     mkdirSync(none.path, { recursive: true });
@@ -228,17 +159,16 @@ describe.each(Object.entries(STORES))("in %s's store", (_, open) => {
 });
 
 describe("in pi's own store", () => {
-  it("the login is written under pi's lock, which is held for nothing else", async () => {
-    const path = put(join(temporaryDirectory(), "auth.json"), JSON.stringify({ "kimi-coder": ENTRY }));
-    const successor = await reserved(piStore(path, "kimi.com"));
+  it("the login is written under pi's lock", async () => {
+    const { store } = homeWith(STORES.pi);
+    const { path } = store;
+    const successor = await reserved(store);
     mkdirSync(`${path}.lock`); // by pi
     const writing = successor.write("refresh-1", SECOND);
-    await untilItWaitsForTheDisk(path);
     const others = { anthropic: { type: "api_key", key: "k" } };
     const changed = JSON.stringify({ ...others, "kimi-coder": { ...ENTRY, note: "mine" } });
     writeFileSync(path, changed);
-    const waits = lockFoundHeld(3).then(() => "waits");
-    expect(await Promise.race([writing, waits])).toBe("waits");
+    await lockFoundHeld(3);
     expect(readFileSync(path, "utf8")).toBe(changed);
     rmSync(`${path}.lock`, { recursive: true });
     expect(await writing).toEqual(WRITTEN);
@@ -257,44 +187,36 @@ describe("in pi's own store", () => {
 });
 
 it("a lock as pi takes it on auth.json means nothing on another program's file", async () => {
-  const store = kimiCliStore(temporaryDirectory());
-  put(store.path, JSON.stringify(WIRE));
+  const { store } = homeWith(kimiCliStore);
   mkdirSync(`${store.path}.lock`);
   const successor = await reserved(store);
   expect(await successor.write("refresh-1", SECOND)).toEqual(WRITTEN);
   successor.discard();
 });
 
-describe.each(["kimi-cli", "kimi-code"] as const)("a new login for %s", (owner) => {
-  const newStore = (home: string) =>
-    owner === "kimi-cli" ? kimiCliStore(home) : kimiCodeStore(home, USUAL_HOSTS);
+describe("a new login", () => {
+  const newStore = () => kimiCliStore(join(temporaryDirectory(), "new"));
 
   it.each([undefined, "rubbish", '{"access_token": ""}', JSON.stringify(WIRE)])(
     "is saved over %j",
     async (old) => {
-      const store = newStore(join(temporaryDirectory(), "new"));
+      const store = newStore();
       if (old !== undefined) put(store.path, old);
-      expect(await save(store, FIRST)).toEqual(WRITTEN);
+      const reservation = reserveLogin(store);
+      expect(existsSync(store.path) ? readFileSync(store.path, "utf8") : undefined).toBe(old);
+      if (reservation.state === "failed") throw new Error(reservation.code);
+      expect(reservation.successor.save(FIRST)).toEqual(WRITTEN);
       expect(await store.read()).toEqual({ state: "present", token: FIRST });
+      expect(drafts(store.path)).toEqual([]);
     },
   );
 
-  it("has its room before the user is sent to a browser, and leaves what is there until it is saved", async () => {
-    const store = newStore(temporaryDirectory());
-    put(store.path, "rubbish");
-    const reservation = await reserveLogin(store);
-    expect(readFileSync(store.path, "utf8")).toBe("rubbish");
-    if (reservation.state === "reserved") reservation.successor.discard();
-    expect([reservation.state, drafts(store.path)]).toEqual(["reserved", []]);
-  });
-
-  it("cannot be in place of a folder, nor below a file", async () => {
-    const home = temporaryDirectory();
-    const store = newStore(home);
+  it("cannot be in place of a folder, nor below a file", () => {
+    const store = newStore();
     mkdirSync(store.path, { recursive: true });
-    expect(await reserveLogin(store)).toEqual({ state: "failed", code: "EISDIR" });
-    const file = put(join(home, "file"), "");
-    expect(await reserveLogin(newStore(file))).toMatchObject({ state: "failed", code: "ENOTDIR" });
+    expect(reserveLogin(store)).toEqual({ state: "failed", code: "EISDIR" });
+    const file = put(join(temporaryDirectory(), "file"), "");
+    expect(reserveLogin(kimiCliStore(file))).toMatchObject({ state: "failed", code: "ENOTDIR" });
   });
 });
 
@@ -418,8 +340,7 @@ describe.skipIf(!canMount)("on a real mount", () => {
 });
 
 it.skipIf(process.getuid?.() !== 0)("what root writes stays with its owner", async () => {
-  const store = kimiCliStore(temporaryDirectory());
-  put(store.path, JSON.stringify(WIRE));
+  const { store } = homeWith(kimiCliStore);
   chownSync(store.path, 1234, 2345);
   expect(await replace(store, "refresh-1", SECOND)).toEqual(WRITTEN);
   expect(statSync(store.path)).toMatchObject({ uid: 1234, gid: 2345 });

@@ -114,7 +114,7 @@ describe("the login of", () => {
   );
   survives("pi is whole or not there, and so is the key beside it", file, (text) => {
     put(agent.auth, text);
-    const { entry: found } = lookAtEntry(agent.auth);
+    const { found } = lookAtEntry(agent.auth);
     if (found.state === "oauth") expect(["kimi.com", "kimi.ai"]).toContain(found.region);
     expect(readListAtStart(agent, regionsInUse({}, undefined), undefined)).toEqual([]);
     expect(findConfiguredKey({}, at("agent"))?.key ?? "none").toMatch(/^[\x21-\x7e]+$/);

@@ -17,12 +17,6 @@ function struck(name) {
   return Object.assign(new Error(fault.code), { code: fault.code });
 }
 
-const realFsync = fs.fsync;
-fs.fsync = (...args) => {
-  const error = struck("fsync");
-  if (error) process.nextTick(args.at(-1), error);
-  else realFsync.apply(fs, args);
-};
 for (const call of SYNC) {
   const real = fs[call];
   fs[call] = (...args) => {

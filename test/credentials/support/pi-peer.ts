@@ -16,9 +16,8 @@ for (let i = 1; i <= Number(times); i++) {
       scope: undefined,
       tokenType: undefined,
     };
-    const store = { ...kimiCliStore("/store"), read: async () => ({ state: "present", token }) as const };
     const files = { authPath: path, memoryPath: `${path}.memory` };
-    const outcome = await mirror(files, store, token, await readPiEntry(path));
+    const outcome = await mirror(files, kimiCliStore("/store"), token, await readPiEntry(path));
     if (outcome.state !== "written") throw new Error(JSON.stringify(outcome));
   } else {
     // pi gives up on a lock after 200 ms and keeps the error to itself.

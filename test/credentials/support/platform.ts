@@ -1,9 +1,9 @@
-/** Where no flock(2) can be had. */
+/** Where flock(2) is had in another way, or not at all. */
 import { onTestFinished } from "vitest";
 
-/** Until the test is over, this process takes itself to be on Windows. */
-export function pretendWindows(): void {
+/** Until the test is over, this process takes itself to be on that platform. */
+export function pretendPlatform(value: NodeJS.Platform): void {
   const { platform } = process;
-  Object.defineProperty(process, "platform", { value: "win32" });
+  Object.defineProperty(process, "platform", { value });
   onTestFinished(() => void Object.defineProperty(process, "platform", { value: platform }));
 }

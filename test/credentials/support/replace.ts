@@ -13,10 +13,10 @@ export async function replace(store: CredentialStore, replaces: string, token: T
 }
 
 /** In the place of whatever is there. */
-export async function save(store: CredentialStore, token: Token): Promise<Writing> {
-  const reservation = await reserveLogin(store);
+export function save(store: CredentialStore, token: Token): Writing {
+  const reservation = reserveLogin(store);
   if (reservation.state === "failed") return reservation;
-  const written = await reservation.successor.save(token);
+  const written = reservation.successor.save(token);
   reservation.successor.discard();
   return written;
 }

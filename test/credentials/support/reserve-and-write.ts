@@ -12,14 +12,14 @@ process.on("SIGXFSZ", () => {});
 
 const [share = "", what = ""] = process.argv.slice(3);
 const store = kimiCliStore(share);
-const reservation = await (what === "save" ? reserveLogin : reserveSuccessor)(store);
+const reservation = what === "save" ? reserveLogin(store) : await reserveSuccessor(store);
 if (reservation.state === "failed") {
   console.log(JSON.stringify(reservation));
 } else {
   const { successor } = reservation;
   console.log(JSON.stringify({ state: reservation.state }));
   if (what === "wait") for await (const _ of createInterface({ input: process.stdin })) break;
-  const written = await (what === "save" ? successor.save(SECOND) : successor.write("refresh-1", SECOND));
+  const written = what === "save" ? successor.save(SECOND) : await successor.write("refresh-1", SECOND);
   console.log(JSON.stringify(written));
   successor.discard();
 }

@@ -1,20 +1,16 @@
 /** Overwrites a file once for each case on its list, under the faults it names, and says what came of it. */
 import { chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { replaceFile, replaceFileSync, type WriteOptions } from "../../../extensions/lib/replace-file.ts";
+import { replaceFile } from "../../../extensions/lib/replace-file.ts";
 
 const [path = "", cases = "[]"] = process.argv.slice(3);
-const WAYS: Record<string, (options: WriteOptions) => unknown> = {
-  async: (options) => replaceFile(path, "new", options),
-  sync: (options) => replaceFileSync(path, "new", options),
-};
 const countOpen = () => readdirSync("/dev/fd").length;
-for (const { how, faults, old = "old", owner } of JSON.parse(cases)) {
+for (const { faults, old = "old", owner } of JSON.parse(cases)) {
   writeFileSync(path, old);
   if (owner) chownSync(path, owner, owner);
   const open = countOpen();
   Object.assign(globalThis, { faults: [...faults] });
-  const outcome = await WAYS[how]?.({ mode: 0o600, directoryMode: 0o700 });
+  const outcome = replaceFile(path, "new", { mode: 0o600, directoryMode: 0o700 });
   const missed = Reflect.get(globalThis, "faults").length;
   Object.assign(globalThis, { faults: [] });
   const text = readFileSync(path, "utf8");
