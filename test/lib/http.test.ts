@@ -38,35 +38,17 @@ describe("a form POST", () => {
     });
   });
 
-  it("cannot have its content type replaced by the identity", async () => {
-    await postTo(service.url, { headers: { "Content-Type": "text/plain", Accept: "*/*" } });
-    expect(service.log[0]?.headers).toMatchObject({
-      "content-type": "application/x-www-form-urlencoded",
-      accept: "application/json",
-    });
+  it.each([200, 400, 503])("reads a JSON object whatever the status: %i", async (status) => {
+    service.fault({ path: "token", do: { status, body: { error: "so it is" } } });
+    expect(await post()).toEqual({ state: "answered", status, body: { error: "so it is" } });
   });
-
-  it.each([200, 400, 401, 403, 429, 500, 503])(
-    "reads a JSON object whatever the status: %i",
-    async (status) => {
-      service.fault({ path: "token", do: { status, body: { error: "so it is" } } });
-      expect(await post()).toEqual({ state: "answered", status, body: { error: "so it is" } });
-    },
-  );
 
   it.each([
     ["a proxy's page", "<html>Bad gateway</html>"],
     ["nothing", ""],
-    ["an array", "[]"],
-    ["half an object", '{"access_token": "a'],
   ])("knows that %s is no answer", async (_name, body) => {
     service.fault({ path: "token", do: { status: 502, body } });
     expect(await post()).toEqual({ state: "not-json", status: 502 });
-  });
-
-  it("knows that an answer without a body is none", async () => {
-    service.fault({ path: "token", do: { status: 204, body: "" } });
-    expect(await post()).toEqual({ state: "not-json", status: 204 });
   });
 
   it("reads a letter that comes in two pieces", async () => {
@@ -109,29 +91,12 @@ describe("a form POST", () => {
   it.each([
     ["7", 7_000],
     ["999999", 999_999_000],
-    ["-1", undefined],
     ["Wed, 21 Oct 2026 07:28:00 GMT", undefined],
-    ["9999999", undefined],
   ])("reads Retry-After: %j", async (value, retryAfter) => {
     service.fault({ path: "token", do: { status: 503, body: "busy", headers: { "retry-after": value } } });
     const expected = { state: "not-json", status: 503 };
     expect(await post()).toEqual(retryAfter === undefined ? expected : { ...expected, retryAfter });
   });
-});
-
-describe("a redirect", () => {
-  it.each([301, 302, 303, 307, 308])(
-    "is not followed (%i): the other host gets no request at all",
-    async (status) => {
-      const other = await startKimiService();
-      others.push(other);
-      const headers = { location: `${other.url}${PATH}` };
-      service.fault({ path: "token", do: { status, body: "", headers } });
-      expect(await post()).toEqual({ state: "not-json", status });
-      expect(other.log).toEqual([]);
-      expect(service.log).toHaveLength(1);
-    },
-  );
 });
 
 describe("an answer that does not come", () => {
@@ -145,22 +110,11 @@ describe("an answer that does not come", () => {
     });
   });
 
-  it("was never asked for when the host has no address", async () => {
-    const answer = await postTo("http://nowhere.invalid");
-    expect(answer).toMatchObject({ state: "lost", sent: false });
-  });
-
   it.each([
     ["EAI_AGAIN", false],
-    ["ENETUNREACH", false],
-    ["UND_ERR_CONNECT_TIMEOUT", false],
     ["CERT_HAS_EXPIRED", false],
-    ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", false],
-    ["ERR_TLS_CERT_ALTNAME_INVALID", false],
     ["ConnectionRefused", false],
     ["ECONNRESET", true],
-    ["EPIPE", true],
-    ["UND_ERR_SOCKET", true],
     ["UND_ERR_HEADERS_TIMEOUT", true],
     ["", true],
   ])("after %s: may the server have acted? %s", async (code, sent) => {
@@ -183,11 +137,6 @@ describe("an answer that does not come", () => {
 
   it("may have been earned when the answer is cut off", async () => {
     service.fault({ path: "token", do: { cutStream: 10 } });
-    expect(await post()).toMatchObject({ state: "lost", sent: true });
-  });
-
-  it("may have been earned when what comes is no HTTP", async () => {
-    service.fault({ path: "token", do: { raw: "SSH-2.0-OpenSSH_9.6\r\n" } });
     expect(await post()).toMatchObject({ state: "lost", sent: true });
   });
 
@@ -266,8 +215,6 @@ describe("networkCode", () => {
     ["a timeout", new DOMException("late", "TimeoutError"), "ETIMEDOUT"],
     ["an abort", new DOMException("stop", "AbortError"), "ABORT_ERR"],
     ["a code that is a number", coded(5), "EUNKNOWN"],
-    ["no addresses", new AggregateError([]), "EUNKNOWN"],
-    ["a string", "ECONNREFUSED", "EUNKNOWN"],
     ["undefined", undefined, "EUNKNOWN"],
   ])("%s", (_name, error, code) => {
     expect(networkCode(error)).toBe(code);

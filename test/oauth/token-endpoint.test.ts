@@ -41,26 +41,14 @@ describe("readSeconds", () => {
     [366 * 86_400 + 1, undefined],
     [0.001, 1],
     [0.0009, undefined],
-    [Number.MIN_VALUE, undefined],
-    [0, undefined],
-    ["0", undefined],
-    [-1, undefined],
     ["-1", undefined],
-    [Number.NaN, undefined],
-    [Number.POSITIVE_INFINITY, undefined],
-    ["NaN", undefined],
-    ["Infinity", undefined],
     ["1e3", undefined],
-    ["0x10", undefined],
     ["", undefined],
     [" 900", undefined],
     ["900\n", undefined],
-    ["900s", undefined],
     ["9".repeat(400), undefined],
     [null, undefined],
-    [true, undefined],
     [[900], undefined],
-    [{ valueOf: 900 }, undefined],
   ])("%j is %j ms", (value, ms) => {
     expect(readSeconds(value)).toBe(ms);
   });
@@ -73,16 +61,10 @@ describe("parseToken", () => {
 
   it.each<[string, JsonObject]>([
     ["no access token", { ...BODY, access_token: undefined }],
-    ["an empty access token", { ...BODY, access_token: "" }],
     ["no refresh token", { ...BODY, refresh_token: undefined }],
-    ["an empty refresh token", { ...BODY, refresh_token: "" }],
     ["a number for a token", { ...BODY, access_token: 1 }],
-    ["an object for a token", { ...BODY, refresh_token: { toString: "refresh" } }],
     ["a header injected by the access token", { ...BODY, access_token: "a\r\nX-Evil: 1" }],
-    ["a line break in the refresh token", { ...BODY, refresh_token: "a\n" }],
-    ["a space", { ...BODY, access_token: "a b" }],
     ["a terminal escape", { ...BODY, access_token: "\u001b[31ma" }],
-    ["a NUL", { ...BODY, access_token: "a\0" }],
     ["a letter outside ASCII", { ...BODY, refresh_token: "réfresh" }],
     ["a token of more than 16 KiB", { ...BODY, access_token: "a".repeat(16_385) }],
   ])("refuses %s", (_name, body) => {
@@ -102,22 +84,15 @@ describe("parseToken", () => {
     expect(parseToken({ ...BODY, access_token: "a".repeat(16_384) }, NOW)?.accessToken).toHaveLength(16_384);
   });
 
-  it("reads a lifetime that is a string", () => {
-    expect(parseToken({ ...BODY, expires_in: "600" }, NOW)).toMatchObject({
-      lifetime: 600_000,
-      expiresAt: NOW + 600_000,
-    });
-  });
-
   // The refresh token in the same answer is the login: the old one has ended with it.
-  it.each([undefined, null, 0, -1, "soon", "NaN", Number.POSITIVE_INFINITY, 1e12, [], {}])(
+  it.each([undefined, null, 0, "soon", 1e12])(
     "takes 15 minutes for a lifetime of %j, and does not throw the login away",
     (expires_in) => {
       expect(parseToken({ ...BODY, expires_in }, NOW)).toEqual(TOKEN);
     },
   );
 
-  it.each([undefined, null, 1, ["kimi-code"], {}])("does without a scope and type of %j", (value) => {
+  it.each([undefined, 1])("does without a scope and type of %j", (value) => {
     expect(parseToken({ ...BODY, scope: value, token_type: value }, NOW)).toEqual({
       ...TOKEN,
       scope: undefined,
@@ -152,38 +127,21 @@ describe("readRefreshAnswer", () => {
       { state: "refreshed", token: { ...TOKEN, refreshToken: "presented" } },
     ],
     ["200 without a token", { state: "answered", status: 200, body: {} }, unreadable],
-    ["200 with an error in it", { state: "answered", status: 200, body: invalid }, unreadable],
     ["200 with a page", { state: "not-json", status: 200 }, unreadable],
     ["400 invalid_grant", { state: "answered", status: 400, body: invalid }, { state: "refused" }],
     ["401 invalid_grant", { state: "answered", status: 401, body: invalid }, { state: "refused" }],
     ["403 invalid_grant", { state: "answered", status: 403, body: invalid }, { state: "refused" }],
     ["404 invalid_grant", { state: "answered", status: 404, body: invalid }, failed(404, "no")],
-    ["500 invalid_grant", { state: "answered", status: 500, body: invalid }, failed(500, "no")],
     ["201 with a token", { state: "answered", status: 201, body: BODY }, failed(201, "unknown")],
     [
       "400 with another error",
       { state: "answered", status: 400, body: { error: "invalid_request" } },
       failed(400, "no"),
     ],
-    [
-      "400 with an error object",
-      { state: "answered", status: 400, body: { error: { type: "invalid_grant" } } },
-      failed(400, "no"),
-    ],
-    [
-      "400 with a list",
-      { state: "answered", status: 400, body: { error: ["invalid_grant"] } },
-      failed(400, "no"),
-    ],
-    ["401 with a page", { state: "not-json", status: 401 }, failed(401, "no")],
     ["403 with a page", { state: "not-json", status: 403 }, failed(403, "no")],
     ["299", { state: "not-json", status: 299 }, failed(299, "unknown")],
     ["300", { state: "not-json", status: 300 }, failed(300, "no")],
-    ["307", { state: "not-json", status: 307 }, failed(307, "no")],
     ["408 from a proxy", { state: "not-json", status: 408 }, failed(408, "unknown")],
-    ["429", { state: "answered", status: 429, body: {} }, failed(429, "no")],
-    ["499 with a page", { state: "not-json", status: 499 }, failed(499, "no")],
-    ["502 with a page", { state: "not-json", status: 502 }, failed(502, "no")],
     ["504 from a gateway that waited in vain", { state: "not-json", status: 504 }, failed(504, "unknown")],
     [
       "503 that asks to wait",
@@ -271,14 +229,11 @@ describe("refresh", () => {
     service = await startKimiService();
   });
 
-  it.each(["before", "after"] as const)(
-    "cannot know whether a lost answer was committed (%s)",
-    async (drop) => {
-      const { refresh_token } = service.issueLogin();
-      service.fault({ path: "token", do: { drop } });
-      expect(await present(refresh_token)).toMatchObject({ state: "failed", committed: "unknown" });
-    },
-  );
+  it("cannot know whether a lost answer was committed", async () => {
+    const { refresh_token } = service.issueLogin();
+    service.fault({ path: "token", do: { drop: "after" } });
+    expect(await present(refresh_token)).toMatchObject({ state: "failed", committed: "unknown" });
+  });
 
   it("waits no longer than it was told", async () => {
     const { refresh_token } = service.issueLogin();
