@@ -1,6 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { lock } from "proper-lockfile";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   guardedFs,
@@ -146,18 +145,6 @@ describe("a directory lock", () => {
     leaveDead(file, -4_000);
     await unnoticed();
     expect(existsSync(`${file}.lock`)).toBe(true);
-  });
-
-  it("is the lock of proper-lockfile with kimi-code's options, in both directions", async () => {
-    const file = put(join(temporaryDirectory(), "kimi-code"), "");
-    const theirs = { stale: 5_000, realpath: false, retries: 0 };
-    const release = await hold(file);
-    await expect(lock(file, theirs)).rejects.toMatchObject({ code: "ELOCKED" });
-    await release();
-    const releaseTheirs = await lock(file, theirs);
-    expect(await lockDirectory(file, STALE, { timeout: 50 })).toEqual({ state: "busy" });
-    await releaseTheirs();
-    await (await hold(file, 0))();
   });
 });
 

@@ -3,7 +3,6 @@ import { expect, test } from "vitest";
 import { lockDirectorySync } from "../../extensions/credentials/directory-lock.ts";
 import { takeLocks } from "../../extensions/credentials/locks.ts";
 import type { Access } from "../../extensions/credentials/login.ts";
-import { reserveLogin } from "../../extensions/credentials/successor.ts";
 import { asToken } from "../support/world.ts";
 import { put } from "./support/homes.ts";
 import { lateAnswer, MINUTE, newest, presented, sleepsFor } from "./support/logins.ts";
@@ -79,16 +78,6 @@ test("a valid login is used without a request, and mirrored with where it came f
   expect(pi.events).toEqual([{ kind: "mirrored" }]);
 });
 
-test("a look says what would be used, and changes nothing", async () => {
-  const { world, first, pi } = await loggedIn(16 * MINUTE);
-  const { choice, looks } = await pi.look();
-  expect(choice).toEqual({ state: "use", store: world.kimiCli, token: asToken(first) });
-  expect(looks.map(({ found }) => found.state)).toEqual(["present", "absent"]);
-  expect(pi.expiresAt()).toBeUndefined();
-  expect(await world.readEntry()).toEqual({ state: "absent" });
-  expect(world.service.log).toEqual([]);
-});
-
 test("whoever needs a token at the same time, in all sessions of a process, shares one refresh", async () => {
   const { world, first, pi } = await loggedIn(16 * MINUTE);
   const next = world.start({ inFlight: pi.inFlight }); // after /new
@@ -102,30 +91,6 @@ test("whoever needs a token at the same time, in all sessions of a process, shar
   expect(presented(world)).toEqual([first.refresh_token]);
 });
 
-test("a refresh that was sent goes on through /new, and the next session waits for that one", async () => {
-  const { world, first } = await loggedIn(16 * MINUTE);
-  const { refresh, sent, answer } = lateAnswer(world);
-  const pi = world.start({ refresh });
-  const work = pi.current();
-  await sent;
-  const next = world.start({ inFlight: pi.inFlight });
-  const access = next.current();
-  answer();
-  expect(accessToken(await access)).toBe(newest(world, first).access_token);
-  expect(accessToken(await work)).toBe(newest(world, first).access_token);
-  expect(presented(world)).toHaveLength(1);
-});
-
-test("several processes share one refresh", async () => {
-  const { world, first } = await loggedIn(16 * MINUTE);
-  const processes = Array.from({ length: 8 }, () => world.start());
-  const answers = await world.drive(Promise.all(processes.map((pi) => pi.current())));
-  expect(new Set(answers.map(accessToken))).toEqual(new Set([newest(world, first).access_token]));
-  await rest(world, ...processes);
-  expect(presented(world)).toHaveLength(1);
-  expect(entryOf(world)).toMatchObject({ refresh: newest(world, first).refresh_token });
-});
-
 test("a request with a valid token does not wait for its renewal, which begins when the request is on its way", async () => {
   const { world, first, pi } = await loggedIn(8 * MINUTE);
   world.service.fault({ path: "token", do: { hang: true } });
@@ -135,19 +100,6 @@ test("a request with a valid token does not wait for its renewal, which begins w
   await world.service.waitFor(({ kind }) => kind === "refresh");
   expect(accessToken(await pi.current())).toBe(first.access_token);
   expect(presented(world)).toHaveLength(1);
-});
-
-test("a token pi has passed is renewed in time, without anybody waiting", async () => {
-  const { world, first, pi } = await loggedIn();
-  await pi.current();
-  world.clock.advance(8 * MINUTE);
-  expect(accessToken(await pi.current())).toBe(first.access_token);
-  const { ended } = await beginRenewal(world, pi);
-  await ended;
-  expect(accessToken(await pi.current())).toBe(newest(world, first).access_token);
-  await rest(world, pi);
-  expect(presented(world)).toHaveLength(1);
-  expect(entryOf(world)).toMatchObject({ refresh: newest(world, first).refresh_token });
 });
 
 test("a request waits 28 s for a renewal, which goes on", async () => {
@@ -191,14 +143,6 @@ test("a login that was refused still gives its valid token, and is presented onc
   expect(reason(await world.drive(pi.current()))).toBe("refused");
   expect(reason(await world.drive(pi.keepFresh()))).toBe("refused");
   expect(presented(world)).toHaveLength(1);
-});
-
-test("a refused login is forgotten as soon as the owner has logged in again", async () => {
-  const { world, pi } = await loggedIn(16 * MINUTE);
-  world.service.revokeLogin();
-  expect(reason(await world.drive(pi.current()))).toBe("refused");
-  const second = world.login(world.kimiCli);
-  expect(accessToken(await pi.current())).toBe(second.access_token);
 });
 
 test("requests whose token is rejected share one renewal, and late ones take what it brought", async () => {
@@ -334,21 +278,6 @@ test("a new login by kimi-cli during a refresh is what is used and mirrored", as
   expect(entryOf(world)).toMatchObject({ refresh: second.refresh_token });
 });
 
-test("a login made in pi is not overwritten by a refresh of the one before", async () => {
-  const { world } = await loggedIn(16 * MINUTE);
-  const { refresh, sent, answer } = lateAnswer(world);
-  const pi = world.start({ refresh });
-  const work = pi.current();
-  await sent;
-  const second = asToken(world.service.issueLogin());
-  const reservation = await reserveLogin(world.kimiCli);
-  if (reservation.state === "reserved") await reservation.successor.save(second);
-  answer();
-  expect(accessToken(await work)).toBe(second.accessToken);
-  await rest(world, pi);
-  expect(await world.kimiCli.read()).toEqual({ state: "present", token: second });
-});
-
 /** Logged out in pi after a session. */
 async function loggedOut() {
   const { world, first, pi } = await loggedIn();
@@ -380,15 +309,6 @@ test("a logout in pi outlives restarts, the owner's rotations and its new logins
   expect(entryOf(world)).toBeUndefined();
 });
 
-test("a logout in pi ends with the entry that its /login writes", async () => {
-  const { world, first } = await loggedOut();
-  const { access_token: access, refresh_token: refresh, expires_at } = first;
-  const entry = { type: "oauth", access, refresh, expires: expires_at * 1000 };
-  const mirrored = { ...entry, owner: "kimi-cli", source: world.kimiCli.path };
-  writeFileSync(world.authPath, JSON.stringify({ "kimi-coder": mirrored }));
-  expect(await restarted(world)).toBe("ready");
-});
-
 test("a logout in pi while a rejected token is being renewed is not undone by that renewal", async () => {
   const { world, first, pi } = await loggedIn();
   await pi.current();
@@ -406,24 +326,6 @@ test("a logout in pi while a rejected token is being renewed is not undone by th
   expect(await restarted(world)).toBe("logged-out");
 });
 
-test("a logout in pi while another pi waits to seed its entry is not undone by that", async () => {
-  const { world } = await loggedIn(16 * MINUTE);
-  const { refresh, sent, answer } = lateAnswer(world);
-  const slow = world.start({ refresh });
-  const work = slow.current();
-  await sent;
-  const second = world.login(world.kimiCli);
-  const quick = world.start();
-  expect(accessToken(await quick.current())).toBe(second.access_token);
-  await rest(world, quick);
-  logOutOfPi(world.authPath);
-  answer();
-  await work;
-  await rest(world, slow);
-  expect(entryOf(world)).toBeUndefined();
-  expect(await restarted(world)).toBe("logged-out");
-});
-
 test("a logout in pi is respected even if the memory was lost while pi was in use", async () => {
   const { world, pi } = await loggedIn();
   await pi.current();
@@ -432,27 +334,6 @@ test("a logout in pi is respected even if the memory was lost while pi was in us
   expect(await restarted(world)).toBe("ready");
   logOutOfPi(world.authPath);
   expect(await restarted(world)).toBe("logged-out");
-});
-
-test("with both homes, the entry's own is used although the other is valid longer", async () => {
-  const { world, first, pi } = await loggedIn();
-  await pi.current();
-  await rest(world, pi);
-  world.clock.advance(MINUTE);
-  world.login(world.kimiCode);
-  expect(accessToken(await world.start().current())).toBe(first.access_token);
-});
-
-test("with both homes and no entry yet, the one that is valid longest is used, and stays", async () => {
-  const { world, pi } = await loggedIn(MINUTE);
-  const code = world.login(world.kimiCode);
-  expect(accessToken(await pi.current())).toBe(code.access_token);
-  await rest(world, pi);
-  expect(entryOf(world)).toMatchObject({ owner: "kimi-code", source: world.kimiCode.path });
-  world.clock.advance(16 * MINUTE);
-  const cli = world.login(world.kimiCli);
-  expect(accessToken(await world.drive(world.start().current()))).toBe(newest(world, code).access_token);
-  expect(await world.kimiCli.read()).toEqual({ state: "present", token: asToken(cli) });
 });
 
 test("an entry that is nobody else's is a login: used, renewed, and written back to auth.json alone", async () => {
@@ -502,13 +383,6 @@ test("while the owner's file is damaged the mirror is used until it ends or is r
   expect((await world.kimiCli.read()).state).toBe("malformed");
 });
 
-test("a key of the user's own in auth.json is left alone, and so is the login", async () => {
-  const { world, pi } = await loggedIn(16 * MINUTE);
-  put(world.authPath, '{"kimi-coder":{"type":"api_key","key":"mine"}}');
-  expect([reason(await pi.current()), reason(await pi.keepFresh())]).toEqual(["own-key", "own-key"]);
-  expect(world.service.log).toEqual([]);
-});
-
 test("auth.json's lock is free while the token endpoint is asked, and no request waits for it", async () => {
   const { world } = await loggedIn(16 * MINUTE);
   mkdirSync(`${world.home}/.pi/agent`, { recursive: true });
@@ -521,14 +395,6 @@ test("auth.json's lock is free while the token endpoint is asked, and no request
   expect(reason(await work)).toBe("ready");
   release();
   await expect.poll(() => pi.events, { timeout: 10_000 }).toEqual([{ kind: "mirrored" }]);
-});
-
-test("an auth.json that cannot be written is told of, and the login works all the same", async () => {
-  const { world, first, pi } = await loggedIn();
-  put(world.authPath, "{ damaged");
-  expect(accessToken(await pi.current())).toBe(first.access_token);
-  await rest(world, pi);
-  expect(pi.events).toEqual([{ kind: "unmirrored", code: "EBADMSG" }]);
 });
 
 test.each([

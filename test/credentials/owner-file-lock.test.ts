@@ -72,7 +72,7 @@ describe("opencode-kimi-full's refresh lock", () => {
     expect(readdirSync(home).sort()).toEqual(["a", "a-nameless", "b", "b-nameless"]);
   });
 
-  it.each(['{"token":"another"}', '{"pid":1}', "null", "[]", "7", "{torn", ""])(
+  it.each(['{"token":"another"}', "null", "{torn"])(
     "is not removed by a holder that has lost it: %j",
     async (successor) => {
       const folder = join(temporaryDirectory(), "lock");
