@@ -36,6 +36,7 @@ const LOCK_WAIT = 5_000;
 const PAUSE = 25;
 /** pi's own asynchronous holders give a sign of life only every 15 s, so nothing shorter may count as dead. */
 const STALE = 30_000;
+
 /**
  * Writes the store's login into pi's entry: what its file holds by then, or `given` where it cannot be read. `seen` is the
  * entry upon which the login was chosen: another login that has taken its place is not ours to replace, and neither is
