@@ -297,8 +297,9 @@ export function modeArgument(arguments_: readonly string[]): string | undefined 
 /** The refusal to log in where no person can: a program reads the status file, or pi has no screen. Else undefined. */
 export function loginRefusal(env: Environment, arguments_: readonly string[]): string | undefined {
   if (asksForStatus(env)) return DRIVEN;
-  const hasNoScreen = arguments_.some((word) => /^(?:-p|--print|--mode)$/.test(word));
-  return hasNoScreen ? NOBODY_THERE : undefined;
+  const prints = arguments_.some((word) => word === "-p" || word === "--print");
+  const hasMode = /^(?:text|json|rpc)$/.test(modeArgument(arguments_) ?? "interactive");
+  return prints || hasMode ? NOBODY_THERE : undefined;
 }
 
 /**

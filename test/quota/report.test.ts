@@ -68,12 +68,7 @@ test("never says 100 for less", () => {
 test("/kimi usage asks the session nothing once it has waited: it may have been replaced", async () => {
   let replaced = false;
   const ctx = JSON.parse("{}");
-  // Newer pi says its mode itself, and throws in the same way.
-  for (const [name, value] of Object.entries({
-    hasUI: true,
-    mode: "rpc",
-    sessionManager: { getEntries: () => [] },
-  }))
+  for (const [name, value] of Object.entries({ hasUI: false, sessionManager: { getEntries: () => [] } }))
     Object.defineProperty(ctx, name, {
       get() {
         if (replaced) throw new Error("stale");
@@ -89,6 +84,7 @@ test("/kimi usage asks the session nothing once it has waited: it may have been 
         replaced = true;
         return { state: "fresh", kept: kept(olderUsages(now)) };
       },
+      stop() {},
     },
     clock: { now: () => now, sleep: () => new Promise(() => {}) },
   });
