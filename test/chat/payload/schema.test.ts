@@ -412,6 +412,18 @@ describe("what is too large", () => {
     expect(sent(described("<".repeat(20_000)))).toEqual(parameters(objectOf(1, { type: "array" })));
   });
 
+  test("in depth, references followed, loses the innermost", () => {
+    const levels = Array.from({ length: 15 }, (_, index) => index);
+    const $defs = Object.fromEntries(
+      levels.map((level) => [`d${level}`, parameters(level < 14 ? { $ref: `#/$defs/d${level + 1}` } : {})]),
+    );
+    const first = { $ref: "#/$defs/d0" };
+    let deep: object = first;
+    for (let level = 0; level < 20; level++) deep = parameters(deep);
+    // The validator has taken it where `sent` returns.
+    expect(sent({ type: "object", properties: { first, deep }, $defs })).toHaveProperty("$defs.d5");
+  });
+
   test("at the root itself keeps nothing but the type", () => {
     expect(sent(objectOf(3_001, { type: "string" }))).toEqual({ type: "object" });
   });
