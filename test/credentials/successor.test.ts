@@ -208,6 +208,8 @@ describe("a new login", () => {
       expect(reservation.successor.save(FIRST)).toEqual(WRITTEN);
       expect(await store.read()).toEqual({ state: "present", token: FIRST });
       expect(drafts(store.path)).toEqual([]);
+      reservation.successor.discard();
+      expect(reservation.successor.save(SECOND)).toEqual({ state: "failed", code: "EBADF" });
     },
   );
 
