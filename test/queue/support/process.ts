@@ -73,7 +73,8 @@ for (let index = 0; index < script.requests; index++) {
   for (;;) {
     await place.enter(undefined);
     say("enters");
-    await pause(Math.random() * 4);
+    // Longer than the looks of others, or two would meet by chance alone.
+    await pause(20 + Math.random() * 20);
     if (Math.random() >= script.refusal) break;
     say("refused");
     place.refused({ concurrency: false, retryAfter: undefined });
