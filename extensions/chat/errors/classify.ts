@@ -171,7 +171,9 @@ function tooMany(words: string): ErrorClass {
 function rejected(words: string): ErrorClass {
   if (FILTERED.test(words)) return "filtered";
   if (PICTURE.test(words)) return "picture";
-  if (/model\b.*\b(?:not found|not exist|does not exist)|not found the model|invalid model/i.test(words))
+  if (
+    /model\b.{0,200}\b(?:not found|not exist|does not exist)|not found the model|invalid model/i.test(words)
+  )
     return "model";
   return /thinking|effort/i.test(words) ? "level" : "rejected";
 }
