@@ -228,11 +228,11 @@ describe("settings.json of pi and of a project", () => {
   );
 
   test.each(["@", "/", ":", "npm:", "npm:@", "@a/", ".git", "\\", " ", "\n"])(
-    "of a megabyte of %j take no time that grows with the square of its length",
+    "of 200,000 characters, %j again and again, take no time that grows with the square of that",
     (piece) => {
       for (const end of ["", "\n", "\nx", "/kimi"]) {
         for (const before of ["", "npm:", "git:", "./"]) {
-          const text = before + piece.repeat(1_000_000 / piece.length) + end;
+          const text = before + piece.repeat(200_000 / piece.length) + end;
           const begun = performance.now();
           check({ packages: [text] }, [text]);
           expect(performance.now() - begun).toBeLessThan(500);
