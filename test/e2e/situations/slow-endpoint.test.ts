@@ -79,11 +79,12 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     const repair = service.fault({ path: "token", times: Infinity, do: { hang: true } });
     const lock = watchFolder(`${home.authPath}.lock`, onTestFinished);
     const finished = await printPi(host, home, ["hello"], { ...env(), timeoutMs: 75_000 });
+    const [sent, ...others] = service.refreshes();
+    // 28 s for the request and 28 s at pi's end; a busy machine takes its time to start pi.
+    expect(service.now() - (sent?.at ?? 0)).toBeLessThan(60_000);
     expect(lock.longest()).toBeLessThan(2_000);
-    expect(service.refreshes().length).toBeLessThanOrEqual(2);
+    expect(others.length).toBeLessThanOrEqual(1);
     expectOneSentence(finished);
-    // 28 s for the request and 28 s at pi's end, and what a busy machine takes to start it.
-    expect(finished.ms).toBeLessThan(65_000);
     repair();
     await expectLoginSurvives(host, world, refresh_token);
   });
