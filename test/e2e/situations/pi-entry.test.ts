@@ -156,6 +156,8 @@ describe.concurrent.each(hosts)("a malformed key on pi $name", (host) => {
 
   test.for(Object.entries(keys))(
     "%s is shown nowhere, nor a piece of it",
+    // Six starts of pi one after the other, beside those of the other keys.
+    { timeout: 180_000 },
     async ([, key], { onTestFinished }) => {
       const world = await createWorld({}, onTestFinished);
       const { service, home, env } = world;
