@@ -233,7 +233,7 @@ export type Switch =
 
 export interface ToolSwitch {
   readonly is: Switch;
-  /** Source of the setting; "nobody" is the default, off. */
+  /** Source of the setting; "nobody" stands for the default, which is off. */
   readonly by: "variable" | "project" | "global" | "nobody";
 }
 

@@ -152,8 +152,8 @@ async function holdsFlock(file: string, folder: string): Promise<boolean> {
 }
 
 /**
- * A lock that is a folder: its time is its holder's last sign of life, `stale` ms after which whoever comes next takes it
- * over. `now` in ms since the epoch. Never throws.
+ * Looks at a lock that is a folder. Its modification time is the holder's last sign of life; `stale` ms after that the
+ * lock may be taken over. `now` in ms since the epoch. Never throws.
  */
 export async function checkFolderLock(
   { path, stale }: { readonly path: string; readonly stale: number },

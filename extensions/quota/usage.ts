@@ -70,8 +70,8 @@ export function createUsage({ path, caller, ask = askReally, clock }: UsageParts
     },
 
     /**
-     * Asks the server. A 401 costs one renewal and one repetition. Never throws. It is bounded, but by the sum of the
-     * exchanges it takes: whoever has somebody waiting races it against a shorter time.
+     * Asks the server. A 401 costs one renewal and one repetition. Never throws. May take as long as all of its exchanges
+     * together, so a caller that keeps a user waiting sets a shorter limit.
      */
     async refresh(sight: Sight): Promise<UsageOutcome> {
       const { signal } = leaving;

@@ -33,7 +33,7 @@ export function quotaWarnings(kept: KeptFigures, now: number): readonly QuotaWar
     const { kind, label, usedPercent, resetsAt, length = USUAL_LENGTH } = window;
     const threshold = THRESHOLDS.find((limit) => usedPercent >= limit);
     if (threshold === undefined || kind === "month-code") return [];
-    // Of a limit that was not reset in time nobody knows when it will be.
+    // The next reset of a limit that is late with this one is not known.
     const until = resetsAt !== undefined && resetsAt > now ? resetsAt : now + length;
     return [{ window: label, threshold, until, text: sayWarning(window, now) }];
   });

@@ -165,7 +165,7 @@ function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: str
   };
 }
 
-/** Says it where somebody sees it, if only on stderr; nothing where the session is over meanwhile. */
+/** Shows a sentence on the screen, else on stderr; nothing once the session is over. */
 function say(context: ExtensionContext, sentence: string): void {
   try {
     if (context.hasUI) context.ui.notify(sentence, "warning");
