@@ -120,8 +120,13 @@ export async function readDeviceId(kimiShare: string, create: boolean, fresh: st
   const file = readSmallFileSync(path);
   if (file.state === "absent" && create) {
     await inTurn(() => import("./lib/replace-file.ts")) // nearly always there is one
-      .then(({ replaceFile }) => replaceFile(path, fresh, { mode: 0o600, directoryMode: 0o777 }))
+      .then(({ replaceFile }) => {
+        // Loading takes its time: another program may have been first.
+        if (readSmallFileSync(path).state === "absent")
+          replaceFile(path, fresh, { mode: 0o600, directoryMode: 0o777 });
+      })
       .catch(() => {});
+    return readDeviceId(kimiShare, false, fresh);
   }
   const id = file.state === "read" ? file.text.trim() : "";
   return /^[\x21-\x7e]{1,128}$/.test(id) ? id : fresh;

@@ -91,6 +91,14 @@ describe("the device id", () => {
     expect(readdirSync(share)).toEqual(["device_id"]);
   });
 
+  it("is the one that another program makes in the same moment", async () => {
+    const ours = readDeviceId(share, true, "ours");
+    mkdirSync(share);
+    writeFileSync(file, "theirs");
+    expect(await ours).toBe("theirs");
+    expect(readFileSync(file, "utf8")).toBe("theirs");
+  });
+
   it("is the one kimi-cli made, and that file stays as it is", async () => {
     mkdirSync(share);
     writeFileSync(file, "550e8400-e29b-41d4-a716-446655440000\n", { mode: 0o644 });
