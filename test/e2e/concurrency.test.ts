@@ -105,7 +105,7 @@ describe.each(hosts)("a pi $name that waits for a place", { timeout: 60_000 }, (
     holder.kill("SIGKILL");
     const killedAt = Date.now();
     await service.waitFor(({ body }) => JSON.stringify(body)?.includes("second") === true);
-    expect(Date.now() - killedAt).toBeLessThan(1_000);
+    expect(Date.now() - killedAt).toBeLessThan(10_000);
     expect((await waiter).stdout.trim()).toBe("You said: second");
     expect(service.refused()).toEqual([]);
     expect(requests(world)).toEqual([]);

@@ -235,7 +235,7 @@ describe("settings.json of pi and of a project", () => {
           const text = before + piece.repeat(200_000 / piece.length) + end;
           const begun = performance.now();
           check({ packages: [text] }, [text]);
-          expect(performance.now() - begun).toBeLessThan(500);
+          expect(performance.now() - begun).toBeLessThan(2_000);
         }
       }
     },

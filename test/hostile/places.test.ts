@@ -26,8 +26,8 @@ import { prepareRun } from "./support/run.ts";
 
 const { run, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/read-places.ts", import.meta.url));
-/** ms for the whole process, in which jiti translates some forty modules. */
-const HANGS = 30_000;
+/** ms for the whole process: it takes 3 s where nothing hangs, five times that on a slow and busy machine. */
+const HANGS = 60_000;
 
 const slot = (region: "kimi.com" | "kimi.ai") => slotName(REGIONS[region].oauthHost, REGIONS[region].baseUrl);
 /** Every file that is read. */
@@ -121,7 +121,7 @@ function readAll(home: string, stranger: boolean) {
   });
   expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: "" });
   expect(performance.now() - started).toBeLessThan(HANGS);
-  const report: { answers: Record<string, unknown>; ms: number; grown: number } = JSON.parse(stdout);
+  const report: { answers: Record<string, unknown>; grown: number } = JSON.parse(stdout);
   return report;
 }
 
@@ -147,7 +147,7 @@ describe.each(places)("%s in place of every file", (_, { make, said, stranger = 
     const before = FILES.map(identity);
     const listed = readdirSync(home, { recursive: true }).sort();
 
-    const { answers, ms, grown } = readAll(home, stranger);
+    const { answers, grown } = readAll(home, stranger);
 
     const judged = Object.entries(answers).filter(([name]) => / (?:read|write|mirror)$/.test(name));
     expect(judged).toHaveLength(12);
@@ -163,7 +163,6 @@ describe.each(places)("%s in place of every file", (_, { make, said, stranger = 
     expect(answers.doctor).toContainEqual(
       expect.stringMatching(/^(?:✗|–) Lock .*refresh\.lock: |^– Quota: /),
     );
-    expect(ms).toBeLessThan(10_000);
     expect(grown).toBeLessThan(150_000_000);
     expect(FILES.map(identity)).toEqual(before);
     expect(readdirSync(home, { recursive: true }).sort()).toEqual(listed);

@@ -129,9 +129,10 @@ export function createHome(): Home {
     openedUrls: () => (existsSync(opened) ? readFileSync(opened, "utf8").split("\n").slice(0, -1) : []),
     files: () =>
       Object.fromEntries(
-        list(path).map((file) => {
-          const { mode } = lstatSync(join(path, file.replace(/[/@]$/, "")));
-          return [file, (mode & 0o777).toString(8)];
+        list(path).flatMap((file) => {
+          // What a program under way has renamed or removed since is gone.
+          const stats = lstatSync(join(path, file.replace(/[/@]$/, "")), { throwIfNoEntry: false });
+          return stats === undefined ? [] : [[file, (stats.mode & 0o777).toString(8)]];
         }),
       ),
     atRemoval(task) {

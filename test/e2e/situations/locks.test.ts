@@ -66,7 +66,7 @@ async function ownLocks(world: World, login: "logInToKimiCli" | "logInToKimiCode
 }
 
 describe.concurrent.each(hosts)("pi $name", (host) => {
-  test("with a valid token ends within 2 s after its answer although kimi-cli holds its lock", async ({
+  test("with a valid token ends soon after its answer although kimi-cli holds its lock", async ({
     onTestFinished,
   }) => {
     const world = await createWorld({}, onTestFinished);
@@ -77,7 +77,8 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     await service.waitFor(({ kind, status, finished }) => kind === "chat" && status === 200 && finished);
     const since = performance.now();
     const finished = await pi.finished;
-    expect(performance.now() - since).toBeLessThan(2_000);
+    // A second, alone on a quick machine; kimi-cli's lock is held for as long as anybody waits.
+    expect(performance.now() - since).toBeLessThan(6_000);
     expect(answered(finished)).toBe(true);
     expect(finished.stderr).toBe("");
     expect(service.refreshes()).toEqual([]);

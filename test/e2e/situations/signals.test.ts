@@ -48,7 +48,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
       const ms = performance.now() - signalled;
       await expectLoginSurvives(host, world, refresh_token);
       expect(isEndedBy(finished, signal)).toBe(true);
-      expect(ms).toBeLessThan(5_000);
+      expect(ms).toBeLessThan(10_000);
       expect(finished.stderr).not.toMatch(/^\s+at /m);
     },
   );
@@ -66,7 +66,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
     const signalled = performance.now();
     pi.kill("SIGINT");
     expect(isEndedBy(await pi.finished, "SIGINT")).toBe(true);
-    expect(performance.now() - signalled).toBeLessThan(1_000);
+    expect(performance.now() - signalled).toBeLessThan(5_000);
   });
 
   test("waits up to 30 s at its end for a refresh that nobody asked it to wait for", async ({
