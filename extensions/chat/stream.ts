@@ -55,15 +55,21 @@ export function createJudge(
   return {
     prepare: () => void judging.load().catch(() => {}),
     async judge(text, seen, windows) {
+      // Thrown on the way to the service, and worded by pi's adapter: its successor adds the cause.
+      if (text.startsWith(NOT_LOADED)) return FILES_GONE;
       try {
-        const [{ judgeError }, spent] = await Promise.all([judging.load(), windows?.()]);
+        // Without the figures the sentence is right, and says less.
+        const figures = windows?.().catch(() => undefined);
+        const [{ judgeError }, spent] = await Promise.all([judging.load(), figures]);
         return judgeError(text, new Date(now()), { ...seen, windows: spent });
       } catch {
-        return { kind: "unknown", sentence: NOT_LOADED, refusal: undefined };
+        return FILES_GONE;
       }
     },
   };
 }
+
+const FILES_GONE: Verdict = { kind: "unknown", sentence: NOT_LOADED, refusal: undefined };
 
 /** Sends a request and pushes what comes back, an error at the latest, into `out`. Never throws. */
 export type Stream = (

@@ -2,9 +2,9 @@ import { type Api, createAssistantMessageEventStream, type Model } from "@marioz
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Account, Usable } from "../../extensions/caller.ts";
 import { toolNames } from "../../extensions/chat/payload/tools.ts";
-import { createJudge, createStream } from "../../extensions/chat/stream.ts";
+import { createJudge, createStream, type StreamParts } from "../../extensions/chat/stream.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
-import { NOT_LOADED } from "../../extensions/lib/lazy.ts";
+import { mustLoad, NOT_LOADED } from "../../extensions/lib/lazy.ts";
 import type { Refusal } from "../../extensions/queue/tickets.ts";
 import { startLoopback } from "../support/loopback.ts";
 
@@ -19,12 +19,17 @@ interface Circumstances {
   readonly bearer?: Usable;
   readonly signal?: AbortSignal;
   readonly load?: typeof explain;
+  readonly windows?: StreamParts["windows"];
+  readonly shape?: StreamParts["shape"];
   readonly isWatched?: boolean;
 }
+
+const asItIs: StreamParts["shape"] = (payload) => ({ body: payload, toolNames: toolNames([]) });
 
 /** What the user reads after a prompt to `baseUrl`, how the turn ended, and how long it waited before asking again, ms. */
 async function ask(baseUrl: string, circumstances: Circumstances = {}) {
   const { bearer = token, signal, load = explain, isWatched = true } = circumstances;
+  const { windows = async () => [], shape = asItIs } = circumstances;
   const model: Model<Api> = {
     id: "m",
     name: "m",
@@ -56,11 +61,11 @@ async function ask(baseUrl: string, circumstances: Circumstances = {}) {
     baseUrl: () => baseUrl,
     note: () => () => {},
     screen: { sessionId: undefined, sayAtEnd: () => {}, isWatched },
-    shape: (payload) => ({ body: payload, toolNames: toolNames([]) }),
+    shape,
     judge: createJudge(() => now.getTime(), load),
     failed: () => {},
     answered: () => {},
-    windows: async () => [],
+    windows,
     queue: { place: () => place },
   });
   const out = createAssistantMessageEventStream();
@@ -108,6 +113,20 @@ describe("a turn that fails", () => {
     const load = () => Promise.reject(new Error("Cannot find module './explain.ts'"));
     const { stopReason, errorMessage } = await ask(await refusing(500, "", ""), { load });
     expect([stopReason, errorMessage]).toEqual(["error", NOT_LOADED]);
+  });
+
+  test("says so in the same words where what it needs to send the request is no longer there", async () => {
+    const shape = () => mustLoad(Promise.reject(new Error("Cannot find module './schema-repair.ts'")));
+    expect((await ask(await refusing(500, "", ""), { shape })).errorMessage).toBe(NOT_LOADED);
+    const { judge } = createJudge(() => now.getTime());
+    const onNewerPi = `${NOT_LOADED}: Cannot find module '/home/a/schema-repair.ts'`;
+    expect(await judge(onNewerPi, {})).toMatchObject({ sentence: NOT_LOADED });
+  });
+
+  test("says what the service says where only the figures of the plan cannot be had", async () => {
+    const windows = () => Promise.reject(new Error("Cannot find module './kept.ts'"));
+    const { errorMessage } = await ask(await refusing(403, "", "weekly usage limit"), { windows });
+    expect(errorMessage).toContain("the plan's weekly limit is used up; wait until it resets, or");
   });
 
   test("says what the service says, and until when to wait", async () => {

@@ -212,10 +212,11 @@ function lastPicture(sent: unknown): string {
     objectsIn(content).some(({ type }) => type === "image_url"),
   );
   if (at < 0) return "a picture of this session";
-  // pi's adapters put the pictures of a tool behind its result.
-  const { role, tool_call_id: id } = messages[at - 1] ?? {};
-  if (role !== "tool") return "the newest picture of this session (from a message)";
-  const call = messages.flatMap(({ tool_calls }) => objectsIn(tool_calls)).findLast((one) => one.id === id);
-  const name = isJsonObject(call?.function) ? String(call.function.name) : "";
-  return `the newest picture of this session (from the tool ${oneLine(name, 64)})`;
+  const before = messages.slice(0, at);
+  if (before.at(-1)?.role !== "tool") return "the newest picture of this session (from a message)";
+  // pi's adapters put the pictures of all tools of a turn behind the results of all.
+  const turn = before.findLast(({ role }) => role === "assistant");
+  const calls = objectsIn(turn?.tool_calls).map((call) => call.function);
+  const names = new Set(calls.map((spoken) => (isJsonObject(spoken) ? String(spoken.name) : "")));
+  return `the newest picture of this session (from the tool ${oneLine([...names].join(" or "), 100)})`;
 }

@@ -371,10 +371,16 @@ test("of a picture that Kimi refuses it is said where it is from", () => {
     content: [{ type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } }],
   };
   const call = { id: "shot:0", type: "function", function: { name: "screenshot", arguments: "{}" } };
+  const other = { id: "bash:1", type: "function", function: { name: "bash", arguments: "{}" } };
   const result = { role: "tool", content: "taken", tool_call_id: "shot:0" };
+  const otherResult = { role: "tool", content: "done", tool_call_id: "bash:1" };
   expect(refused(picture)).toContain("the newest picture of this session (from a message)");
   expect(refused(picture, { role: "assistant", tool_calls: [call] }, result, picture)).toContain(
     "the newest picture of this session (from the tool screenshot)",
+  );
+  // pi puts the pictures of all tools of a turn behind the results of all.
+  expect(refused({ role: "assistant", tool_calls: [call, other] }, result, otherResult, picture)).toContain(
+    "the newest picture of this session (from the tool screenshot or bash)",
   );
   expect(refused({ role: "user", content: "no picture" })).toContain("cannot read a picture of this session");
 });
