@@ -85,15 +85,6 @@ export async function askAdapter(
   return { address, events: inPiWords(events, () => sent), body: () => sent?.body };
 }
 
-/**
- * Has pi load its adapter and the SDK behind it, which it does at the first request and which takes longer than all of
- * ours: an exchange that was given up beforehand loads them and sends nothing. Never throws.
- */
-export function loadAdapter(model: Model<Api>): void {
-  const adapted = { ...model, api: "openai-completions" as const };
-  streamSimpleOpenAICompletions(adapted, { messages: [] }, { apiKey: "none", signal: AbortSignal.abort() });
-}
-
 interface Sent {
   readonly body: unknown;
   readonly toolNames: ToolNames;

@@ -4,7 +4,6 @@ import type { Account } from "../../extensions/caller.ts";
 import {
   type AdapterParts,
   askAdapter,
-  loadAdapter,
   type RequestOptions,
   withOwnTurns,
 } from "../../extensions/chat/adapter.ts";
@@ -110,18 +109,6 @@ test("what is noted is what other extensions made of the request, and how it was
     { onPayload: () => ({ model: "changed", messages: [], stream: true }) },
   );
   expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);
-});
-
-test("is loaded ahead without asking anybody", async () => {
-  const asked: (string | undefined)[] = [];
-  const server = await startLoopback((request, response) => {
-    asked.push(request.headers.authorization);
-    response.writeHead(500).end();
-  });
-  onTestFinished(() => server.close());
-  loadAdapter({ ...model, baseUrl: server.url });
-  await ask(server.url);
-  expect(asked).toEqual(["Bearer k"]);
 });
 
 test("the answers of our other models are signed with the one that is asked, those of other providers are not", () => {
