@@ -83,9 +83,8 @@ const SAFETY_TOKENS = 4_096;
 const SHORTEST_ANSWER = 1_024;
 
 /**
- * The output cap in tokens: `asked`, or what `contextWindow` leaves of it, at least 1. Counted without a tokenizer. Where
- * the estimate leaves next to nothing the service decides: it refuses what does not fit with the very error on which pi
- * compacts.
+ * The output cap in tokens: `asked`, or what `contextWindow` leaves of it. Counted without a tokenizer. Where the estimate
+ * leaves next to nothing the service decides: it refuses what does not fit with the very error on which pi compacts.
  */
 function outputCap(
   asked: number,
@@ -93,11 +92,9 @@ function outputCap(
   messages: readonly unknown[],
   tools: readonly unknown[],
 ): number {
-  const cap = Math.max(1, Math.floor(asked));
-  if (!(contextWindow > 0)) return cap;
   const bytes = Buffer.byteLength(JSON.stringify(tools));
   const left = contextWindow - SAFETY_TOKENS - Math.ceil(bytes / BYTES_PER_TOKEN) - tokensOf(messages);
-  return Math.min(cap, Math.max(Math.min(SHORTEST_ANSWER, contextWindow), left));
+  return Math.max(1, Math.floor(Math.min(asked, Math.max(SHORTEST_ANSWER, left))));
 }
 
 function tokensOf(messages: readonly unknown[]): number {
