@@ -120,9 +120,11 @@ export class Caller {
     return this.current(undefined);
   }
 
-  /** Of the account of a login. */
-  accountOf({ owner, path, region }: Pick<CredentialStore, "owner" | "path" | "region">): Account {
-    return this.account(owner, path, region);
+  /** The account of a login, or of a key. */
+  accountOf({ owner, path, region }: Pick<Account, "owner" | "path" | "region">): Account {
+    const { baseUrl } = hostsOf(this.parts.configuration.regions, region);
+    const id = createHash("sha256").update(`${owner}\n${path}\n${baseUrl}`).digest("hex").slice(0, 16);
+    return { owner, path, baseUrl, region, id };
   }
 
   private async see(choice: Choice, session: SessionNow | undefined): Promise<Sight> {
@@ -171,13 +173,8 @@ export class Caller {
 
   /** A key belongs to the first region. */
   private keyAccount(key: string): Account {
-    return this.account("key", fingerprint(key), this.parts.configuration.regions[0].region);
-  }
-
-  private account(owner: string, path: string, region: Region): Account {
-    const { baseUrl } = hostsOf(this.parts.configuration.regions, region);
-    const id = createHash("sha256").update(`${owner}\n${path}\n${baseUrl}`).digest("hex").slice(0, 16);
-    return { owner, path, baseUrl, region, id };
+    const { region } = this.parts.configuration.regions[0];
+    return this.accountOf({ owner: "key", path: fingerprint(key), region });
   }
 }
 

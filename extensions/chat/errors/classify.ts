@@ -4,7 +4,7 @@
  * It comes as the text of pi's adapter: pi 0.73 writes the SDK's `401 <message>`, its successor `401: <body as JSON>`;
  * both add nothing where there was no answer, and the whole page where it was HTML.
  */
-import { isJsonObject } from "../../lib/json.ts";
+import { isJsonObject, parseJson } from "../../lib/json.ts";
 import type { Region } from "../../region.ts";
 import { type Reaction, saysRetry } from "./host-words.ts";
 
@@ -232,7 +232,7 @@ function title(page: string): string {
 
 /** What is no JSON, or was cut off by the adapter, is taken as it is. */
 function readBody(body: string): { type: string; message: string } {
-  const parsed = parse(body);
+  const parsed = parseJson(body);
   const error = isJsonObject(parsed) && isJsonObject(parsed.error) ? parsed.error : parsed;
   if (!isJsonObject(error)) return { type: "", message: body === "status code (no body)" ? "" : body };
   const { type, message } = error;
@@ -240,12 +240,4 @@ function readBody(body: string): { type: string; message: string } {
     type: typeof type === "string" ? type : "",
     message: typeof message === "string" ? message : "",
   };
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

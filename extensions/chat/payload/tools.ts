@@ -18,8 +18,6 @@ export interface ToolNames {
 const LONGEST = 64;
 const ACCEPTED = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 
-const UNCHANGED: ToolNames = { toKimi: (name) => name, toPi: (name) => name };
-
 /**
  * Maps the names that Kimi refuses. A mapped name depends on the original alone, unless another tool has that name
  * already: so the cached prefix survives when tools come and go, and no two tools share a name.
@@ -31,8 +29,6 @@ export function toolNames(names: Iterable<string>): ToolNames {
     if (ACCEPTED.test(name)) taken.add(name);
     else refused.push(name);
   }
-  if (refused.length === 0) return UNCHANGED;
-
   const toKimi = new Map<string, string>();
   const toPi = new Map<string, string>();
   for (const name of refused.sort()) {
