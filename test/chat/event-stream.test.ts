@@ -70,11 +70,15 @@ it("comes out the same wherever the stream is cut, also inside a character", () 
   );
 });
 
-it("an answer may be as long as it likes, in events that end", () => {
-  const { push } = eventFilter(() => new Set());
-  const part = event({ choices: [{ index: 0, delta: { content: "x".repeat(1_000_000) } }] });
-  for (let i = 0; i < 10; i++) expect(push(Buffer.from(part))).toBe(part);
-});
+it.each([0, 1, 2])(
+  "an answer may be long, in events that end, also when cut %i bytes before it",
+  (before) => {
+    const { push } = eventFilter(() => new Set());
+    const part = event({ choices: [{ index: 0, delta: { content: "x".repeat(1_000_000) } }] });
+    const cuts = [part.slice(0, part.length - before), part.slice(part.length - before)];
+    for (let i = 0; i < 10; i++) expect(cuts.map((cut) => push(Buffer.from(cut))).join("")).toBe(part);
+  },
+);
 
 it.each(["", event({ choices: [{ delta: { content: 'a "finish_reason":"stop"' } }] }), "data: [DONE]\n\n"])(
   "the end of a stream in which nothing was finished is an error: %j",

@@ -159,33 +159,14 @@ describe("places", { timeout: 10_000 }, () => {
     expect(clock.sleeping()).toBe(0);
   });
 
-  test("cost one file and two looks, and nothing before they are entered", async () => {
-    const { place, path, folder } = scene();
-    const done: string[] = [];
-    const counted = place(3, {
-      openFolder(at) {
-        const real = diskFolder(at);
-        const count =
-          <A extends unknown[], R>(what: string, work: (...args: A) => R) =>
-          (...args: A) => {
-            done.push(what);
-            return work(...args);
-          };
-        return {
-          ...real,
-          list: count("list", real.list),
-          write: count("write", real.write),
-          remove: count("remove", real.remove),
-        };
-      },
-    });
+  test("cost nothing before they are entered, and are the account's own folder's", async () => {
+    const { place, path, folder, names } = scene();
+    const one = place(3);
     expect(readdirSync(path)).toEqual([]);
-    await counted.enter(undefined);
-    expect(await counted.enter(undefined)).toBe(false);
+    await one.enter(undefined);
+    expect(await one.enter(undefined)).toBe(false);
     expect(statSync(folder).mode & 0o777).toBe(0o700);
-    counted.served();
-    counted.release();
-    expect(done).toEqual(["list", "write", "list", "remove"]);
+    expect(names()).toHaveLength(1);
   });
 });
 
@@ -251,25 +232,12 @@ describe("the dead", { timeout: 10_000 }, () => {
     expect(await waited).toBe(true);
     expect(names().filter((name) => name.includes(id))).toEqual([]);
   });
-
-  test("who were only thought so are seen again when they take a place", async () => {
-    const { place, held, folder, clock, names } = scene();
-    const holder = await held(1);
-    const waited = place(1).enter(undefined);
-    await clock.asleep();
-    holder.release();
-    for (const name of names()) unlinkSync(join(folder, name));
-    clock.advance(LOOK);
-    expect(await waited).toBe(true);
-    expect(names()).toEqual([expect.stringContaining("request-2-")]);
-  });
 });
 
 describe("a clock that jumps", { timeout: 10_000 }, () => {
-  const MINUTE = 60_000;
   const DAY = 86_400_000;
 
-  test.each([16 * MINUTE, DAY, -DAY])("by %i ms lets nobody in", async (ms) => {
+  test.each([DAY, -DAY])("by %i ms lets nobody in", async (ms) => {
     const { place, held, waits, clock, names } = scene();
     await held(1);
     const holders = names();
@@ -288,7 +256,7 @@ describe("a clock that jumps", { timeout: 10_000 }, () => {
     const begun = clock.now();
     clock.autoAdvance();
     expect(await place(1).enter(undefined)).toBe(true);
-    expect(clock.now() - begun).toBe(15 * MINUTE);
+    expect(clock.now() - begun).toBe(900_000);
   });
 });
 
