@@ -1,6 +1,6 @@
 /** Whatever names stand in the folder of the requests: a request is sent, soon, and nothing but our own names is made or removed. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -126,10 +126,8 @@ describe("the folder of the requests", () => {
   );
 
   const STRANGE: Record<string, (path: string) => void> = {
-    folders: (path) => mkdirSync(path),
+    "folders, which cannot be removed,": (path) => mkdirSync(path),
     FIFOs: (path) => execFileSync("mkfifo", [path]),
-    "loops of symlinks": (path) => symlinkSync(path, path),
-    "links to an endless device": (path) => symlinkSync("/dev/zero", path),
   };
   const NAMES = [
     "request-1-a",
@@ -143,7 +141,7 @@ describe("the folder of the requests", () => {
     "..\\x",
   ];
 
-  function scene() {
+  test.each(Object.entries(STRANGE))("may hold %s instead of files", async (_, make) => {
     const path = mkdtempSync(join(tmpdir(), "pi-kimi-hostile-"));
     onTestFinished(() => rmSync(path, { recursive: true, force: true }));
     const folder = join(path, "account");
@@ -152,11 +150,7 @@ describe("the folder of the requests", () => {
     clock.autoAdvance();
     const quiet = { every: () => () => {}, random: () => 0, waiting: () => {} };
     const queue = createQueue({ path, limit: () => 2, clock, ...quiet });
-    return { folder, clock, place: queue.place("account") };
-  }
-
-  test.each(Object.entries(STRANGE))("may hold %s instead of files", async (_, make) => {
-    const { folder, clock, place } = scene();
+    const place = queue.place("account");
     for (const one of NAMES) make(join(folder, one));
     const begun = clock.now();
     await place.enter(undefined);
@@ -169,15 +163,5 @@ describe("the folder of the requests", () => {
     const left = readdirSync(folder);
     expect(left.filter((one) => /^request-/.test(one) && !NAMES.includes(one))).toEqual([]);
     for (const one of ["\u001b[2J", "-rf", "..\\x"]) expect(left).toContain(one);
-  });
-
-  test("may hold 20,000 names", async () => {
-    const { folder, place } = scene();
-    for (let index = 0; index < 20_000; index += 1) writeFileSync(join(folder, `pause-1-x${index}`), "");
-    const begun = performance.now();
-    await place.enter(undefined);
-    place.release();
-    expect(performance.now() - begun).toBeLessThan(10_000);
-    expect(readdirSync(folder)).toHaveLength(20_000);
   });
 });

@@ -9,15 +9,9 @@ import { postForm } from "../../extensions/lib/http.ts";
 import { isJsonObject } from "../../extensions/lib/json.ts";
 import { oneLine, withoutTokens } from "../../extensions/lib/safe-text.ts";
 import { parseServerList, piModels, wireModel } from "../../extensions/models/list.ts";
-import {
-  awaitDecision,
-  type PollOutcome,
-  parseDeviceAuthorization,
-  readPollAnswer,
-} from "../../extensions/oauth/device-authorization.ts";
+import { parseDeviceAuthorization } from "../../extensions/oauth/device-authorization.ts";
 import { readRefreshAnswer } from "../../extensions/oauth/token-endpoint.ts";
-import { anyUri, expectToken } from "../oauth/arbitraries.ts";
-import { createFakeClock } from "../support/fake-clock.ts";
+import { expectToken } from "../oauth/arbitraries.ts";
 import { survives } from "./support/cases.ts";
 import { asText, DEEP, field, hostileText, hostileValue, parsed, SECRET, SHOWN } from "./support/values.ts";
 
@@ -106,82 +100,6 @@ describe("the token endpoint", () => {
         expect(outcome.retryAfter ?? 0).toBeLessThan(1_000_000_000);
       }
       return outcome.state === "refreshed";
-    },
-  );
-
-  survives(
-    "answers polls with a token that fits, one of the words known, or fails",
-    fc.tuple(asText(tokenBody), status, retryAfter, fc.nat()),
-    async ([text, code, headers, cut]) => {
-      const outcome = readPollAnswer(await answered(text, code, headers, cut), NOW);
-      if (outcome.state === "approved") expectToken(outcome.token, NOW);
-      else
-        expect(JSON.stringify(outcome)).toMatch(
-          /^\{"state":"[a-z-]+"(,"cause":\{"kind":"[a-z]+","(status|code)":("[A-Z_]+"|\d{3})\})?\}$/,
-        );
-    },
-  );
-});
-
-describe("device authorization", () => {
-  const body = fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        device_code: field(token),
-        user_code: field(fc.stringMatching(/^[A-Z]{4}-[A-Z]{4}$/)),
-        verification_uri: field(anyUri),
-        verification_uri_complete: field(anyUri),
-        expires_in: field(seconds),
-        interval: field(seconds),
-      }),
-    },
-    { weight: 1, arbitrary: hostileValue },
-  );
-
-  survives("gives a code and an address that can be shown and opened, or none", asText(body), (text) => {
-    const value = parsed(text);
-    const found = isJsonObject(value) ? parseDeviceAuthorization(value, NOW) : undefined;
-    if (!found) return false;
-    expect(found.userCode).toMatch(/^[\x21-\x7e]{1,64}$/);
-    expect(found.verificationUri).toMatch(/^https?:\/\/[\w\-.~:/?#[\]@&+,;=%]+$/i);
-    expect(new URL(found.verificationUri).username).toBe("");
-    // It becomes a form value: encoded, whatever it is.
-    expect([
-      ...new URLSearchParams(
-        new URLSearchParams({ device_code: found.deviceCode, z: "1" }).toString(),
-      ).keys(),
-    ]).toEqual(["device_code", "z"]);
-    for (const ms of [found.expiresAt - NOW, found.interval])
-      expect(ms > 0 && ms <= 366 * 86_400_000).toBe(true);
-    return true;
-  });
-
-  const word = fc.constantFrom<"pending" | "slow-down" | "failed">("pending", "slow-down", "failed");
-  survives(
-    "is waited for no longer than the code lives, and never without a pause",
-    fc.tuple(seconds, seconds, fc.array(word, { maxLength: 6 })),
-    async ([expires_in, interval, words]) => {
-      const clock = createFakeClock(NOW);
-      const found = parseDeviceAuthorization(
-        { device_code: "d", user_code: "u", verification_uri: "https://a.b/", expires_in, interval },
-        NOW,
-      );
-      if (!found) return false;
-      let asked = 0;
-      const ask = async (): Promise<PollOutcome> => {
-        const said = words[asked++] ?? "denied";
-        return said === "failed"
-          ? { state: "failed", cause: { kind: "status", status: 502 } }
-          : { state: said };
-      };
-      const before = clock.now();
-      clock.autoAdvance();
-      const decision = await awaitDecision(ask, found, clock);
-      expect(["denied", "expired", "failed"]).toContain(decision.state);
-      expect(asked === 0 || clock.now() > before).toBe(true);
-      expect(clock.now() - before).toBeLessThanOrEqual(found.expiresAt - NOW + 60_000);
-      return true;
     },
   );
 });
@@ -391,25 +309,6 @@ describe("the stream of a chat", () => {
     await expect(answer.text()).rejects.toThrow("an event of more than 8 MB");
     expect(hungUp).toBe(true);
     expect(poured).toBeLessThan(9_000_000);
-  });
-
-  test("may be long when its events are not, wherever it is cut", async () => {
-    const ending = 'data: {"choices":[{"finish_reason":"stop"}]}\n\n';
-    const events = `${`data: ${"x".repeat(1_000)}\n\n`.repeat(20_000)}${ending}`;
-    const bytes = Buffer.from(events);
-    const headers = { "content-type": "text/event-stream" };
-    for (const size of [1_007, 1_008, 65_536]) {
-      let at = 0;
-      const body = new ReadableStream<Uint8Array>({
-        pull(controller) {
-          if (at >= bytes.length) return controller.close();
-          controller.enqueue(bytes.subarray(at, at + size));
-          at += size;
-        },
-      });
-      const ask = asking(async () => new Response(body, { headers }));
-      expect(await (await ask("https://api.kimi.com/x/y")).text()).toBe(events);
-    }
   });
 
   test("passes on a chunk of 100,000 levels as it is", () => {
