@@ -101,7 +101,7 @@ export function reactionTo(error: ErrorClass): Reaction {
 }
 
 const OVERFLOW =
-  /exceeded model token limit|token limit exceeded|context[_ ](?:length|window)|too many tokens|prompt (?:is )?too long|request_too_large/i;
+  /exceeded model token limit|token limit exceeded|token length too long|total message size|context[_ ](?:length|window)|too many tokens|prompt (?:is )?too long|request_too_large/i;
 const RATE = /rate.?limit|too many requests/i;
 const QUOTA = /quota|insufficient balance|billing details|recharge|out of credits?/i;
 const CERTIFICATE =
@@ -111,7 +111,10 @@ const PICTURE =
   /unsupported image|image format|(?:decode|invalid|process)\w* .{0,20}(?:image|picture)|image.{0,40}(?:decod|corrupt|invalid|unsupported)/i;
 const FILTERED = /content.?filter|high risk/i;
 
-/** Classifies the adapter's text. Never throws. */
+/**
+ * Classifies the adapter's text. Never throws. The words are those of reports, and of Kimi's own references:
+ * https://www.kimi.com/code/docs/en/kimi-code/error-reference.html, https://platform.kimi.com/docs/api/errors.md.
+ */
 export function classifyError(text: string, seen: Seen = {}): ErrorClass {
   return classify(readAdapterText(text), seen);
 }
@@ -150,13 +153,13 @@ export function classify(error: AdapterText, seen: Seen): ErrorClass {
 function forbidden(words: string): ErrorClass {
   if (/concurren/i.test(words)) return "concurrency";
   if (/coding agents/i.test(words)) return "identity";
-  if (/suspend|community guidelines/i.test(words)) return "suspended";
+  if (/suspend|community guidelines|access terminated/i.test(words)) return "suspended";
   return limit(words) ?? (/member|subscri|plan\b/i.test(words) ? "membership" : "forbidden");
 }
 
 /** Which limit of the plan is used up. */
 function limit(words: string): ErrorClass | undefined {
-  if (/\b5[- ]?h/i.test(words)) return "fiveHours";
+  if (/\b5[- ]?h|for this period/i.test(words)) return "fiveHours";
   if (/week/i.test(words)) return "weekly";
   if (/billing cycle/i.test(words)) return "cycle";
   return QUOTA.test(words) || /usage limit/i.test(words) ? "quota" : undefined;
@@ -164,8 +167,7 @@ function limit(words: string): ErrorClass | undefined {
 
 function tooMany(words: string): ErrorClass {
   if (/overload/i.test(words)) return "overloaded";
-  if (/rate_limit_reached/i.test(words)) return "rate";
-  return limit(words) ?? (/concurren/i.test(words) ? "concurrency" : "rate");
+  return /concurren/i.test(words) ? "concurrency" : (limit(words) ?? "rate");
 }
 
 function rejected(words: string): ErrorClass {
@@ -209,11 +211,11 @@ export interface AdapterText {
   readonly page: boolean;
 }
 
-/** Where the service asks to wait for too long, the successor says so before it. */
+/** Where the service asks to wait for too long, pi's successor puts a sentence about that before the status. */
 const STATUS = /^(?:Server requested \d{1,7}s retry delay \([^)]*\)\.\s*)?([1-5]\d\d):?(?:\s+|$)/;
 const PAGE = /^\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html|head|body|title|h1|center)\b/i;
 
-/** More is read of no error, in characters: a proxy's page may be long. */
+/** How much of an error's text is read, in characters: a proxy's page may be long. */
 const LONGEST = 20_000;
 
 /** Never throws. */

@@ -25,7 +25,7 @@ export interface Verdict {
   readonly refusal: Refusal | undefined;
 }
 
-/** Of the server's own words, in characters. */
+/** How much of the server's own words is quoted, in characters. */
 const LONGEST_QUOTE = 300;
 
 /**
@@ -59,22 +59,26 @@ export function judgeError(text: string, now: Date, seen: Seen): Verdict {
   };
 }
 
-/** When the window ends whose limit is meant, as far as the last known figures say; ms since the epoch. */
+/**
+ * When the window ends whose limit is meant, as far as the last known figures say; ms since the epoch. Without a name, or
+ * called a billing cycle, which Kimi says of the week and of the month, it is any that is used up.
+ */
 function resetOf(kind: ErrorClass, windows: readonly SpentWindow[], now: number): number | undefined {
+  const named = WINDOW_OF[kind];
   const isMeant = (window: SpentWindow) =>
-    kind === "quota" ? window.usedPercent >= ALL_BUT_SPENT : window.kind === WINDOW_OF[kind];
+    named === undefined ? window.usedPercent >= ALL_BUT_SPENT : window.kind === named;
   const ends = windows.filter(isMeant).map(({ resetsAt = 0 }) => resetsAt);
   const last = Math.max(0, ...ends);
   return last > now ? last : undefined;
 }
 
-const WINDOW_OF: Partial<Record<ErrorClass, string>> = { weekly: "week", fiveHours: "5h", cycle: "month" };
+const WINDOW_OF: Partial<Record<ErrorClass, string>> = { weekly: "week", fiveHours: "5h" };
 
 /** Percent used from which a window may be the one that stops a request: the figures are minutes old. */
 const ALL_BUT_SPENT = 90;
 
 function readable(message: string, kind: ErrorClass): string {
-  // The stack trace that follows the message helps no reader of it.
+  // A stack trace helps no reader of the message.
   const [spoken = ""] = message.split(/\n[^\S\n]+at\s/);
   const clean = oneLine(withoutTokens(oneLine(spoken, 2_000)), LONGEST_QUOTE);
   return withoutOtherReactions(clean, reactionTo(kind));
@@ -196,8 +200,8 @@ function tokens(output: number | undefined): string {
 }
 
 /**
- * pi 1.x ends what is silent for `httpIdleTimeoutMs`; to the head of an answer counts `retry.provider.timeoutMs` where
- * that is set, as on pi 0.73.
+ * pi 1.x ends a request that is silent for `httpIdleTimeoutMs`. Until an answer begins, `retry.provider.timeoutMs` counts
+ * in its place where it is set, as on pi 0.73.
  */
 function sayTimeout(patience: number | undefined): string {
   return patience === undefined

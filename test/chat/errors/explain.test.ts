@@ -43,7 +43,7 @@ interface Case {
   readonly told: readonly string[];
 }
 
-/** The table of the service's errors, in its words. */
+/** The service's errors, in its words: https://www.kimi.com/code/docs/en/kimi-code/error-reference.html, and reports. */
 const cases: Record<string, Case> = {
   "an access token that is rejected for good": {
     answer: json(refusals.unauthorized),
@@ -75,10 +75,24 @@ const cases: Record<string, Case> = {
     is: "cycle",
     told: ["wait until it resets", "https://www.kimi.com/code"],
   },
+  "the 5-hour limit, as a period's": {
+    answer: says(
+      429,
+      "rate_limit_reached_error",
+      "You've reached your usage limit for this period. Your quota will be refreshed in the next period.",
+    ),
+    is: "fiveHours",
+    told: ["wait until it resets"],
+  },
   "a suspended account": {
     answer: json(refusals.suspended),
     is: "suspended",
     told: ["suspended", "Community Guidelines"],
+  },
+  "an account that was ended": {
+    answer: says(403, "access_terminated_error", "Access terminated."),
+    is: "suspended",
+    told: ["community guidelines"],
   },
   "another terminated access": {
     answer: says(403, "access_terminated_error", "Your access was terminated."),
@@ -86,6 +100,15 @@ const cases: Record<string, Case> = {
     told: ["https://www.kimi.com/code", "Your access was …."],
   },
   "too many requests at once": { answer: json(refusals.concurrency), is: "concurrency", told: ["try again"] },
+  "too many requests at once, among the rates": {
+    answer: says(
+      429,
+      "rate_limit_reached_error",
+      "Your account org-1<ak-1> request reached organization max concurrency: 3, please try again after 1 seconds",
+    ),
+    is: "concurrency",
+    told: ["try again"],
+  },
   "an overloaded engine": { answer: json(refusals.overloaded), is: "overloaded", told: ["wait a minute"] },
   "an exhausted quota": {
     answer: json(refusals.quota),
@@ -105,6 +128,11 @@ const cases: Record<string, Case> = {
     answer: json(refusals.overflow(262_144)),
     is: "overflow",
     told: ["/compact", "model token limit: 262144"],
+  },
+  "messages that are too large": {
+    answer: says(400, "invalid_request_error", "total message size 5943865 exceeds limit 2097152"),
+    is: "overflow",
+    told: ["/compact", "total message size 5943865"],
   },
   "a body that is too large": {
     answer: html(413, "413 Request Entity Too Large"),
@@ -214,8 +242,6 @@ describe("an error of the service", () => {
     ["ECONNRESET", "connection"],
     ["UND_ERR_CONNECT_TIMEOUT", "connectTimeout"],
     ["CERT_HAS_EXPIRED", "certificate"],
-    ["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "certificate"],
-    ["ERR_TLS_CERT_ALTNAME_INVALID", "certificate"],
     ["ERR_SSL_WRONG_VERSION_NUMBER", "certificate"],
     ["PROXY_407", "proxyLogin"],
     ["PROXY_403", "proxy"],
@@ -334,9 +360,10 @@ test("silence for longer than pi waits names the setting, where the host has one
 
 describe("the end of a limit", () => {
   const at = (hours: number) => now.getTime() + hours * 3_600_000;
+  const week = { kind: "week", usedPercent: 100, resetsAt: at(61) };
   const windows = [
     { kind: "5h", usedPercent: 40, resetsAt: at(3) },
-    { kind: "week", usedPercent: 100, resetsAt: at(61) },
+    week,
     { kind: "month", usedPercent: 95, resetsAt: at(200) },
   ];
 
@@ -356,6 +383,11 @@ describe("the end of a limit", () => {
     const past = [{ kind: "week", usedPercent: 100, resetsAt: at(-1) }];
     expect(explainError("403 weekly usage limit", now, { windows: past })).toContain(
       "wait until it resets, or",
+    );
+    // Kimi calls the week a billing cycle, too.
+    const cycle = [week, { kind: "month", usedPercent: 40, resetsAt: at(200) }];
+    expect(explainError("403 usage limit for this billing cycle", now, { windows: cycle })).toContain(
+      "resets Tue 02:46, in 3 d",
     );
     const other = [{ kind: "5h", usedPercent: 40, resetsAt: at(1) }];
     for (const text of ["403 weekly usage limit", "429 You exceeded your current quota"])
