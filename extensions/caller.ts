@@ -13,7 +13,7 @@ import { inTurn, NOT_LOADED } from "./lib/lazy.ts";
 import { fingerprint } from "./lib/safe-text.ts";
 import { hostsOf, type Region } from "./region.ts";
 
-/** Whose figures, list of models and place in the queue these are: a login by where it is kept, a key by its fingerprint. */
+/** Who owns figures, a list of models and a place in the queue: a login, by where it is kept, or a key, by its fingerprint. */
 export interface Account {
   readonly owner: string;
   readonly path: string;
@@ -39,7 +39,7 @@ export type Bearer =
 
 export type Usable = Exclude<Bearer, { state: "none" }>;
 
-/** The same as far as files tell it, for those who show it. */
+/** What a request would be sent with, as far as files tell; for those who show it. */
 export type Sight =
   | {
       readonly kind: "key";
@@ -59,7 +59,7 @@ export type Sight =
     }
   | { readonly kind: "none"; readonly reason: NoLogin | "configuration"; readonly message: string };
 
-/** What is looked at of a session. */
+/** The part of a session that is read. */
 export type SessionNow = Pick<ExtensionContext, "model" | "modelRegistry">;
 
 export interface CallerParts {
@@ -106,14 +106,14 @@ export class Caller {
     return (await this.search(session)).sight;
   }
 
-  /** The same, with all logins that there are. */
+  /** What `look` gives, with all logins that there are. */
   async search(session?: SessionNow): Promise<Search & { readonly sight: Sight }> {
     const { login } = this.parts;
     const search = await login.look();
     return { ...search, sight: await this.see(search.choice, session) };
   }
 
-  /** What a request by hand is sent with, where this was seen. */
+  /** What a request of our own, past pi, is sent with where `look` gave this. */
   async bearerFor(sight: Sight): Promise<Bearer> {
     if (sight.kind === "none") return { state: "none", message: sight.message };
     if (sight.kind === "key" && sight.key !== undefined) return this.withKey(sight.key);

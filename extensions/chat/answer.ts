@@ -1,4 +1,4 @@
-/** What an answer is worth that ended in order, and the end of one that never began. Pure. */
+/** What is wrong with an answer that ended in order, and how an answer ends that was cut short or never began. Pure. */
 import type { Api, AssistantMessage, AssistantMessageEvent, Model } from "@mariozechner/pi-ai";
 import type { Fault } from "./errors/classify.ts";
 

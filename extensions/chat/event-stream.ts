@@ -8,11 +8,11 @@
  */
 import { isJsonObject, type JsonObject, objectsIn } from "../lib/json.ts";
 
-/** What is in a line that may need something. Most hold a piece of text or thinking, and a search costs nothing. */
+/** The marks of a line that may need a change. Most lines hold a piece of text or thinking, and a search costs nothing. */
 const NOTED = /"cached_tokens"|"tool_calls"|"finish_reason"\s*:\s*"/;
 const FINISHED = /"finish_reason"\s*:\s*"/;
 const BLANK_LINE = /(?:^|\n)\r?\n/;
-/** In bytes. The SDK takes a time that grows with the square of it, 20 s for 20 MB, and pi stands still meanwhile. */
+/** The largest event, in bytes. The SDK's time grows with its square, 20 s for 20 MB, and pi stands still meanwhile. */
 const LARGEST_EVENT = 8 * 1024 * 1024;
 
 export interface EventFilter {
@@ -98,7 +98,7 @@ interface Call {
   told: boolean;
 }
 
-/** Gives what puts the calls of a chunk's choice in order. */
+/** Makes what puts the calls of one answer in order, chunk by chunk; it takes and gives the chunk's first choice. */
 function callMender(tools: () => ReadonlySet<string>): (choice: JsonObject) => JsonObject {
   /** The latest call under each index of the service's. */
   const byIndex = new Map<unknown, Call>();

@@ -15,7 +15,7 @@ import { eventFilter } from "./event-stream.ts";
 export type Fetch = typeof fetch;
 
 /** The names of the tools, as they were sent. */
-type ToolNames = () => ReadonlySet<string>;
+type SentTools = () => ReadonlySet<string>;
 
 /** A fetch that was lent → the global one in whose place it is. */
 const replaced = new WeakMap<Fetch, Fetch>();
@@ -24,7 +24,7 @@ const replaced = new WeakMap<Fetch, Fetch>();
  * `real` with the rules above for everything that goes to the host of `baseUrl`; the rest passes through untouched. A
  * redirect is given back as the answer it is.
  */
-export function chatFetch(baseUrl: string, real: Fetch, tools: ToolNames, connection: Connection): Fetch {
+export function chatFetch(baseUrl: string, real: Fetch, tools: SentTools, connection: Connection): Fetch {
   const origin = originOf(baseUrl);
   const original = replaced.get(real) ?? real;
   return async (input, init) => {
@@ -74,7 +74,7 @@ export function lend(guarded: Fetch): Loan {
 }
 
 /** What the adapter reads of an answer: whatever comes with 200 counts as the stream, some proxies name its type otherwise. */
-async function readable(response: Response, tools: ToolNames, connection: Connection): Promise<Response> {
+async function readable(response: Response, tools: SentTools, connection: Connection): Promise<Response> {
   const { body, ok, status, statusText, headers } = response;
   if (!body) return response;
   const read = ok ? filtered(body, tools, connection) : await beginningOf(body);
@@ -84,7 +84,7 @@ async function readable(response: Response, tools: ToolNames, connection: Connec
 /** As much is read as is asked for; errors and the reader's cancelling pass through. */
 function filtered(
   body: ReadableStream<Uint8Array>,
-  tools: ToolNames,
+  tools: SentTools,
   connection: Connection,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();

@@ -36,7 +36,7 @@ export interface StreamParts extends AdapterParts {
 }
 
 export interface Judge {
-  /** Loads what it needs, unless that is there: after the first answer, so that an update of our files finds it loaded. */
+  /** Loads what `judge` needs. Called after an answer, so that an update of our files finds it loaded. */
   readonly prepare: () => void;
   /** What the adapter's error text means; `windows` gives what was last known of the account's plan. Never rejects. */
   readonly judge: (
@@ -170,9 +170,10 @@ class ChatRequest {
   }
 
   /**
-   * Asks, and passes the events on but for an error with which they begin, of which nothing was shown; or for the end of
-   * an answer that holds thinking alone, whose place on the screen the next one takes, for pi is not told that another
-   * begins. pi 0.73 words the API's 401 `401 …`, its successor `401: …`.
+   * Asks once, and passes the events on to pi. Two are kept back where asking again may help: an error with which the
+   * events begin, since nothing was shown yet, and the end of an answer that holds thinking alone. pi is not told that the
+   * next answer begins, so on the screen it takes that one's place. pi 0.73 words the API's 401 `401 …`, its successor
+   * `401: …`.
    */
   private async ask(bearer: Usable, place: Place): Promise<Outcome> {
     const { parts, connection, model, options } = this;

@@ -87,7 +87,7 @@ export async function canonicalTools(
   return canonical;
 }
 
-/** What a schema object of pi's stands for is worked out at its first request and remembered with that object. */
+/** A schema object of pi's → what is sent for it, worked out at its first request. */
 const remembered = new WeakMap<object, Schema>();
 const repair = lazy(() => inTurn(() => import("./schema-repair.ts")));
 
