@@ -39,7 +39,7 @@ export interface Use {
 }
 
 export interface FileParts {
-  /** Those in which there is something, or should be. */
+  /** Those in which there is something. */
   readonly stores: readonly CredentialStore[];
   readonly authPath: string;
   readonly configuration: Pick<Configuration, "agentDir" | "home" | "kimiShare" | "identity">;
@@ -52,7 +52,9 @@ export function fileChecks(
 ): readonly Check[] {
   const check = (name: string, use: Use): Check => ({ name, check: () => checkUse(use, look, displayPath) });
   const logins = [
-    ...stores.map((store) => ({ whose: storeName(store), path: store.path })),
+    ...stores
+      .filter(({ path }) => path !== authPath)
+      .map((store) => ({ whose: storeName(store), path: store.path })),
     { whose: "pi", path: authPath },
   ];
   // Files of our own are replaced, not written in place.

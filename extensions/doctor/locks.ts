@@ -23,7 +23,7 @@ export interface LockProbes extends FileProbes {
   readonly now: () => number;
 }
 
-/** `stores`: those in which there is something, or should be. */
+/** `stores`: those in which there is something. */
 export function lockChecks(
   stores: readonly CredentialStore[],
   authPath: string,
@@ -32,7 +32,10 @@ export function lockChecks(
 ): readonly Check[] {
   // pi's own on auth.json; the time is the longest that a pi has.
   const ofEntry: StoreLock = { kind: "owner-file", path: `${authPath}.lock`, stale: 30_000 };
-  const flocking = stores.filter(({ locks }) => locks.some(({ kind }) => kind === "flock")).map(storeName);
+  // A folder stands in for a flock of ours.
+  const flocking = stores
+    .filter(({ locks }) => locks.some((lock) => lock.kind === "flock" && lock.whose === "owner's"))
+    .map(storeName);
   return [
     ...(flocking.length === 0 ? [] : [{ name: "Means to lock", check: () => checkMeans(probes, flocking) }]),
     ...[ofEntry, ...stores.flatMap(({ locks }) => locks)].map((lock) => ({

@@ -6,8 +6,8 @@ import type { Account, Caller, SessionNow, Sight } from "../caller.ts";
 import { API_KEY_VARIABLE, type Configuration } from "../configuration.ts";
 import type { Look } from "../credentials/choose.ts";
 import { keyringOwner, sayKeyring } from "../credentials/keyring.ts";
-import type { PiEntry } from "../credentials/pi-entry.ts";
-import type { Owner, StoredLogin } from "../credentials/store.ts";
+import { isOf, type PiEntry } from "../credentials/pi-entry.ts";
+import type { CredentialStore, Owner, StoredLogin } from "../credentials/store.ts";
 import { sayDuration } from "../lib/waiting-time.ts";
 import { isValid } from "../oauth/token.ts";
 import { type Hosts, hostsOf } from "../region.ts";
@@ -22,7 +22,7 @@ export interface LoginParts {
 }
 
 export interface LoginsSeen {
-  /** Of the stores in which there is something, or should be. */
+  /** Of the stores in which there is something. */
   readonly looks: readonly Look[];
   readonly entry: PiEntry;
   readonly sight: Sight;
@@ -48,12 +48,18 @@ export async function lookAtLogins(
   now: number,
 ): Promise<LoginsSeen> {
   const { entry, sight, looks: all } = await caller.search(session);
-  const looks = all.filter(({ found }) => found.state !== "absent");
+  const looks = [...all.filter(({ found }) => found.state !== "absent"), ...ownLogin(sight)];
   const keyring = sight.kind === "none" && looks.length === 0 ? keyringOwner(configuration) : undefined;
   const account = sight.kind === "none" ? undefined : sight.account;
   const { regions } = configuration;
   const hosts = hostsOf(regions, account?.region ?? regions[0].region);
   return { looks, entry, sight, keyring, account: { hosts, account, bearer: bearerIn(sight, now) }, now };
+}
+
+/** A login that pi alone has: its store is no other program's. */
+function ownLogin(sight: Sight): readonly Look[] {
+  if (sight.kind !== "login" || sight.store.owner !== "pi") return [];
+  return [{ store: sight.store, found: { state: "present", token: sight.choice.token } }];
 }
 
 function bearerIn(sight: Sight, now: number): AccountInUse["bearer"] {
@@ -67,15 +73,24 @@ const LOG_IN = "type /login kimi-coder in pi, or log in with kimi-cli";
 
 /** One check for what a request would be sent with, one for each store that is there, one for pi's entry. */
 export function loginChecks(seen: LoginsSeen, displayPath: DisplayPath): readonly Check[] {
-  const { looks, now } = seen;
+  const { looks, sight, now } = seen;
+  const wanted = storeWanted(sight);
   return [
     { name: "Login in use", check: () => checkCredential(seen, displayPath) },
     ...looks.map(({ store, found }) => ({
       name: `Login of ${storeName(store)}`,
-      check: () => checkStore(found, now),
+      check: () => checkStore(found, store === wanted, now),
     })),
     { name: "pi's copy of the login", check: () => checkEntry(seen, displayPath) },
   ];
+}
+
+/** Where the login that requests are sent with stands, or should. */
+function storeWanted(sight: Sight): CredentialStore | undefined {
+  if (sight.kind === "login") return sight.store;
+  return sight.kind === "none" && sight.reason !== "configuration" && sight.reason.kind === "problem"
+    ? sight.reason.problem.store
+    : undefined;
 }
 
 /** Why is said by the check of the file. */
@@ -84,20 +99,22 @@ const UNREADABLE = none("cannot be read");
 /** Lifetime of an unused refresh token, about 30 days, in ms. */
 const LONGEST_REST = 30 * 86_400_000;
 
-function checkStore(found: StoredLogin, now: number): Finding {
+/** A login that no request needs is nobody's fault: there may be no way to mend it here, and no reason. */
+function checkStore(found: StoredLogin, isWanted: boolean, now: number): Finding {
+  const wrong = (says: string) => (isWanted ? bad(says, LOG_IN) : none(says));
   switch (found.state) {
     case "present": {
       const left = found.token.expiresAt - now;
       if (left > 0) return ok(`valid for ${sayDuration(left)}`);
       const ended = sayDuration(-left);
       return -left > LONGEST_REST
-        ? bad(`not renewed for ${ended}: it has ended`, `${LOG_IN} to log in again`)
+        ? wrong(`not renewed for ${ended}: it has ended`)
         : ok(`its access token ended ${ended} ago; the next request renews it`);
     }
     case "unreadable":
       return UNREADABLE;
     case "malformed":
-      return bad(`its file ${found.reason}`, `${LOG_IN} to write it anew`);
+      return wrong(`its file ${found.reason}`);
     case "signed-out":
     case "absent":
       return none("logged out there");
@@ -156,7 +173,7 @@ function sayPlace({ given, source }: Extract<Sight, { kind: "key" }>): string {
   }
 }
 
-function checkEntry({ looks, entry, sight }: LoginsSeen, displayPath: DisplayPath): Finding {
+function checkEntry({ entry, sight }: LoginsSeen, displayPath: DisplayPath): Finding {
   switch (entry.state) {
     case "absent":
       return none("there is none; a session makes it when it finds a login");
@@ -171,15 +188,13 @@ function checkEntry({ looks, entry, sight }: LoginsSeen, displayPath: DisplayPat
       );
     case "oauth": {
       if (sight.kind === "key") return none("not used: a key was given by hand");
-      const { mirrored } = entry;
-      if (!mirrored) return ok("nobody else has this login: it is renewed here");
-      const own = looks.find(({ store }) => store.owner === mirrored.owner && store.path === mirrored.source);
-      return own
-        ? ok(`of that of ${storeName(own.store)} (${displayPath(own.store.path)})`)
-        : bad(
-            "belongs to a login that is not there any more",
-            "type /logout kimi-coder and /login kimi-coder in pi",
-          );
+      if (sight.kind === "none" || !isOf(entry, sight.store)) {
+        return none("of a login that is not in use; one that is takes its place");
+      }
+      const { store } = sight;
+      return store.owner === "pi"
+        ? ok("nobody else has this login: it is renewed here")
+        : ok(`of that of ${storeName(store)} (${displayPath(store.path)})`);
     }
   }
 }

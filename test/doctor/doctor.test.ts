@@ -106,24 +106,65 @@ describe("logins", () => {
     expect(complaints(await patient.examine())).toEqual([]);
   });
 
+  it("of a program that is not the one in use is nobody's fault, whatever it is like", async () => {
+    const patient = createHealthyPatient();
+    patient.write(".kimi-code/credentials/kimi-code.json", login(-31 * 86_400));
+    patient.write(".opencode-kimi-auth/oauth.json", '{"encrypted": "…"}');
+    const report = await patient.examine();
+    expect(complaints(report)).toEqual([]);
+    expect(shown(report)).toContain("– Login of kimi-code: not renewed for 31 d: it has ended");
+    expect(shown(report)).toContain(
+      "– Login of opencode-kimi-auth: its file is encrypted by opencode-kimi-auth",
+    );
+  });
+
+  it("that pi alone has is looked at like any other, and its lock", async () => {
+    const patient = createPatient();
+    const keep = (expires: number) =>
+      patient.write(
+        ".pi/agent/auth.json",
+        JSON.stringify({ "kimi-coder": { type: "oauth", access: "a", refresh: "r", expires } }),
+      );
+    keep(NOW + 60_000);
+    const report = await patient.examine();
+    expect(complaints(report)).toEqual([]);
+    expect(shown(report)).toContain("✓ Login of pi: valid for 1 m");
+    expect(shown(report)).toContain("✓ Lock ~/.pi/agent/kimi-coder.pi.flock: free");
+    const names = report.groups.flatMap(({ checks }) => checks.map(({ name }) => name));
+    expect(new Set(names).size).toBe(names.length);
+    keep(NOW - 31 * 86_400_000);
+    expect(badChecks(await patient.examine())).toMatchObject([
+      {
+        name: "Login of pi",
+        says: "not renewed for 31 d: it has ended",
+        fix: "type /login kimi-coder in pi, or log in with kimi-cli",
+      },
+    ]);
+  });
+
   it("was ended in pi", async () => {
     const patient = createHealthyPatient();
     patient.write(".pi/agent/kimi-coder.json", '{"seeded": true, "seen": {}}');
     expect(complaints(await patient.examine())).toEqual(["Login in use: logged out in pi"]);
   });
 
-  it("pi's copy is of one, or of none that is there", async () => {
+  it("pi's copy is of the one in use, or will be", async () => {
     const patient = createHealthyPatient();
-    const entry = { type: "oauth", access: "a", refresh: "r", expires: NOW + 1000, owner: "kimi-cli" };
-    const copyOf = async (source: string) => {
-      patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, source } }));
+    const copyOf = async (source?: string) => {
+      const entry = { type: "oauth", access: "a", refresh: "r", expires: NOW + 1000 };
+      const whose = source === undefined ? {} : { owner: "kimi-cli", source };
+      patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { ...entry, ...whose } }));
       return find(await patient.examine(), "pi's copy of the login");
     };
     expect(await copyOf(join(patient.home, KIMI_CLI))).toMatchObject({
       state: "ok",
       says: "of that of kimi-cli (~/.kimi/credentials/kimi-code.json)",
     });
-    expect(await copyOf("/gone")).toMatchObject({ state: "bad" });
+    for (const source of ["/gone", undefined])
+      expect(await copyOf(source)).toMatchObject({
+        state: "none",
+        says: "of a login that is not in use; one that is takes its place",
+      });
   });
 
   it("a damaged auth.json", async () => {
@@ -338,10 +379,14 @@ describe("locks", () => {
       writeFileSync(join(bin, program), "", { mode: 0o755 });
       expect(await canFlock(`${folder}:${bin}`, "linux"), program).toBe(true);
     }
-    const report = await createHealthyPatient().examine({ canFlock: async () => false });
-    expect(complaints(report)).toEqual([
+    const canNot = { canFlock: async () => false };
+    expect(complaints(await createHealthyPatient().examine(canNot))).toEqual([
       "Means to lock: neither flock nor perl is installed: the lock of kimi-cli cannot be taken, and a login may be renewed twice",
     ]);
+    // A folder stands in for our own, and the others' are folders.
+    const other = createPatient();
+    other.write(".kimi-code/credentials/kimi-code.json", login());
+    expect(complaints(await other.examine(canNot))).toEqual([]);
   });
 });
 
