@@ -12,6 +12,11 @@ interface Registry {
 /** The id and the provider of what pi 0.87 and later keep in a model's place where none is selected. */
 const NO_MODEL = "unknown";
 
+/** The model that is selected, of whatever provider; undefined where none is. */
+export function selectedModel({ model }: Pick<ExtensionContext, "model">): ExtensionContext["model"] {
+  return model?.provider === NO_MODEL ? undefined : model;
+}
+
 export class Screen {
   private context: ExtensionContext | undefined;
   private readonly said = new Set<string>();

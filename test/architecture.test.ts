@@ -33,7 +33,7 @@ const rooms: Readonly<Record<string, string>> = {
     "caller.ts chat chat/payload configuration.ts credentials identity.ts lib login messages.ts models oauth provider.ts queue quota region.ts screen.ts worker",
   "session.ts": "configuration.ts lib messages.ts quota runtime.ts screen.ts",
   status:
-    "caller.ts chat configuration.ts credentials identity.ts lib messages.ts quota region.ts reply.ts runtime.ts",
+    "caller.ts chat configuration.ts credentials identity.ts lib messages.ts quota region.ts reply.ts runtime.ts screen.ts",
   doctor: "caller.ts configuration.ts credentials identity.ts lib oauth quota region.ts reply.ts runtime.ts",
   "commands.ts":
     "configuration.ts doctor identity.ts lib login quota reply.ts runtime.ts screen.ts status tools",

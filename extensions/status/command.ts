@@ -9,8 +9,9 @@ import { sessionUse } from "../quota/session-use.ts";
 import { hostsOf } from "../region.ts";
 import type { Line, Run } from "../reply.ts";
 import type { Runtime } from "../runtime.ts";
+import { selectedModel } from "../screen.ts";
 import { statusJson } from "./json.ts";
-import { overviewLines, type Status, statusLines } from "./lines.ts";
+import { overviewLines, type Status, statusLines, type UsableStatus } from "./lines.ts";
 
 export interface StatusParts {
   readonly pi: Pick<ExtensionAPI, "getThinkingLevel">;
@@ -27,20 +28,30 @@ export function overview(parts: StatusParts): Run {
   return answer(parts, overviewLines);
 }
 
-function answer(parts: StatusParts, toLines: (status: Status) => readonly Line[]): Run {
-  const { configuration } = parts;
-  const { refusal } = configuration;
+function answer(parts: StatusParts, toLines: (status: UsableStatus) => readonly Line[]): Run {
   return async ({ ctx, options, reply }) => {
-    const json = options.has("--json");
-    if (refusal !== undefined && !json) return reply.complain(refusal);
-    const found = await gather(parts, ctx);
-    if (!json) {
-      const missing = sayMissing(found.sight, configuration);
-      return reply.say(missing === undefined ? toLines(found) : [{ text: missing, tone: "bad" }]);
+    const status = await gather(parts, ctx);
+    const { sight } = status;
+    if (options.has("--json")) {
+      reply.json(statusJson(status));
+      if (sight.kind === "none" && sight.reason === "configuration") reply.fail();
+      return;
     }
-    reply.json(statusJson(found, refusal));
-    if (refusal !== undefined) reply.fail();
+    if (sight.kind !== "none") return reply.say(toLines({ ...status, sight }));
+    const { reason, message } = sight;
+    if (reason === "configuration") return reply.complain(message);
+    // All that there is to say where no login can be used.
+    const inKeyring = reason.kind === "no-login" ? sayInKeyring(parts.configuration) : undefined;
+    reply.say([{ text: inKeyring ?? message, tone: "bad" }]);
   };
+}
+
+/** Explains why a login in the system's keyring is not found; undefined where there is none. */
+function sayInKeyring(configuration: Configuration): string | undefined {
+  const owner = keyringOwner(configuration);
+  if (owner === undefined) return undefined;
+  const { says, fix } = sayKeyring(owner);
+  return `Kimi Coder: ${says}; ${fix}.`;
 }
 
 async function gather(
@@ -48,7 +59,7 @@ async function gather(
   ctx: ExtensionCommandContext,
 ): Promise<Status> {
   // Read before anything is waited for: the session may be replaced meanwhile.
-  const { model } = ctx;
+  const model = selectedModel(ctx);
   const entries = ctx.sessionManager.getEntries();
   const thinking = pi.getThinkingLevel();
   const [sight, identity, usage] = await Promise.all([
@@ -72,18 +83,6 @@ async function gather(
     session: sessionUse(entries),
     now: runtime.clock.now(),
   };
-}
-
-/** All that there is to say where there is no login; one in the system's keyring is explained. */
-function sayMissing(sight: Sight, configuration: Configuration): string | undefined {
-  if (sight.kind !== "none" || sight.reason === "configuration") return undefined;
-  const { kind } = sight.reason;
-  if (kind === "logged-out") return sight.message;
-  if (kind !== "no-login") return undefined;
-  const owner = keyringOwner(configuration);
-  if (owner === undefined) return sight.message;
-  const { says, fix } = sayKeyring(owner);
-  return `Kimi Coder: ${says}; ${fix}.`;
 }
 
 /** When the file of the login was written last, ms since the epoch; undefined where no login's file is used. */

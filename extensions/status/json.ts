@@ -2,23 +2,24 @@
 import type { Sight } from "../caller.ts";
 import type { Status } from "./lines.ts";
 
-/** Times are ISO 8601 in UTC; what is not known is null. `refusal`: the sentence for why nothing is sent anywhere. */
-export function statusJson(status: Status, refusal?: string) {
+/** Times are ISO 8601 in UTC; what is not known is null. */
+export function statusJson(status: Status) {
   const { versions, sight, renewedAt, figures, hosts, userAgent, model, last, session } = status;
   const plan = figures?.figures.plan;
+  const isRefused = sight.kind === "none" && sight.reason === "configuration";
   return {
     version: 1,
     extension: versions.extension,
     pi: versions.pi,
     ...sightJson(sight),
-    problem: refusal ?? null,
+    problem: isRefused ? sight.message : null,
     // Who wrote the file is not recorded any more.
     renewal: renewedAt === undefined ? null : { at: time(renewedAt), by: null, pid: null, login: null },
     plan: figures && plan !== undefined ? { name: plan, askedAt: time(figures.fetchedAt) } : null,
-    region: refusal === undefined ? hosts.region : null,
-    api: refusal === undefined ? hosts.baseUrl : null,
-    authorizationServer: refusal === undefined ? hosts.oauthHost : null,
-    identity: refusal === undefined ? userAgent : null,
+    region: isRefused ? null : hosts.region,
+    api: isRefused ? null : hosts.baseUrl,
+    authorizationServer: isRefused ? null : hosts.oauthHost,
+    identity: isRefused ? null : userAgent,
     model: model ? `${model.provider}/${model.id}` : null,
     lastRequest: last
       ? { model: last.model, thinking: last.thinking ?? null, maxTokens: last.maxTokens ?? null }
@@ -50,8 +51,7 @@ function sightJson(sight: Sight) {
   }
 }
 
-/** `at` in ms since the epoch, from a file: null where it is no time. */
-function time(at: number): string | null {
-  const date = new Date(at);
-  return Number.isNaN(date.getTime()) ? null : date.toISOString();
+/** `at` in ms since the epoch. */
+function time(at: number): string {
+  return new Date(at).toISOString();
 }

@@ -5,7 +5,7 @@ import type { SentRequest } from "../chat/adapter.ts";
 import { PROVIDER } from "../configuration.ts";
 import type { Versions } from "../identity.ts";
 import { sayAge, sayDuration, sayPast, sayReset, sayTime } from "../lib/waiting-time.ts";
-import { ownerName, sayProblem } from "../messages.ts";
+import { ownerName } from "../messages.ts";
 import { type KeptFigures, sayPercent, windowsAt } from "../quota/figures.ts";
 import { type SessionUse, sayCount, wholePercent } from "../quota/session-use.ts";
 import type { RegionInUse } from "../region.ts";
@@ -31,17 +31,21 @@ export interface Status {
   readonly now: number;
 }
 
+/** One of a session that has something to send. */
+export interface UsableStatus extends Status {
+  readonly sight: Exclude<Sight, { kind: "none" }>;
+}
+
 /** Each line begins with what it is about. */
-export function statusLines(status: Status): readonly Line[] {
+export function statusLines(status: UsableStatus): readonly Line[] {
   const { versions, renewedAt, figures, hosts, userAgent, model, now } = status;
-  const plan = figures?.figures.plan;
   const lines = [
     ...credentialLines(status),
     ...(renewedAt === undefined
       ? []
       : [`Renewed: ${sayPast(renewedAt, new Date(now))} (${sayAge(now - renewedAt)})`]),
-    figures && plan !== undefined
-      ? `Plan: ${plan} (asked ${sayAge(now - figures.fetchedAt)})`
+    figures
+      ? `Plan: ${figures.figures.plan ?? "not known"} (asked ${sayAge(now - figures.fetchedAt)})`
       : "Plan: not asked yet; type /kimi usage",
     `Region: ${hosts.region}`,
     `API: ${hosts.baseUrl}`,
@@ -57,7 +61,7 @@ export function statusLines(status: Status): readonly Line[] {
 }
 
 /** The account, the plan, what stops it first, the model, and what to type next. */
-export function overviewLines(status: Status): readonly Line[] {
+export function overviewLines(status: UsableStatus): readonly Line[] {
   const { versions, sight, hosts, figures, model, thinking } = status;
   const ours = model?.provider === PROVIDER;
   const [account = ""] = credentialLines(status);
@@ -92,18 +96,17 @@ function sayQuota(kept: KeptFigures, now: number): string {
     : `${used}, resets ${sayReset(resetsAt, new Date(now))}, ${age}`;
 }
 
-function credentialLines({ sight, home, now }: Status): readonly string[] {
+function credentialLines({ sight, home, now }: UsableStatus): readonly string[] {
   switch (sight.kind) {
     case "key":
       return [`Key: from ${displayPath(sight.source, home)}`];
-    case "none":
-      return [`Login: ${sight.message}`];
     case "login": {
       const { choice, store } = sight;
+      const [owner, path] = [ownerName(store.owner), displayPath(store.path, home)];
       const where =
         choice.state === "use"
-          ? `${ownerName(store.owner)}, ${displayPath(store.path, home)}`
-          : sayProblem(choice.problem);
+          ? `${owner}, ${path}`
+          : `pi's copy of that of ${owner}, until it ends; ${path} cannot be used, /kimi doctor says why`;
       return [`Login: ${where}`, tokenLine(choice.token.expiresAt, now)];
     }
   }

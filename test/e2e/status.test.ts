@@ -152,20 +152,27 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     },
   );
 
-  test("is one line without a login", async () => {
+  test("is one line without a login that can be used", async () => {
     const { home, env } = await createWorld();
-    for (const command of ["/kimi status", "/kimi"]) {
-      const { stdout, stderr, exitCode } = await runPi(host, home, ["-p", command], env());
-      expect({ stderr: withoutModelsWarning(stderr), exitCode }).toEqual({ stderr: "", exitCode: 0 });
-      expect(stdout).toBe(
-        "Kimi Coder: no login found; type /login kimi-coder, log in with kimi-cli, or set KIMI_CODER_API_KEY.\n",
-      );
-    }
+    const ask = () => runPi(host, home, ["-p", "/kimi status", "/kimi", "/kimi status --json"], env());
+    const { stdout, stderr, exitCode } = await ask();
+    expect({ stderr: withoutModelsWarning(stderr), exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    const [status, overview, ...json] = stdout.split("\n");
+    expect(status).toBe(
+      "Kimi Coder: no login found; type /login kimi-coder, log in with kimi-cli, or set KIMI_CODER_API_KEY.",
+    );
+    expect(overview).toBe(status);
+    // pi 0.73 selects a model all the same.
+    const model = expect.toBeOneOf([null, "kimi-coder/kimi-for-coding"]);
+    expect(JSON.parse(json.join("\n"))).toMatchObject({ state: "none", reason: "no-login", model });
     home.write(".kimi-code/config.toml", '[providers.kimi.oauth]\nstorage = "keyring"\n');
-    const { stdout } = await runPi(host, home, ["-p", "/kimi status"], env());
-    expect(stdout).toMatch(
+    expect((await ask()).stdout).toMatch(
       /^Kimi Coder: kimi-code keeps its login in the system's keyring, .*\/login kimi-coder/,
     );
+    home.write(".kimi/credentials/kimi-code.json", '{"access_token": "", "refresh_token": ""}');
+    const out =
+      "Kimi Coder: kimi-cli has logged out; type /login kimi-coder, log in with kimi-cli again, or set KIMI_CODER_API_KEY.\n";
+    expect((await ask()).stdout.split("{")[0]).toBe(`${out}${out}`);
   });
 });
 

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { Account, Sight } from "../../extensions/caller.ts";
+import type { Account } from "../../extensions/caller.ts";
 import { createLastRequest } from "../../extensions/chat/adapter.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import type { Token } from "../../extensions/oauth/token.ts";
+import type { KeptFigures } from "../../extensions/quota/figures.ts";
 import { sessionUse } from "../../extensions/quota/session-use.ts";
 import { statusJson } from "../../extensions/status/json.ts";
-import { overviewLines, type Status, statusLines } from "../../extensions/status/lines.ts";
+import { overviewLines, statusLines, type UsableStatus } from "../../extensions/status/lines.ts";
 
 const store = kimiCliStore("/home/someone/.kimi");
 const { owner, path, region } = store;
@@ -22,34 +23,28 @@ const token = (minutes: number): Token => ({
   scope: "",
   tokenType: "Bearer",
 });
-const login = (minutes: number): Sight => ({
+const login = (minutes: number): UsableStatus["sight"] => ({
   kind: "login",
   choice: { state: "use", store, token: token(minutes) },
   store,
   account,
 });
-const key = (source: string): Sight => ({
+const key = (source: string): UsableStatus["sight"] => ({
   kind: "key",
   given: "configuration",
   source,
   key: "sk-secret",
   account,
 });
-const SAID = "Kimi Coder: nothing can be sent; type /login kimi-coder.";
-const none = (reason: Extract<Sight, { kind: "none" }>["reason"]): Sight => ({
-  kind: "none",
-  reason,
-  message: SAID,
-});
 
 /** As it was asked for at `fetchedAt`, ms since the epoch. */
-function kept(fetchedAt: number): Status["figures"] {
+function kept(fetchedAt: number): KeptFigures {
   const week = { kind: "week", label: "week", usedPercent: 62, length: 7 * 86_400_000 } as const;
   const windows = [{ ...week, resetsAt: now + 14 * 3_600_000 }];
   return { figures: { plan: "Moderato", windows, parallelLimit: undefined, wallet: undefined }, fetchedAt };
 }
 
-function status(change: Partial<Status>): Status {
+function status(change: Partial<UsableStatus>): UsableStatus {
   return {
     versions: { extension: "0.1.0", pi: "0.73.1" },
     sight: login(9.5),
@@ -67,8 +62,8 @@ function status(change: Partial<Status>): Status {
   };
 }
 
-const lines = (change: Partial<Status>) => statusLines(status(change)).map(({ text }) => text);
-const overview = (change: Partial<Status>) => overviewLines(status(change)).map(({ text }) => text);
+const lines = (change: Partial<UsableStatus>) => statusLines(status(change)).map(({ text }) => text);
+const overview = (change: Partial<UsableStatus>) => overviewLines(status(change)).map(({ text }) => text);
 
 describe("the status", () => {
   it("says whose login it is, how long it lasts, and where it goes under what name", () => {
@@ -90,6 +85,8 @@ describe("the status", () => {
       "Renewed: 13:42 (3 m ago)",
       "Plan: Moderato (asked 2 h 10 m ago)",
     ]);
+    const figures = { ...kept(at(3)).figures, plan: undefined };
+    expect(lines({ figures: { figures, fetchedAt: at(3) } })[3]).toBe("Plan: not known (asked 3 m ago)");
   });
 
   it("shows what was really sent, and how much of it was cached", () => {
@@ -141,21 +138,21 @@ describe("the status", () => {
       lastRequest: null,
       cache: { answers: 1, promptTokens: 3, cachedTokens: 2, percent: 66 },
     });
-    expect(statusJson(status({ sight: none({ kind: "no-login" }) }))).toMatchObject({
-      ...{ state: "none", reason: "no-login", login: null, renewal: null, plan: null },
+    const nobody = { kind: "none", reason: { kind: "no-login" }, message: "Kimi Coder: no." } as const;
+    expect(statusJson({ ...status({}), sight: nobody })).toMatchObject({
+      ...{ state: "none", reason: "no-login", problem: null, login: null, renewal: null, plan: null },
     });
-    const withKey = statusJson(status({ sight: key("--api-key"), renewedAt: 1e99 }));
+    const withKey = statusJson(status({ sight: key("--api-key") }));
     expect(JSON.stringify([json, withKey])).not.toContain("secret");
-    expect(withKey).toMatchObject({ state: "key", key: { source: "--api-key" }, renewal: { at: null } });
+    expect(withKey).toMatchObject({ state: "key", key: { source: "--api-key" } });
   });
 
-  it("says what is wrong with a login, and until when the copy of it lasts", () => {
+  it("says that a login cannot be used, and until when the copy of it lasts", () => {
     const problem = { store, found: { state: "unreadable", code: "EACCES" } } as const;
-    expect(lines({ sight: none({ kind: "problem", problem }) })[1]).toBe(`Login: ${SAID}`);
     const choice = { state: "mirror", token: token(5), problem } as const;
     const said = lines({ sight: { kind: "login", choice, store, account } });
     expect(said.slice(1, 3)).toEqual([
-      expect.stringMatching(/^Login: .*EACCES/),
+      "Login: pi's copy of that of kimi-cli, until it ends; ~/.kimi/credentials/kimi-code.json cannot be used, /kimi doctor says why",
       "Access token: until 13:51 (in 5 m)",
     ]);
     expect(said.join()).not.toContain("secret");
