@@ -58,7 +58,7 @@ export function fileChecks(
     { whose: "pi", path: authPath },
   ];
   // Files of our own are replaced, not written in place.
-  const { memory, models, usage } = ownFiles(configuration.agentDir);
+  const { memory, models, usage, settings } = ownFiles(configuration.agentDir);
   const ownFile = (path: string, lost: string) =>
     check(`Own file ${basename(path)}`, { path, kind: "file", must: "be readable", lost });
   return [
@@ -74,6 +74,7 @@ export function fileChecks(
     ownFile(memory, "a logout in pi may be undone at the next start"),
     ownFile(models, "each session asks for the list of models anew"),
     ownFile(usage, "the last figures of the quota are forgotten"),
+    ownFile(settings, "what /kimi tools switched is not known"),
     check("Own folder kimi-coder-requests", {
       path: requestsFolder(configuration.home),
       kind: "folder",

@@ -1,6 +1,6 @@
 /** The quota of the plan, as it was last asked for. Reads a file only. */
 import { sayAge } from "../lib/waiting-time.ts";
-import { type KeptFigures, type WindowKind, windowsAt } from "../quota/figures.ts";
+import { type KeptFigures, sayPercent, type WindowKind, windowsAt } from "../quota/figures.ts";
 import { readKeptFigures } from "../quota/kept.ts";
 import type { AccountInUse } from "./logins.ts";
 import { bad, type Check, type Finding, none, ok } from "./report.ts";
@@ -25,7 +25,7 @@ export function checkQuota(kept: KeptFigures | undefined, now: number): Finding 
   const age = `asked ${sayAge(now - kept.fetchedAt)}`;
   const binding = windowsAt(kept, now).find(({ isBinding }) => isBinding);
   if (!binding) return ok(`nothing is used, ${age}`);
-  const percent = Math.floor(binding.usedPercent);
-  const says = `${percent} % of the ${WINDOW[binding.kind]} used, ${age}`;
-  return percent < 100 ? ok(says) : bad(says, "wait until it resets; /kimi usage says when");
+  const { kind, usedPercent } = binding;
+  const says = `${sayPercent(usedPercent)} % of the ${WINDOW[kind]} used, ${age}`;
+  return usedPercent < 100 ? ok(says) : bad(says, "wait until it resets; /kimi usage says when");
 }

@@ -12,7 +12,7 @@ export interface Check {
  * gives names to: nothing that stands in a file, in a variable or in a server's answer gets in here.
  */
 export interface Finding {
-  /** "none": there is nothing to check, or no way to. */
+  /** "none": there is nothing to check, no way to, or nothing depends on it. */
   readonly state: "ok" | "bad" | "none";
   readonly says: string;
   /** What to do; of everything that is bad. */

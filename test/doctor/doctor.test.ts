@@ -216,9 +216,9 @@ describe("files", () => {
     ],
     [
       "a folder",
-      ".pi/agent/kimi-coder-usage.json",
+      ".pi/agent/kimi-coder-settings.json",
       folder,
-      "Own file kimi-coder-usage.json: ~/.pi/agent/kimi-coder-usage.json is a folder: the last figures of the quota are forgotten",
+      "Own file kimi-coder-settings.json: ~/.pi/agent/kimi-coder-settings.json is a folder: what /kimi tools switched is not known",
       "move it away",
     ],
     [
@@ -544,6 +544,7 @@ describe("the quota", () => {
 
   it.each([
     [undefined, "none", "not asked yet; /kimi usage asks"],
+    [kept(0.4, NOW + 1), "ok", "<1 % of the week used, asked 5 m ago"],
     [kept(99.9, NOW + 1), "ok", "99 % of the week used, asked 5 m ago"],
     [kept(100, NOW + 1), "bad", "100 % of the week used, asked 5 m ago"],
     [kept(100, NOW - 1), "ok", "nothing is used, asked 5 m ago"],
