@@ -25,12 +25,7 @@ export function readKeptJson(path: string, account?: string): JsonObject | undef
  * Keeps `answer` of `fetchedAt` (ms) as `parseFigures` reads it (0600, atomic); what else is kept of the same account
  * stays. Never throws; where it cannot be written, every process asks itself.
  */
-export async function keepAnswer(
-  path: string,
-  account: string,
-  answer: unknown,
-  fetchedAt: number,
-): Promise<void> {
+export function keepAnswer(path: string, account: string, answer: unknown, fetchedAt: number): void {
   try {
     keepJson(path, {
       ...readKeptJson(path, account),

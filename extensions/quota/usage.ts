@@ -89,7 +89,7 @@ export function createUsage({ path, caller, ask = askReally, clock }: UsageParts
       if (answer.state !== "figures")
         return { state: "failed", problem: `Kimi Coder: ${why(answer, region)}` };
       const kept = { figures: answer.figures, fetchedAt: clock.now() };
-      await keepAnswer(path, id, answer.answer, kept.fetchedAt);
+      keepAnswer(path, id, answer.answer, kept.fetchedAt);
       return { state: "fresh", kept };
     },
 

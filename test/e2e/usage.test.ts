@@ -25,11 +25,11 @@ function asked(service: KimiService): number {
 }
 
 /** What a pi of kimi-cli's login has asked for `ms` ago. */
-async function keep({ home, service }: World, answer: unknown, ms: number): Promise<void> {
+function keep({ home, service }: World, answer: unknown, ms: number): void {
   const path = join(home.path, ".kimi", "credentials", "kimi-code.json");
   const text = `kimi-cli\n${path}\n${service.baseUrl}`;
   const account = createHash("sha256").update(text).digest("hex").slice(0, 16);
-  await keepAnswer(join(home.path, KEPT), account, answer, Date.now() - ms);
+  keepAnswer(join(home.path, KEPT), account, answer, Date.now() - ms);
 }
 
 describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
@@ -108,7 +108,7 @@ test("/kimi usage waits no longer than ten seconds, then shows what it has", asy
   const world = await createWorld();
   const { service, home, env, logInToKimiCli } = world;
   logInToKimiCli();
-  await keep(world, olderUsages(service.now()), 3_600_000 + 60_000);
+  keep(world, olderUsages(service.now()), 3_600_000 + 60_000);
   service.fault({ path: "usages", do: { hang: true } });
   const late = await runPi(olderHost, home, ["-p", "/kimi usage"], env());
   expect({ stderr: late.stderr, exitCode: late.exitCode }).toEqual({ stderr: "", exitCode: 0 });
@@ -313,7 +313,7 @@ describeInTmux("/kimi usage on the screen", () => {
     const world = await createWorld();
     const { service, home, env, logInToKimiCli } = world;
     logInToKimiCli();
-    await keep(world, olderUsages(service.now()), 2 * 3_600_000);
+    keep(world, olderUsages(service.now()), 2 * 3_600_000);
     service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
     service.fault({ path: "usages", times: 1, do: { hang: true } });
     const pi = await startTmux(olderHost, home, [...ourModel], env());

@@ -198,11 +198,11 @@ describe("the text", () => {
     await turn();
     rmSync(path);
     pass(1_000);
-    await keepByAnother({ limit_5h: 0.9 }, start - HOUR);
+    keepByAnother({ limit_5h: 0.9 }, start - HOUR);
     await turn();
     expect(shown()).toBe("Kimi 5h 31% · week 6%");
     pass(4 * MINUTE);
-    await keepByAnother({ limit_5h: 0.4 }, start + 2 * MINUTE);
+    keepByAnother({ limit_5h: 0.4 }, start + 2 * MINUTE);
     await turn();
     expect(shown()).toBe("Kimi 5h 40%");
     expect(ask).toHaveBeenCalledTimes(1);
@@ -265,7 +265,7 @@ describe("the asking", () => {
 test("a session notes how much was used when it began to ask, and its tools, once and when they change", async () => {
   const { entries, begin, prompt, turn, switchTools, use, keepByAnother, logIn } = createSession();
   use({ limit_7d: 0.06 });
-  await keepByAnother({ limit_7d: 0.05 }, start - 4 * MINUTE);
+  keepByAnother({ limit_7d: 0.05 }, start - 4 * MINUTE);
   await prompt();
   const tools = expect.stringMatching(/^[0-9a-f]{16}$/);
   expect(entries).toEqual([{ type: "custom", customType: "kimi-coder-usage", data: { tools } }]);
@@ -333,33 +333,33 @@ describe("a warning", () => {
 describe("the warnings that were given", () => {
   const week = (account = "/a") => ({ window: "week", threshold: 80, until: start + HOUR, text: account });
 
-  async function createFile() {
+  function createFile() {
     const path = temporaryFile();
     const keep = (at: number, whose = "/a") => keepAnswer(path, whose, answerOf({ limit_7d: 0.5 }), at);
-    await keep(start);
+    keep(start);
     /** As another process, which remembers none. */
     const claim = (at = start, whose = "/a") => claimWarnings(path, whose, [week()], [], at);
     return { path, keep, claim, read: () => JSON.parse(readFileSync(path, "utf8")) };
   }
 
   test("are those of all processes, outlive newer figures of the account, and are not another's", async () => {
-    const { claim, keep, path, read } = await createFile();
+    const { claim, keep, path, read } = createFile();
     expect([claim(), claim()]).toEqual([[week()], []]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     writeFileSync(path, JSON.stringify({ ...read(), later: "version" }));
-    await keep(start + 1);
+    keep(start + 1);
     expect(readKeptFigures(path, "/a")).toMatchObject({ fetchedAt: start + 1 });
     expect(read().later).toBe("version");
     expect(claim()).toEqual([]);
     expect(claim(start + HOUR)).toHaveLength(1);
     expect(read().warnings).toHaveLength(1);
     expect(claim(start, "/b")).toHaveLength(1);
-    await keep(start, "/b");
+    keep(start, "/b");
     expect(read().warnings).toBeUndefined();
   });
 
   test("are no reason to be silent or to throw where the file is none, or holds anything else", async () => {
-    const { claim, path, read } = await createFile();
+    const { claim, path, read } = createFile();
     const whole = read();
     fc.assert(
       fc.property(fc.jsonValue(), (warnings) => {

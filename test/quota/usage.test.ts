@@ -40,19 +40,19 @@ test("GET /usages and GET /me say who asks by Authorization alone, and the plan'
 });
 
 describe("the kept figures", () => {
-  test("are read as they were kept, by their account alone", async () => {
+  test("are read as they were kept, by their account alone", () => {
     const path = temporaryFile();
-    await keepAnswer(path, ID, body, 1_000);
+    keepAnswer(path, ID, body, 1_000);
     expect(readKeptFigures(path, ID)).toEqual({ figures, fetchedAt: 1_000 });
     expect(readKeptFigures(path)).toEqual({ figures, fetchedAt: 1_000 });
     expect(readKeptFigures(path, "fedcba9876543210")).toBeUndefined();
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  test("stay as they are where an answer cannot be written", async () => {
+  test("stay as they are where an answer cannot be written", () => {
     const path = temporaryFile();
-    await keepAnswer(path, ID, body, 1_000);
-    await keepAnswer(path, ID, JSON.parse(`{"limits":${"[".repeat(20_000)}${"]".repeat(20_000)}}`), 2_000);
+    keepAnswer(path, ID, body, 1_000);
+    keepAnswer(path, ID, JSON.parse(`{"limits":${"[".repeat(20_000)}${"]".repeat(20_000)}}`), 2_000);
     expect(readKeptFigures(path, ID)?.fetchedAt).toBe(1_000);
   });
 });
