@@ -10,7 +10,7 @@
  * 3. A schema that says no type gets that of its values, of an object or list whose parts it speaks of, else all types.
  *    Several types become `anyOf`.
  * 4. Of the keywords with schemas in them only those below are sent (`not`, `if`, … only narrow). `required` of unknown
- *    names gets properties.
+ *    names gets properties. Properties whose names cannot be sent become `additionalProperties`.
  * 5. References lead to `$defs`. Recursion without a way out gets one.
  * 6. What is still too large is repaired again with less depth.
  */
@@ -260,7 +260,7 @@ function withTypes(document: Document, schema: Schema, depth: number): Schema {
 
 function ofType(document: Document, given: Schema, type: SchemaType, depth: number): Schema {
   if (type === "null") return { type, ...words(given) };
-  const entries = Object.entries(type === "array" ? withoutTuple(given) : given)
+  const entries = Object.entries(type === "array" ? withoutTuple(given) : withSayableNames(given))
     .map(([key, value]): [string, unknown] => [key, keyword(document, key, value, type, depth + 1)])
     .filter(([, value]) => value !== undefined);
   const schema: Schema = { type, ...Object.fromEntries(entries) };
@@ -322,6 +322,15 @@ function withoutReference(schema: Schema): Schema {
 /** In `$defs` the validator takes a slash for the end of a step. */
 function isSayable(name: string): boolean {
   return !isRefusedName(name) && !name.includes("/");
+}
+
+/** A property whose name Kimi cannot be told is told as one of any name, beside what is said of those. */
+function withSayableNames(schema: Schema): Schema {
+  const { properties, patternProperties, additionalProperties } = schema;
+  const named = [...Object.entries(mapIn(properties)), ...Object.entries(mapIn(patternProperties))];
+  const unsaid = named.filter(([name]) => !isSayable(name)).map(([, child]) => child);
+  if (unsaid.length === 0) return schema;
+  return { ...schema, additionalProperties: { anyOf: [...unsaid, additionalProperties] } };
 }
 
 /** Every required name has a property. */

@@ -139,13 +139,19 @@ describe("a property's schema", () => {
       { type: "object", properties: { a: { type: "string" }, b: anything }, required: ["a", "b"] },
     ],
     [
-      "loses a property with a name that the validator mistakes",
+      "tells a property whose name the validator mistakes as one of any name",
       {
         type: "object",
-        properties: { $ref: {}, "{id}": {}, a: { type: "string" } },
-        required: ["$ref", "a"],
+        properties: { "{user}": { enum: ["a"], description: "d" }, a: { type: "string" } },
+        required: ["{user}", "a"],
+        additionalProperties: false,
       },
-      { type: "object", properties: { a: { type: "string" } }, required: ["a"] },
+      {
+        type: "object",
+        properties: { a: { type: "string" } },
+        required: ["a"],
+        additionalProperties: { type: "string", enum: ["a"], description: "d" },
+      },
     ],
     [
       "loses a value that the validator mistakes for a reference",
@@ -305,13 +311,18 @@ describe("references", () => {
       { $ref: "#/definitions/a~1b", description: "d", nullable: true },
     ],
   ])("%s stay references", (_what, given) => {
-    const definitions = {
-      "a/b": { type: "object", properties: { "x/y": { type: "string" }, z: { type: "string" } } },
-    };
+    const properties = { "x/y": { type: "string" }, z: { type: "number" } };
+    const definitions = { "a/b": { type: "object", properties, additionalProperties: false } };
     // A slash in a definition is more than the validator can take.
     expect(sent(parameters(given, { definitions }))).toEqual({
       ...parameters({ description: "d", $ref: "#/$defs/a_1b" }),
-      $defs: { a_1b: { type: "object", properties: { z: { type: "string" } } } },
+      $defs: {
+        a_1b: {
+          type: "object",
+          properties: { z: { type: "number" } },
+          additionalProperties: { type: "string" },
+        },
+      },
     });
   });
 
@@ -503,8 +514,8 @@ const { typed } = fc.letrec((tie) => {
   const union = fc.array(branch, { minLength: 1, maxLength: 3 });
   const object = {
     type: fc.constantFrom<unknown>("object", ["object", "null"]),
-    properties: fc.dictionary(fc.constantFrom("a", "b", "c"), tie("typed"), { maxKeys: 3 }),
-    required: fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 2 }),
+    properties: fc.dictionary(fc.constantFrom("a", "b", "c", "{x}"), tie("typed"), { maxKeys: 3 }),
+    required: fc.array(fc.constantFrom("a", "b", "{x}"), { maxLength: 2 }),
     minProperties: fc.nat(2),
   };
   return {
@@ -536,7 +547,7 @@ const { typed } = fc.letrec((tie) => {
     open: fc.record(
       {
         ...object,
-        patternProperties: fc.dictionary(fc.constantFrom("^a", "b"), tie("typed"), { maxKeys: 1 }),
+        patternProperties: fc.dictionary(fc.constantFrom("^a", "b", "^x{1}"), tie("typed"), { maxKeys: 1 }),
         additionalProperties: fc.oneof(fc.constant(false), tie("typed")),
         anyOf: union,
         oneOf: union,
