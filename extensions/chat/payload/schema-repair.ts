@@ -300,7 +300,7 @@ function keyword(document: Document, key: string, value: unknown, type: SchemaTy
     case "required":
       return Array.isArray(value) ? value : undefined;
     default:
-      return isPlain(value) || (Array.isArray(value) && value.every(isPlain)) ? value : undefined;
+      return isPlain(value) ? value : undefined;
   }
 }
 

@@ -33,9 +33,9 @@ export function isScalar(value: unknown, type: unknown): boolean {
   return typeof value === type && typeof value !== "object";
 }
 
-/** Whether a value cannot hold a `$ref`, for which the validator looks everywhere. */
+/** Whether a value, or each of a list, cannot hold a `$ref`, for which the validator looks everywhere. */
 export function isPlain(value: unknown): boolean {
-  return typeof value !== "object" || value === null;
+  return typeof value !== "object" || value === null || (Array.isArray(value) && value.every(isPlain));
 }
 
 /** The validator takes a property of this name for a reference, and braces for an index of `anyOf`. */
@@ -82,7 +82,10 @@ function isFineKeyword(schema: Schema, key: string, inside: (child: unknown) => 
     case "pattern":
       return typeof value === "string";
     case "$ref":
+    case "allOf":
     case "anyOf":
+    case "oneOf":
+    case "prefixItems":
       return false;
     default:
       return isPlain(value);

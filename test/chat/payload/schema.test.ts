@@ -37,7 +37,7 @@ describe("a schema that needs nothing", () => {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     type: "object",
     properties: {
-      a: { type: "array", items: { type: "integer", minimum: 1 }, minItems: 1 },
+      a: { type: "array", items: { type: "integer", minimum: 1 }, minItems: 1, default: [1] },
       b: { type: "object", properties: { c: { type: "boolean" } }, required: ["c"] },
       d: { type: "string", enum: ["a", "b"], default: "a", description: "d", pattern: "^a" },
       e: { type: "string", const: "f" },
@@ -60,7 +60,7 @@ describe("a schema that needs nothing", () => {
       ...parameters({ $ref: "#/$defs/node", description: "d" }),
       $defs: { node: { type: "object", properties: { next } } },
     },
-    "one with alternatives": parameters({ title: "D", default: null, ...anyOfThese(["string", "null"]) }),
+    "one with alternatives": parameters({ title: "D", default: ["a"], ...anyOfThese(["string", "array"]) }),
     "one with patterns and names": parameters({
       type: "object",
       patternProperties: { "^(.*)$": { type: "number" } },
