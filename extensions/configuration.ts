@@ -281,12 +281,12 @@ export function asksForStatus(env: Environment): boolean {
 
 /** Whether pi was started with `--api-key`. */
 export function hasKeyArgument(arguments_: readonly string[]): boolean {
-  return arguments_.some((argument) => /^--api-key(=|$)/.test(argument));
+  return arguments_.includes("--api-key");
 }
 
 /** Whether pi was started so that it chooses no model: it was told which to take, or only lists them. */
 export function choosesNoModel(arguments_: readonly string[]): boolean {
-  return arguments_.some((argument) => /^--(?:provider|model|list-models)(=|$)/.test(argument));
+  return ["--provider", "--model", "--list-models"].some((option) => arguments_.includes(option));
 }
 
 /** What follows `--mode`: text, json or rpc; undefined where pi was started without it. */
@@ -294,12 +294,19 @@ export function modeArgument(arguments_: readonly string[]): string | undefined 
   return arguments_.find((_word, index) => arguments_[index - 1] === "--mode");
 }
 
-/** The refusal to log in where no person can: a program reads the status file, or pi has no screen. Else undefined. */
-export function loginRefusal(env: Environment, arguments_: readonly string[]): string | undefined {
+/**
+ * The refusal to log in where no person can: a program reads the status file, or pi has no screen. Else undefined.
+ * `isTerminal`: whether stdin and stdout are one; without it pi prints, also where it was not told to.
+ */
+export function loginRefusal(
+  env: Environment,
+  arguments_: readonly string[],
+  isTerminal: boolean,
+): string | undefined {
   if (asksForStatus(env)) return DRIVEN;
-  const prints = arguments_.some((word) => word === "-p" || word === "--print");
-  const hasMode = /^(?:text|json|rpc)$/.test(modeArgument(arguments_) ?? "interactive");
-  return prints || hasMode ? NOBODY_THERE : undefined;
+  const prints = !isTerminal || arguments_.includes("-p") || arguments_.includes("--print");
+  const mode = modeArgument(arguments_);
+  return prints || mode === "json" || mode === "rpc" ? NOBODY_THERE : undefined;
 }
 
 /**

@@ -11,6 +11,7 @@
  * - lib: what knows nothing of Kimi or pi
  */
 import { homedir } from "node:os";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import { type ExtensionAPI, VERSION } from "@mariozechner/pi-coding-agent";
 import { offerKimi, offerLogin, offerThinking } from "./commands.ts";
@@ -40,7 +41,7 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   const { home, agentDir, regions } = configuration;
   const versions = { extension: version, pi: VERSION };
   const keyArgument = hasKeyArgument(process.argv);
-  const refusal = loginRefusal(process.env, process.argv);
+  const refusal = loginRefusal(process.env, process.argv, isatty(0) && isatty(1));
   const configuredKey = () => findConfiguredKey(process.env, agentDir);
   const registered = readListAtStart(ownFiles(agentDir), regions, configuredKey()?.key);
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { binaryHost, newerHost, root } from "../support/hosts.ts";
-import { printPi, runPi } from "../support/pi.ts";
+import { ourModel, printPi, runPi } from "../support/pi.ts";
 import { answered } from "../support/survival.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter, enterLogin } from "../support/typing.ts";
@@ -55,11 +55,14 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     const { service, home, env } = await createKeyedWorld(onTestFinished);
     const { stdout } = await runPi(host, home, ["--list-models"], env());
     expect(stdout).not.toContain("kimi-coder");
-    const { stderr, exitCode } = await printPi(host, home, ["hello"], env());
-    expect({ stderr, exitCode }).toEqual({
-      stderr: expect.stringMatching(/^Kimi Coder: no login found; type \/login kimi-coder[^\n]*\n$/),
-      exitCode: 1,
-    });
+    // Without a terminal pi prints, whether it was told to or not.
+    for (const flags of [["-p"], []]) {
+      const { stderr, exitCode } = await runPi(host, home, [...ourModel, ...flags, "hello"], env());
+      expect({ stderr, exitCode }).toEqual({
+        stderr: expect.stringMatching(/^Kimi Coder: no login found; type \/login kimi-coder[^\n]*\n$/),
+        exitCode: 1,
+      });
+    }
     // Without a word of ours on the command line nobody is asked for Kimi.
     const other = await runPi(host, home, ["-p", "hello"], env());
     expect(other.stderr).toMatch(/No models available/);

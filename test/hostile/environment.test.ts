@@ -102,7 +102,7 @@ describe("the environment", () => {
       const found = statusPath(env, surroundings);
       // Whoever drives a pi is answered in a file: nobody is asked to log in.
       expect(found !== undefined).toBe(asksForStatus(env));
-      expect(loginRefusal(env, []) !== undefined).toBe(found !== undefined);
+      expect(loginRefusal(env, [], true) !== undefined).toBe(found !== undefined);
       if (!found) return false;
       expect(isAbsolute(found)).toBe(true);
       if (!file?.trim()) expect(dirname(found)).toBe("/home/a/.pi/agent/kimi-coder-status");

@@ -47,11 +47,12 @@ test.each([
 });
 
 test("a login is refused where nobody is there", () => {
-  expect(loginRefusal({}, ["node", "pi"])).toBeUndefined();
-  expect(loginRefusal({}, ["node", "pi", "--mode", "interactive"])).toBeUndefined();
+  // In a terminal pi has a screen in text mode too.
+  for (const words of [[], ["--mode", "text"]]) expect(loginRefusal({}, words, true)).toBeUndefined();
   for (const words of [["-p"], ["--print"], ["--mode", "json"], ["--mode", "rpc"]])
-    expect(loginRefusal({}, ["node", "pi", ...words])).toContain("start pi in a terminal");
-  expect(loginRefusal({ CAO_TERMINAL_ID: "a" }, [])).toContain("status file");
+    expect(loginRefusal({}, words, true)).toContain("start pi in a terminal");
+  expect(loginRefusal({}, [], false)).toContain("start pi in a terminal");
+  expect(loginRefusal({ CAO_TERMINAL_ID: "a" }, [], true)).toContain("status file");
 });
 
 test("the file belongs to the first of a family of processes, as long as it lives", () => {
