@@ -91,6 +91,7 @@ export function readConfiguration(env: Environment, home: string): Configuration
   const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is not a whole number from 1 to 1000");
   const tools = read(["KIMI_CODER_TOOLS"], readTools, "is neither off nor a list of search and fetch");
   const footer = read(["KIMI_CODER_FOOTER"], oneOf("on", "off"), "is neither on nor off");
+  read([API_KEY_VARIABLE], readKey, "has a character in it that keys do not have");
 
   const regions = regionsInUse({ oauthHost, baseUrl }, chosen);
   const kimiCliHost = oauthHost ?? REGIONS["kimi.com"].oauthHost;
@@ -132,6 +133,11 @@ function isFolder(path: string): boolean {
 
 function readCount(value: string): number | undefined {
   return /^[1-9]\d{0,3}$/.test(value) && Number(value) <= 1_000 ? Number(value) : undefined;
+}
+
+/** A key must fit into a header: printable ASCII. */
+function readKey(value: string): string | undefined {
+  return /^[\x21-\x7e]+$/.test(value) ? value : undefined;
 }
 
 /** The word of `words` that was typed, in whatever case. */
@@ -189,19 +195,21 @@ export interface ConfiguredKey {
 
 /**
  * The key a person configured by hand: the variable, else `apiKeys.KIMI_CODER_API_KEY` in pi's settings.json, also
- * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names.
- * Never throws; files that cannot be read are pi's to report.
+ * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names. One
+ * that cannot be a key is not passed over for the next, or for a login: whoever sends it has to refuse it. Never throws;
+ * files that cannot be read are pi's to report.
  */
 export function findConfiguredKey(env: Environment, agentDir: string): ConfiguredKey | undefined {
-  const variable = usableKey(env[API_KEY_VARIABLE]);
-  if (variable !== undefined) return { key: variable, source: API_KEY_VARIABLE };
+  const variable = env[API_KEY_VARIABLE]?.trim();
+  if (variable) return { key: variable, source: API_KEY_VARIABLE };
   const places = [
     { source: join(agentDir, "settings.json"), path: ["apiKeys", API_KEY_VARIABLE] },
     { source: join(agentDir, "auth.json"), path: [API_KEY_VARIABLE, "key"] },
   ];
   for (const { source, path } of places) {
-    const key = usableKey(member(readJsonSync(source), ...path));
-    if (key !== undefined) return { key, source };
+    const value = member(readJsonSync(source), ...path);
+    const key = typeof value === "string" ? value.trim() : "";
+    if (key !== "") return { key, source };
   }
   return undefined;
 }
@@ -261,12 +269,6 @@ function readToolSwitch(value: unknown): Switch | undefined {
 
 function member(value: unknown, ...path: string[]): unknown {
   return path.reduce<unknown>((at, key) => (isJsonObject(at) ? at[key] : undefined), value);
-}
-
-/** A key must fit into a header: printable ASCII. */
-function usableKey(value: unknown): string | undefined {
-  const key = typeof value === "string" ? value.trim() : "";
-  return /^[\x21-\x7e]+$/.test(key) ? key : undefined;
 }
 
 export const NOBODY_THERE =

@@ -279,6 +279,7 @@ function composed(): string[] {
     KIMI_CODER_PARALLEL: "x",
     KIMI_CODER_FOOTER: "x",
     KIMI_CODER_TOOLS: "x",
+    KIMI_CODER_API_KEY: "sk key",
   };
   const refusals = Object.entries({ ...wrong, ...others, KIMI_SHARE_DIR: "\u0007" }).map(
     ([name, value]) => readConfiguration({ [name]: value }, "/home/somebody").refusal,

@@ -103,6 +103,20 @@ describe.each(hosts)("pi $name with a key", (host) => {
     expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key, key]);
   });
 
+  test("that cannot be one is not passed over for a login, wherever it stands", async () => {
+    const { service, home, env, logInToKimiCli } = await createWorld();
+    logInToKimiCli();
+    const KIMI_CODER_API_KEY = "sk test key";
+    const refused = await printPi(host, home, ["hello"], env({ KIMI_CODER_API_KEY }));
+    expect(refused).toMatchObject({ stdout: "", exitCode: 1 });
+    expect(refused.stderr).toContain("KIMI_CODER_API_KEY has a character in it that keys do not have");
+    home.write(".pi/agent/settings.json", JSON.stringify({ apiKeys: { KIMI_CODER_API_KEY } }));
+    const settled = await printPi(host, home, ["hello"], env());
+    expect(settled).toMatchObject({ stdout: "", exitCode: 1 });
+    expect(settled.stderr).toContain("the API key contains a character that keys do not have");
+    expect(service.log).toEqual([]);
+  });
+
   test("that the service refuses is not renewed", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
