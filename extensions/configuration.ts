@@ -317,7 +317,7 @@ export function loginRefusal(
  * file; never throws.
  */
 export function keptLimit(path: string, account: string): number | undefined {
-  const kept = readJsonSync(path, { limit: 256 * 1024 });
+  const kept = readJsonSync(path);
   if (!isJsonObject(kept) || kept.account !== account) return undefined;
   const { parallelLimit } = kept;
   return typeof parallelLimit === "number" && Number.isInteger(parallelLimit) && parallelLimit > 0
