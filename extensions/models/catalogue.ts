@@ -3,13 +3,7 @@ import type { Account } from "../caller.ts";
 import type { GetAnswer } from "../lib/http.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { inTurn } from "../lib/lazy.ts";
-import {
-  accountFingerprint,
-  type KeptList,
-  parseServerList,
-  readKeptList,
-  type ServerModel,
-} from "./list.ts";
+import { accountFingerprint, parseServerList, readKeptList, type ServerModel } from "./list.ts";
 
 export interface CatalogueParts {
   /** The file with the last good list. */
@@ -34,6 +28,11 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
   let registered = given.registered;
   /** With what the last attempt of this process failed: tried again only with another token or key. */
   let failedWith: string | undefined;
+  /**
+   * Whose list came last in this process, and when: the file does not say it where it cannot be written, or where a pi
+   * of another account has written it since.
+   */
+  let fetched: { readonly account: string; readonly at: number } | undefined;
   let asking: Promise<void> | undefined;
   const leaving = new AbortController();
   /** Then the list is for the next process: an offer makes pi read its files under its lock. */
@@ -45,6 +44,7 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
     const models = parseServerList(body);
     failedWith = models.length === 0 ? bearer : undefined;
     if (models.length === 0) return;
+    fetched = { account: account.id, at: now() };
     await keepList(path, account, body, now());
     use(models);
   }
@@ -78,8 +78,8 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
       if (leaving.signal.aborted || asking || failedWith === bearer) return;
       // Read again: another process may have asked meanwhile.
       const kept = readKeptList(path, account.baseUrl, account);
-      if (kept && isFresh(kept, now())) use(kept.models);
-      else void start(bearer, account);
+      if (kept && isFresh(kept.fetchedAt, now())) use(kept.models);
+      else if (fetched?.account !== account.id || !isFresh(fetched.at, now())) void start(bearer, account);
     },
 
     /** Asks for the list right after a login, which may be to another account. */
@@ -101,8 +101,8 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
   };
 }
 
-/** A list from the future means that the clock was set back: its age is not known. */
-function isFresh({ fetchedAt }: KeptList, now: number): boolean {
+/** In ms since the epoch. A list from the future means that the clock was set back: its age is not known. */
+function isFresh(fetchedAt: number, now: number): boolean {
   return fetchedAt <= now && now - fetchedAt < DAY;
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Account } from "../../extensions/caller.ts";
@@ -87,6 +87,23 @@ describe("the catalogue", () => {
     catalogue.keepUp("t1", account);
     await catalogue.end(never);
     expect([asked, keptIds()]).toEqual([times, [times.length > 0 ? "new" : "old"]]);
+  });
+
+  test.each<[string, () => unknown]>([
+    ["cannot be written", () => mkdirSync(path, { recursive: true })],
+    ["has become another account's", () => keepList(path, other, list("theirs"), now)],
+  ])("asks once a day also where the file %s", async (_, spoil) => {
+    const catalogue = start(listed("k3"));
+    await spoil();
+    catalogue.keepUp("t1", account);
+    await vi.waitFor(() => expect(offered).toEqual([["k3"]]));
+    await new Promise(setImmediate);
+    await spoil();
+    now += DAY - 1;
+    catalogue.keepUp("t2", account);
+    now += 1;
+    catalogue.keepUp("t3", account);
+    expect(asked).toEqual(["t1", "t3"]);
   });
 
   test("keeps the last good list when asking fails, and asks again only with another access token", async () => {
