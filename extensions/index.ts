@@ -41,7 +41,8 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   const { home, agentDir, regions } = configuration;
   const versions = { extension: version, pi: VERSION };
   const keyArgument = hasKeyArgument(process.argv);
-  const refusal = loginRefusal(process.env, process.argv, isatty(0) && isatty(1));
+  const isTerminal = isatty(0) && isatty(1);
+  const refusal = configuration.refusal ?? loginRefusal(process.env, process.argv, isTerminal);
   const configuredKey = () => findConfiguredKey(process.env, agentDir);
   const registered = readListAtStart(ownFiles(agentDir), regions, configuredKey()?.key);
 

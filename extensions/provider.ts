@@ -108,7 +108,7 @@ export interface ProviderParts {
   readonly screen: Screen;
   /** Whether pi was started so that it chooses no model. */
   readonly choosesNone: boolean;
-  /** One sentence why nobody can be asked to log in. */
+  /** One sentence why nobody can log in here: a variable is wrong, or no person is there. */
   readonly loginRefusal: string | undefined;
 }
 
@@ -238,8 +238,8 @@ export class KimiProvider {
   }
 
   private async logIn(runtime: Lazy<KimiRuntime>, callbacks: OAuthLoginCallbacks): Promise<OAuthCredentials> {
-    const refused = this.parts.configuration.refusal ?? this.parts.loginRefusal;
-    if (refused) throw new Error(refused);
+    const { loginRefusal } = this.parts;
+    if (loginRefusal) throw new Error(loginRefusal);
     return (await mustLoad(runtime.load())).logIn(callbacks);
   }
 
@@ -265,7 +265,7 @@ export class KimiProvider {
     const configured = findConfiguredKey(process.env, configuration.agentDir);
     if (configured) return { type: "api_key", source: configured.source };
     if (this.isLoggedIn) return { type: "oauth", source: NAME };
-    // Without a person to log in, the request itself says why it fails; pi would name commands that are not there.
+    // Where nobody can log in, the request itself says why it fails; pi would name commands that do not help.
     if (loginRefusal !== undefined && screen.isOurs) return { type: "oauth", source: NAME };
     if (configuration.refusal !== undefined) return undefined;
     const [{ lookForLogin }, { createStores }] = await Promise.all([

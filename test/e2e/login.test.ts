@@ -165,6 +165,23 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     }
   });
 
+  test("with a variable that is wrong names it, once, and so does a prompt; nothing is sent", async () => {
+    const { service, home, env } = await createWorld();
+    const pi = await startTmux(host, home, [...ourModel], env({ KIMI_CODER_REGION: "mars" }));
+    try {
+      await enter(pi, "hello");
+      const asked = await pi.waitFor(/Error: (?:Kimi Coder: KIMI_CODER_REGION is neither|No API key)/);
+      expect(asked).not.toContain("No API key");
+      await enterLogin(pi, host);
+      const intro = host === olderHost ? "Error" : "Failed to login to Kimi Coder";
+      const said = await pi.waitFor(new RegExp(`${intro}: (?:Kimi Coder: )+KIMI_CODER_REGION is neither`));
+      expect(said).not.toContain(`${intro}: Kimi Coder: Kimi Coder:`);
+    } finally {
+      await pi.close();
+    }
+    expect(service.log).toEqual([]);
+  });
+
   test("through pi's selector does the same", async () => {
     const world = await createWorld();
     const { service, home, env } = world;
