@@ -24,12 +24,9 @@ const USABLE = { ...DEFAULTS, refusal: undefined };
 
 describe("readConfiguration", () => {
   it.each(["", " ", undefined])("needs no configuration, and takes %j for not set", (value) => {
-    const names = [
-      "KIMI_CODE_OAUTH_HOST",
-      "KIMI_OAUTH_HOST",
-      "KIMI_CODE_BASE_URL",
-      "KIMI_CODER_REGION",
-    ].concat(["KIMI_CODER_IDENTITY", "KIMI_CODER_FOOTER", "KIMI_CODER_TOOLS", "KIMI_CODER_PARALLEL"]);
+    const hosts = ["KIMI_CODE_OAUTH_HOST", "KIMI_OAUTH_HOST", "KIMI_CODE_BASE_URL"];
+    const ours = ["REGION", "IDENTITY", "FOOTER", "TOOLS", "PARALLEL", "API_KEY"];
+    const names = [...hosts, ...ours.map((name) => `KIMI_CODER_${name}`)];
     expect(read(Object.fromEntries(names.map((name) => [name, value])))).toEqual({
       regions: [
         { region: "kimi.com", ...DEFAULTS },

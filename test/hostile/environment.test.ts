@@ -23,6 +23,7 @@ const WORDS = [
   "KIMI_CODER_PARALLEL",
   "KIMI_CODER_FOOTER",
   "KIMI_CODER_TOOLS",
+  "KIMI_CODER_API_KEY",
 ] as const;
 
 /** As the system hands it over: no NUL, no halves of characters. */
@@ -52,6 +53,7 @@ const environment = fc.record({
     KIMI_CODER_PARALLEL: word("1", " 1000 ", "1001", "0", "1e3", "0x10", "٣"),
     KIMI_CODER_FOOTER: word("on", " OFF ", "true", "0"),
     KIMI_CODER_TOOLS: word("off", " Search, fetch", "search,,", "on"),
+    KIMI_CODER_API_KEY: word("sk-kimi", "sk kimi"),
   }),
 });
 
