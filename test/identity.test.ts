@@ -133,14 +133,4 @@ describe("the device id", () => {
     expect((await identity(true))["X-Msh-Device-Id"]).toBe(unkept);
     expect(readFileSync(file, "utf8")).toBe(unkept);
   });
-
-  it("is neither read nor made for pi's own identity", async () => {
-    const identity = createIdentity(share, VERSIONS, "pi");
-    expect(await identity(true)).toEqual({
-      "User-Agent": "pi/0.73.1 (pi-kimi-coder/0.1.0)",
-      "X-Msh-Platform": "pi",
-      "X-Msh-Version": "0.73.1",
-    });
-    expect(readdirSync(home)).toEqual([]);
-  });
 });

@@ -1,21 +1,12 @@
-/** Which region is meant, where its logins are, and that nothing of one region gets to the other's hosts. */
-import { basename, join } from "node:path";
+/** Which region is meant, that no host is paired with the other region's, and what a login asks. */
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Environment, ownFiles, readConfiguration } from "../extensions/configuration.ts";
-import { InFlight } from "../extensions/credentials/in-flight.ts";
-import { createLogin } from "../extensions/credentials/login.ts";
-import { mirror } from "../extensions/credentials/mirror.ts";
-import { readPiEntry } from "../extensions/credentials/pi-entry.ts";
-import type { CredentialStore } from "../extensions/credentials/store.ts";
+import { type Environment, readConfiguration } from "../extensions/configuration.ts";
 import { createStores } from "../extensions/credentials/stores.ts";
-import { reserveLogin } from "../extensions/credentials/successor.ts";
 import { answerOf, askedForLogin, type LoginAnswer } from "../extensions/login/question.ts";
-import { parseRegion, REGIONS, type Region, regionsInUse } from "../extensions/region.ts";
-import { FIRST, modeOf, put, temporaryDirectory } from "./credentials/support/homes.ts";
-import { realKimiCode } from "./credentials/support/kimi-code-bundle.ts";
-import { createFakeClock } from "./support/fake-clock.ts";
-import { readObject } from "./support/hosts.ts";
+import { parseRegion, type Region, regionsInUse } from "../extensions/region.ts";
+import { FIRST, put, temporaryDirectory } from "./credentials/support/homes.ts";
 
 const HOME = "/home/someone";
 const LOOPBACK = "http://127.0.0.1:1";
@@ -80,57 +71,6 @@ describe("the regions in use", () => {
         }
       }),
     );
-  });
-});
-
-describe("a login", () => {
-  const stores = (env: Environment) => createStores(readConfiguration(env, HOME));
-
-  it("of kimi.com is saved for kimi-cli, one of kimi.ai where kimi-code keeps its own", () => {
-    const { forLogin } = stores({});
-    expect(forLogin("kimi.com")).toMatchObject({ owner: "kimi-cli", region: "kimi.com" });
-    const slot = realKimiCode().resolveKimiCodeOAuthKey(REGIONS["kimi.ai"]).replace("oauth/", "");
-    expect(forLogin("kimi.ai")).toMatchObject({
-      owner: "kimi-code",
-      region: "kimi.ai",
-      path: join(HOME, ".kimi-code", "credentials", `${slot}.json`),
-    });
-  });
-
-  it("of kimi.ai is saved as kimi-code itself would have, for the owner's eyes alone", async () => {
-    const home = temporaryDirectory();
-    const store = createStores(readConfiguration({}, home)).forLogin("kimi.ai");
-    const room = await reserveLogin(store);
-    expect(room.state === "reserved" && (await room.successor.save(FIRST))).toEqual({ state: "written" });
-    expect(await store.read()).toEqual({ state: "present", token: FIRST });
-    const folder = join(home, ".kimi-code", "credentials");
-    const theirs = realKimiCode().openStorage(folder);
-    const saved = await theirs.load(basename(store.path, ".json"));
-    expect(saved).toMatchObject({ accessToken: FIRST.accessToken, refreshToken: FIRST.refreshToken });
-    expect([modeOf(store.path), modeOf(folder)]).toEqual([0o600, 0o700]);
-  });
-
-  it("is looked for in places of regions in use alone", () => {
-    const places = (env: Environment) => stores(env).all.map(({ owner, region }) => `${owner} ${region}`);
-    expect(places({})).toEqual([
-      "kimi-cli kimi.com",
-      "kimi-code kimi.com",
-      "kimi-code kimi.ai",
-      "opencode-kimi-full kimi.com",
-      "opencode-kimi-auth kimi.com",
-    ]);
-    expect(places({ KIMI_CODE_OAUTH_HOST: "https://auth.kimi.ai" })).toEqual([
-      "kimi-cli kimi.ai",
-      "kimi-code kimi.ai",
-    ]);
-    expect(places({ KIMI_CODE_BASE_URL: "https://api.kimi.ai" })).toEqual(["kimi-code kimi.ai"]);
-  });
-
-  it("under overridden hosts is saved for kimi-cli, which has the same variables", () => {
-    const region = { KIMI_CODER_REGION: "kimi.ai" };
-    expect(stores({ KIMI_CODE_OAUTH_HOST: LOOPBACK, ...region }).forLogin("kimi.ai").owner).toBe("kimi-cli");
-    const proxied = stores({ KIMI_CODE_BASE_URL: LOOPBACK, ...region });
-    expect(proxied.forLogin("kimi.ai").owner).toBe("kimi-code");
   });
 });
 
@@ -200,50 +140,5 @@ describe("the question", () => {
     for (const id of [undefined, "kimi.org"]) {
       await expect(answerOf(ask({}), answer(id))).rejects.toThrow(new Error("Login cancelled"));
     }
-  });
-});
-
-describe("pi's entry", () => {
-  const NOW = FIRST.expiresAt - 600_000;
-
-  function places() {
-    const { agentDir, ...configuration } = readConfiguration({}, temporaryDirectory());
-    const { auth: authPath, memory: memoryPath } = ownFiles(agentDir);
-    return { authPath, memoryPath, stores: createStores({ ...configuration }) };
-  }
-
-  it("says the region, and forgets it with the next login of the other", async () => {
-    const { stores, ...files } = places();
-    const keep = async (store: CredentialStore) =>
-      mirror(files, store, FIRST, await readPiEntry(files.authPath));
-    const entry = () => readObject(files.authPath)["kimi-coder"];
-    expect(await keep(stores.forLogin("kimi.ai"))).toEqual({ state: "written" });
-    expect(entry()).toMatchObject({ region: "kimi.ai" });
-    expect(await readPiEntry(files.authPath)).toMatchObject({ state: "oauth", region: "kimi.ai" });
-    expect(await keep(stores.forLogin("kimi.ai"))).toEqual({ state: "left" });
-    expect(await keep(stores.forLogin("kimi.com"))).toEqual({ state: "written" });
-    expect(entry()).not.toHaveProperty("region");
-  });
-
-  it("of one region is not used for the other because another program's file is damaged", async () => {
-    const { stores, ...files } = places();
-    put(stores.forLogin("kimi.com").path, "{");
-    const current = (region: Region | undefined) => {
-      const { accessToken: access, refreshToken, expiresAt: expires } = FIRST;
-      const lost = { owner: "kimi-code", source: "/elsewhere/kimi-code-env.json", region };
-      const entry = { type: "oauth", access, refresh: refreshToken, expires, ...lost };
-      put(files.authPath, JSON.stringify({ "kimi-coder": entry }));
-      const login = createLogin({
-        ...files,
-        stores: stores.all,
-        refresh: () => expect.unreachable(),
-        clock: { ...createFakeClock(), now: () => NOW },
-        inFlight: new InFlight(),
-        listener: () => {},
-      });
-      return login.current();
-    };
-    expect(await current("kimi.ai")).toMatchObject({ state: "unavailable", reason: { kind: "problem" } });
-    expect(await current(undefined)).toMatchObject({ state: "ready", store: { region: "kimi.com" } });
   });
 });

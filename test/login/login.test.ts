@@ -72,17 +72,6 @@ describe("a login", () => {
     expect(service.refused()).toEqual([]);
   });
 
-  it("shows a fresh code when one has expired", async () => {
-    service.scriptDevice(["pending", "expired", "approved"]);
-    const token = await run();
-    expect(new Set(codes()).size).toBe(2);
-    expect(trace).toContain("progress The code has expired; here is a new one.");
-    expect(trace.indexOf("progress The code has expired; here is a new one.")).toBeLessThan(
-      trace.lastIndexOf(codes()[1] ?? ""),
-    );
-    await expectSaved(token);
-  });
-
   it("gives up after an hour, and promises no code it will not show", async () => {
     service.deviceResponse({ interval: 50, expires_in: 1_700 });
     service.scriptDevice(Array<DeviceOutcome>(200).fill("pending"));
