@@ -50,7 +50,7 @@ export function identityHeaders(
  * pi's own identity, which Kimi admits since August 2026 (kimi-code#2185): its name and versions. Nothing of the machine,
  * and no id: pi's own Kimi login sends none either.
  */
-export function piHeaders({ extension, pi }: Versions): Record<string, string> {
+function piHeaders({ extension, pi }: Versions): Record<string, string> {
   return allPrintable({
     "User-Agent": `pi/${pi} (pi-kimi-coder/${extension})`,
     "X-Msh-Platform": "pi",

@@ -55,7 +55,7 @@ export class Screen {
     return this.ask(({ sessionManager }) => sessionManager.getSessionId());
   }
 
-  /** Says a thing once per process: on the screen, else on stderr when it matters. */
+  /** Says a thing once, until pi builds the extension anew: on the screen, else on stderr when it matters. */
   say(text: string, type: "info" | "warning"): void {
     if (!this.context || this.said.has(text)) return;
     this.said.add(text);

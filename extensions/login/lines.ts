@@ -86,7 +86,7 @@ function sayWhere(browser: boolean): string {
  * Clickable (OSC 8), and in one piece where it fits. Where not, each line is filled to the brim from the first column,
  * so that what is copied is the address, and each piece leads to the whole.
  */
-export function addressLines(address: string, width: number, paint: Paint): readonly string[] {
+function addressLines(address: string, width: number, paint: Paint): readonly string[] {
   const indent = address.length + 4 <= width ? "    " : "";
   const pieces: string[] = [];
   for (let at = 0; at < address.length; at += Math.max(1, width)) {

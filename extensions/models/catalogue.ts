@@ -21,8 +21,6 @@ export interface CatalogueParts {
 /** How old a list may get, ms. */
 const DAY = 86_400_000;
 
-export type Catalogue = ReturnType<typeof createCatalogue>;
-
 /** Asks for nothing by itself. */
 export function createCatalogue({ path, ask, offer, now, ...given }: CatalogueParts) {
   let registered = given.registered;
