@@ -1,15 +1,38 @@
 /** A status file read as an orchestrator reads it: again and again, by its path alone. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
-import { complaints } from "../worker/schema.ts";
+import { accepts } from "../chat/payload/json-schema.ts";
+import { root } from "./hosts.ts";
 import { eventually } from "./waiting.ts";
+
+/** The schema of the status file, as it is shipped. */
+export const statusSchema: unknown = JSON.parse(
+  readFileSync(join(root, "extensions", "worker", "status.schema.json"), "utf8"),
+);
+const strictSchema = withoutOthers(statusSchema);
+
+/** Whether a record keeps to the schema, and has no member that it does not name. */
+export function keepsToSchema(record: unknown): boolean {
+  return accepts(strictSchema, record) === true;
+}
+
+/** Allows the members that the schema names, and no others. */
+function withoutOthers(schema: unknown): unknown {
+  if (!isJsonObject(schema)) return schema;
+  const { properties, items } = schema;
+  if (items !== undefined) return { ...schema, items: withoutOthers(items) };
+  if (!isJsonObject(properties)) return schema;
+  const members = Object.entries(properties).map(([name, member]) => [name, withoutOthers(member)]);
+  return { ...schema, properties: Object.fromEntries(members), additionalProperties: false };
+}
 
 export interface StatusReader {
   /** The states seen so far, without repetitions; `@` follows the last one of a process that has ended. */
   states(): string[];
-  /** Everything written that was seen keeps to the schema: what does not. */
-  complaints(): string[];
+  /** What was seen that does not keep to the schema. */
+  complaints(): readonly JsonObject[];
   /** What stands there now. Throws where nothing does. */
   read(): JsonObject;
   /** Waits until it is so; gives the record. Throws with the last one after `timeoutMs` (default 20 s). */
@@ -19,7 +42,6 @@ export interface StatusReader {
 /** Reads it every 3 ms until the test is over. */
 export function readStatusFile(path: string): StatusReader {
   const seen: JsonObject[] = [];
-  const wrong: string[] = [];
   const look = () => {
     let text: string;
     try {
@@ -31,7 +53,6 @@ export function readStatusFile(path: string): StatusReader {
     if (!isJsonObject(record)) throw new Error(`no object: ${text}`);
     if (JSON.stringify(record) === JSON.stringify(seen.at(-1))) return;
     seen.push(record);
-    wrong.push(...complaints(record));
   };
   const timer = setInterval(look, 3);
   onTestFinished(() => clearInterval(timer));
@@ -43,7 +64,7 @@ export function readStatusFile(path: string): StatusReader {
     },
     complaints() {
       look();
-      return wrong;
+      return seen.filter((record) => !keepsToSchema(record));
     },
     read() {
       look();

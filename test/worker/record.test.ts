@@ -14,7 +14,7 @@ import {
   usageOf,
   type WorkerEvent,
 } from "../../extensions/worker/record.ts";
-import { complaints } from "./schema.ts";
+import { keepsToSchema } from "../support/status-file.ts";
 
 const text = (said: string): Answer["content"] => [{ type: "text", text: said }];
 const good: Answer = { content: text("42"), stopReason: "stop" };
@@ -47,9 +47,8 @@ function content(...events: readonly WorkerEvent[]) {
   return contentOf(live(...events), 1);
 }
 
-/** What of a record the status file's schema does not allow. */
-function wrongWith(record: ReturnType<typeof contentOf>): string[] {
-  return complaints({ ...record, changedAt: 0, messageFile: null });
+function expectToFit(record: ReturnType<typeof contentOf>): void {
+  expect({ ...record, changedAt: 0, messageFile: null }).toSatisfy(keepsToSchema);
 }
 
 describe("the states of a worker", () => {
@@ -126,7 +125,7 @@ test("any order of events gives a record that keeps to the schema", () => {
         const before = life;
         life = next(life, one);
         const record = contentOf(life, 1);
-        expect(wrongWith(record)).toEqual([]);
+        expectToFit(record);
         expect(record.error !== null).toBe(record.state === "error");
         expect(record.state === "processing").toBe(isBusy(life));
         if (record.exit) expect(record.state).not.toBe("processing");
@@ -152,7 +151,7 @@ describe("what is known of the plan keeps to the schema:", () => {
     const quota = quotaOf({ figures: figures(resets), fetchedAt: 6_000 }, 10_000);
     expect(quota).toMatchObject({ plan: "Pro", fetchedAt: 6_000 });
     expect(quota.windows.map(({ usedPercent }) => usedPercent)).toEqual([97, 0, 97]);
-    expect(wrongWith(contentOf(BEGINNING, 7, { quota, usage: null }))).toEqual([]);
+    expectToFit(contentOf(BEGINNING, 7, { quota, usage: null }));
   });
 
   test("what the session has used of it", () => {
@@ -172,8 +171,7 @@ describe("what is known of the plan keeps to the schema:", () => {
       windows: [{ kind: "week", label: "week", movedPercent: 1 }],
     });
     const none = usageOf(sessionUse([]));
-    for (const one of [usage, none])
-      expect(wrongWith(contentOf(BEGINNING, 7, { quota: null, usage: one }))).toEqual([]);
+    for (const one of [usage, none]) expectToFit(contentOf(BEGINNING, 7, { quota: null, usage: one }));
   });
 });
 
