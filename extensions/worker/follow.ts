@@ -134,9 +134,6 @@ function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: str
   pi.on("input", (_event, ctx) => hear({ type: "input", refusal: refusalOf(ctx) }));
   pi.on("before_agent_start", () => hear({ type: "before_agent_start" }));
   pi.on("agent_start", () => hear({ type: "agent_start" }));
-  pi.on("message_end", ({ message }) => {
-    if (message.role === "assistant") hear({ type: "message_end", answer: message });
-  });
   pi.on("agent_end", ({ messages }) => {
     const answer = messages.findLast(({ role }) => role === "assistant");
     hear({ type: "agent_end", answer: answer?.role === "assistant" ? answer : undefined });
@@ -181,7 +178,10 @@ function nameOf({ provider, id }: Model): string {
 
 function refusalOf({ model, modelRegistry }: ExtensionContext): Failure | undefined {
   if (!model) return NO_MODEL;
-  return modelRegistry.hasConfiguredAuth(model) ? undefined : NO_KEY;
+  // An old pi, 0.58.4 for one, leaves that to its store.
+  const hasAuth =
+    modelRegistry.hasConfiguredAuth?.(model) ?? modelRegistry.authStorage.hasAuth(model.provider);
+  return hasAuth ? undefined : NO_KEY;
 }
 
 /** The signals that pi ends by in every mode. */

@@ -52,7 +52,6 @@ export function silenceAfter(
       return older && life.compacting ? AFTER_COMPACTION : "unchanged";
     case "model_select":
     case "input":
-    case "message_end":
     case "request_waits":
     case "exit":
       return "unchanged";

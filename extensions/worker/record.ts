@@ -29,7 +29,7 @@ export interface Life {
   /** How the run has ended; pi may yet repeat it or compact. */
   readonly outcome: Outcome | undefined;
   readonly compacting: boolean;
-  /** The turn's last text from the assistant; undefined while there is none. */
+  /** What the turn's runs have ended with, if that was text. */
   readonly message: string | undefined;
   /** What this extension said last about a failed request. */
   readonly said: Said | undefined;
@@ -53,7 +53,6 @@ export type WorkerEvent =
   | { readonly type: "input"; readonly refusal: Failure | undefined }
   | { readonly type: "before_agent_start" }
   | { readonly type: "agent_start" }
-  | { readonly type: "message_end"; readonly answer: Answer }
   /** `answer`: the run's last assistant message. */
   | { readonly type: "agent_end"; readonly answer: Answer | undefined }
   | { readonly type: "agent_settled"; readonly aborted: boolean }
@@ -85,7 +84,7 @@ export const BEGINNING: Life = {
 /** Why a session ends, or begins, in a process that goes on. */
 const REPLACED: ReadonlySet<string> = new Set(["reload", "new", "resume", "fork"]);
 
-export function isBusy({ running, outcome, compacting }: Life): boolean {
+function isBusy({ running, outcome, compacting }: Life): boolean {
   return running || outcome !== undefined || compacting;
 }
 
@@ -106,8 +105,6 @@ export function next(life: Life, event: WorkerEvent): Life {
       if (life.running) return life;
       // A repetition, or what comes after a compaction, belongs to the same turn.
       return life.outcome ? { ...life, running: true, outcome: undefined, compacting: false } : begin(life);
-    case "message_end":
-      return { ...life, message: textOf(event.answer) || life.message };
     case "agent_end":
       return endRun(life, event.answer);
     case "agent_settled":
@@ -151,7 +148,8 @@ function begin({ sessionId, model, turn, said }: Life): Life {
 
 function endRun(life: Life, answer: Answer | undefined): Life {
   const outcome = answer ? outcomeOf(answer, life.said) : COMPLETED;
-  return { ...life, running: false, outcome, waiting: undefined };
+  const message = (answer && textOf(answer)) || life.message;
+  return { ...life, running: false, outcome, message, waiting: undefined };
 }
 
 /** At rest: as the run ended or was cut off, else as it was before. */

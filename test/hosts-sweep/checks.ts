@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Home } from "../support/home.ts";
-import type { PiHost } from "../support/hosts.ts";
+import { type PiHost, readObject } from "../support/hosts.ts";
 import type { IssuedToken, KimiService } from "../support/kimi-service/index.ts";
 import { assistantMessages, ourModel, printPi, runPi, streamed } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
@@ -138,6 +138,17 @@ export const checks: readonly Check[] = [
       });
       expectIn(`${stdout}${stderr}`, "kimi-cli", "/kimi status");
       expectNothing(service.chats(), "sent to the model");
+    },
+  },
+  {
+    name: "status file",
+    async run({ host, home, service }) {
+      const path = join(home.path, "status.json");
+      const env = { ...service.environment, KIMI_CODER_STATUS_FILE: path };
+      const { stderr } = await printPi(host, home, ["hello"], { env });
+      expectNothing(stderr, "on stderr");
+      const { state, message } = readObject(path);
+      expectSame(`${state}: ${message}`, "completed: You said: hello", "the status file");
     },
   },
   {

@@ -7,7 +7,6 @@ import { isOlder, silenceAfter } from "../../extensions/worker/older-pi.ts";
 import {
   BEGINNING,
   contentOf,
-  isBusy,
   type Life,
   next,
   quotaOf,
@@ -16,8 +15,7 @@ import {
 } from "../../extensions/worker/record.ts";
 import { keepsToSchema } from "../support/status-file.ts";
 
-const text = (said: string): Answer["content"] => [{ type: "text", text: said }];
-const good: Answer = { content: text("42"), stopReason: "stop" };
+const good: Answer = { content: [{ type: "text", text: "42" }], stopReason: "stop" };
 const bad: Answer = { content: [], stopReason: "error", errorMessage: "Kimi has a server error (500)." };
 const aborted: Answer = { content: [], stopReason: "aborted" };
 
@@ -29,7 +27,6 @@ const start: WorkerEvent = {
   hasUI: true,
 };
 const prompt: WorkerEvent = { type: "before_agent_start" };
-const says = (answer: Answer): WorkerEvent => ({ type: "message_end", answer });
 const ends = (answer: Answer): WorkerEvent => ({ type: "agent_end", answer });
 const settled: WorkerEvent = { type: "agent_settled", aborted: false };
 const silence: WorkerEvent = { type: "silence" };
@@ -37,7 +34,7 @@ const compacts: WorkerEvent = { type: "session_before_compact" };
 const compacted: WorkerEvent = { type: "session_compact" };
 const quits: WorkerEvent = { type: "session_shutdown", reason: "quit", at: 3 };
 const exits = (code: number): WorkerEvent => ({ type: "exit", at: 5, code });
-const answered = [start, prompt, says(good), ends(good)];
+const answered = [start, prompt, ends(good)];
 
 function live(...events: readonly WorkerEvent[]): Life {
   return events.reduce(next, BEGINNING);
@@ -54,14 +51,6 @@ function expectToFit(record: ReturnType<typeof contentOf>): void {
 describe("the states of a worker", () => {
   test("an answer that was whole before Esc stays one", () => {
     expect(content(...answered, { ...settled, aborted: true }).state).toBe("completed");
-  });
-
-  test("thinking is no part of the message", () => {
-    const both: Answer = {
-      ...good,
-      content: [{ type: "thinking", thinking: "hm" }, ...text("one"), ...text("two\n")],
-    };
-    expect(content(start, prompt, says(both), ends(both), settled).message).toBe("one\ntwo");
   });
 
   test("a settled that comes late does not end a run that has begun", () => {
@@ -115,7 +104,6 @@ test("any order of events gives a record that keeps to the schema", () => {
       { type: "request_waits", note: "next", at: 1 },
       exits(1),
     ),
-    answer.map(says),
     answer.map(ends),
   );
   fc.assert(
@@ -127,7 +115,6 @@ test("any order of events gives a record that keeps to the schema", () => {
         const record = contentOf(life, 1);
         expectToFit(record);
         expect(record.error !== null).toBe(record.state === "error");
-        expect(record.state === "processing").toBe(isBusy(life));
         if (record.exit) expect(record.state).not.toBe("processing");
         if (before.exit && one.type !== "session_start") expect(life.exit?.at).toBe(before.exit.at);
         if (one === prompt && !before.exit) expect(record.state).toBe("processing");
