@@ -74,7 +74,7 @@ function sayState({ tool, switch: { is, by }, isActive, rival }: ToolState): str
   if (is === "off") return `off${BY[by]}${other}`;
   if (is === "on" && rival !== undefined)
     return `on${BY[by]}, but left out, because ${rival} does the same; /kimi tools on ${tool} takes both`;
-  return `on${BY[by]}, but not in use: it comes with a model of Kimi Coder, unless pi's options keep it out`;
+  return `on${BY[by]}, but not in use: pi 0.55.4 or later has it with a model of Kimi Coder, unless its options keep it out`;
 }
 
 /**

@@ -192,7 +192,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
     const { stdout, ...shown } = await tools("", BOTH);
     expect(shown).toEqual({ stderr: "", exitCode: 0 });
     expect(stdout).toMatch(
-      /^kimi_fetch: on by KIMI_CODER_TOOLS, but not in use: it comes with a model of Kimi Coder, unless/m,
+      /^kimi_fetch: on by KIMI_CODER_TOOLS, but not in use: pi 0\.55\.4 or later has it with a model of Kimi Coder, unless/m,
     );
     expect(service.log).toEqual([]);
   });
