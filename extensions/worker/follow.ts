@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { ExtensionAPI, ExtensionContext } from "@mariozechner/pi-coding-agent";
-import { type Environment, PROVIDER } from "../configuration.ts";
+import { PROVIDER } from "../configuration.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
 import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
@@ -35,17 +35,6 @@ interface Later {
   on(event: string, handler: (event: unknown) => void): void;
 }
 
-/** Follows pi where `env` asks for it and no pi above this one has the file; undefined where nothing is written. */
-export function followWorker(
-  pi: ExtensionAPI,
-  env: Record<string, string | undefined> & Environment,
-  surroundings: Surroundings,
-  piVersion: string,
-): Worker | undefined {
-  const path = statusPath(env, surroundings);
-  return path && claim(env, path) ? follow(pi, path, surroundings.agentDir, piVersion) : undefined;
-}
-
 /** The record of this process: pi builds the extension again for /new and /reload. The number changes with `Life`. */
 const KEY = Symbol.for("pi-kimi-coder.worker.2");
 
@@ -53,8 +42,19 @@ function isLife(value: unknown): value is Life {
   return typeof value === "object" && value !== null && "rest" in value;
 }
 
-/** Writes the first state at once. Nothing of it throws into pi, or keeps the process alive. */
-function follow(pi: ExtensionAPI, path: string, agentDir: string, piVersion: string): Worker {
+/**
+ * Follows pi where `env` asks for it and no pi above this one has the file, and writes the first state at once; undefined
+ * where nothing is written. Nothing of it throws into pi, or keeps the process alive.
+ */
+export function followWorker(
+  pi: ExtensionAPI,
+  env: Record<string, string | undefined>,
+  surroundings: Surroundings,
+  piVersion: string,
+): Worker | undefined {
+  const path = statusPath(env, surroundings);
+  if (path === undefined || !claim(env, path)) return undefined;
+  const { agentDir } = surroundings;
   const { pid } = process;
   const now = Date.now;
   const older = isOlder(piVersion);

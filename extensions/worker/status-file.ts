@@ -141,13 +141,9 @@ function replace(path: string, text: string): string | undefined {
   }
 }
 
-const FULL: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
-const FORBIDDEN: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS"]);
-
 /** `why`: the system's code, or words. */
-export function sayUnwritable(path: string, why: string): string {
-  const first = FULL.has(why) ? "free the disk, or " : FORBIDDEN.has(why) ? "make it writable, or " : "";
-  return `Kimi Coder: the status file ${path} cannot be written (${why}); ${first}name another in KIMI_CODER_STATUS_FILE.`;
+function sayUnwritable(path: string, why: string): string {
+  return `Kimi Coder: the status file ${path} cannot be written (${why}); name another in KIMI_CODER_STATUS_FILE.`;
 }
 
 function remove(path: string): void {

@@ -12,13 +12,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { asksForStatus, loginRefusal } from "../../extensions/configuration.ts";
 import { BEGINNING, contentOf, type Life } from "../../extensions/worker/record.ts";
-import {
-  claim,
-  OWNER_VARIABLE,
-  openStatusFile,
-  sayUnwritable,
-  statusPath,
-} from "../../extensions/worker/status-file.ts";
+import { claim, OWNER_VARIABLE, openStatusFile, statusPath } from "../../extensions/worker/status-file.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 
 let folder: string;
@@ -94,16 +88,6 @@ describe("writing", () => {
     writeFileSync(path, "");
     expect(openStatusFile(path)(contentOf(done, 7))).toBeUndefined();
     expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ state: "completed" });
-  });
-
-  test.each([
-    ["ENOSPC", "free the disk, or name"],
-    ["EACCES", "make it writable, or name"],
-    ["ENOTDIR", "name"],
-  ])("that fails with %s says: %s another", (why, action) => {
-    expect(sayUnwritable("/s.json", why)).toBe(
-      `Kimi Coder: the status file /s.json cannot be written (${why}); ${action} another in KIMI_CODER_STATUS_FILE.`,
-    );
   });
 
   test("keeps the beginning of a long message whose own file cannot be written", () => {
