@@ -26,9 +26,9 @@ export async function withinTime<T>(
   }
 }
 
-/** The text of an answer of at most `largest` bytes; undefined where there is more, or nothing. */
+/** The text of an answer of at most `largest` bytes; undefined where there is more. */
 export async function readText({ body }: Response, largest: number): Promise<string | undefined> {
-  if (!body) return undefined;
+  if (!body) return "";
   const decoder = new TextDecoder();
   let text = "";
   let size = 0;

@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type FormPost, networkCode, postForm, withinTime } from "../../extensions/lib/http.ts";
+import { type FormPost, networkCode, postForm, readText, withinTime } from "../../extensions/lib/http.ts";
 import { collectGarbage } from "../support/garbage.ts";
 import { CLIENT_ID, type KimiService, startKimiService } from "../support/kimi-service/index.ts";
 import { type Loopback, startLoopback } from "../support/loopback.ts";
@@ -49,6 +49,10 @@ describe("a form POST", () => {
   ])("knows that %s is no answer", async (_name, body) => {
     service.fault({ path: "token", do: { status: 502, body } });
     expect(await post()).toEqual({ state: "not-json", status: 502 });
+  });
+
+  it("takes an answer without a body for an empty one, not for one that is too long", async () => {
+    expect(await readText(new Response(null), 1)).toBe("");
   });
 
   it("reads a letter that comes in two pieces", async () => {
