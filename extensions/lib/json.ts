@@ -13,6 +13,13 @@ export function objectsIn(value: unknown): readonly JsonObject[] {
   return Array.isArray(value) ? value.filter(isJsonObject) : [];
 }
 
+/** Whether a text says nothing. Stops at the first visible character, so a long text costs no more than a short one. */
+export function isBlank(text: string): boolean {
+  const first = text.charCodeAt(0);
+  // Nearly every text begins with a printable ASCII character, and a regular expression costs ten times as much.
+  return !(first > 0x20 && first < 0x7f) && !/\S/.test(text);
+}
+
 /** The value that `text` holds; undefined where it is no JSON. Never throws. */
 export function parseJson(text: string): unknown {
   try {
@@ -167,11 +174,4 @@ function endOfValue(text: string, start: number): number {
     at += 1;
     if (depth === 0) return at;
   }
-}
-
-/** Whether a text says nothing. Stops at the first visible character, so a long text costs no more than a short one. */
-export function isBlank(text: string): boolean {
-  const first = text.charCodeAt(0);
-  // Nearly every text begins with a printable ASCII character, and a regular expression costs ten times as much.
-  return !(first > 0x20 && first < 0x7f) && !/\S/.test(text);
 }

@@ -6,14 +6,16 @@ import { closeSync, existsSync, fchownSync, lchownSync, mkdirSync, openSync, sta
 import { dirname } from "node:path";
 import { systemCode } from "./json.ts";
 
-const isRoot = (): boolean => process.getuid?.() === 0;
-
 /** Gives a new file, open as `file`, to the owner of the folder it is in; a nicety that never throws. */
 export function giveToFolderOwner(file: number, path: string): void {
-  if (!isRoot()) return;
+  give(path, (uid, gid) => fchownSync(file, uid, gid));
+}
+
+function give(path: string, chown: (uid: number, gid: number) => void): void {
+  if (process.getuid?.() !== 0) return;
   try {
     const { uid, gid } = statSync(dirname(path));
-    fchownSync(file, uid, gid);
+    chown(uid, gid);
   } catch {
     // A file system that knows no owners.
   }
@@ -33,16 +35,7 @@ export function makeFolder(path: string, mode: number): void {
       if (systemCode(error) !== "EEXIST") throw error;
       continue;
     }
-    if (isRoot()) giveToParentsOwner(folder);
-  }
-}
-
-function giveToParentsOwner(folder: string): void {
-  try {
-    const { uid, gid } = statSync(dirname(folder));
-    lchownSync(folder, uid, gid);
-  } catch {
-    // As above.
+    give(folder, (uid, gid) => lchownSync(folder, uid, gid));
   }
 }
 

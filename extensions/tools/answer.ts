@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_MAX_BYTES, formatSize } from "@mariozechner/pi-coding-agent";
 import type { Tool } from "../configuration.ts";
-import { isJsonObject, systemCode } from "../lib/json.ts";
+import { isJsonObject, parseJson, systemCode } from "../lib/json.ts";
 import { firstBytes, oneLine } from "../lib/safe-text.ts";
 
 export interface Found {
@@ -19,7 +19,7 @@ const MOST_SITES = 4;
 
 /** The answer of `POST /search`; undefined for what is none. Never throws. */
 export function readSearch(json: string): Found | undefined {
-  const answer = parse(json);
+  const answer = parseJson(json);
   const found = isJsonObject(answer) ? answer.search_results : undefined;
   if (!Array.isArray(found)) return undefined;
   const results = found.flatMap(readResult);
@@ -44,14 +44,6 @@ function readResult(
   const from = [line(result.date), line(result.site_name)].filter((part) => part !== "").join(" · ");
   const lines = [line(result.title) || host, url, from, line(result.snippet)];
   return [{ site: host, lines: lines.filter((part) => part !== "") }];
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The answer of `POST /fetch`: a page as Markdown. */

@@ -47,7 +47,7 @@ const JOB: Readonly<Record<Tool, string>> = {
   fetch: "reads web pages; their addresses go to Kimi",
 };
 
-export function toolLines(states: readonly ToolState[]): readonly Line[] {
+function toolLines(states: readonly ToolState[]): readonly Line[] {
   return [
     { text: "Kimi's own tools for the model, part of the plan", tone: "title" },
     ...states.flatMap((state): readonly Line[] => {

@@ -13,6 +13,7 @@ import {
   type Tool,
   type ToolSwitch,
 } from "../configuration.ts";
+import { isJsonObject } from "../lib/json.ts";
 import { inTurn, type Lazy, mustLoad } from "../lib/lazy.ts";
 import { oneLine } from "../lib/safe-text.ts";
 import type { CallParts } from "./call.ts";
@@ -171,6 +172,6 @@ function drawSummary(details: unknown, theme: Theme): string {
 }
 
 function memberOf(value: unknown, name: "summary" | "query" | "url"): string {
-  const member: unknown = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+  const member = isJsonObject(value) ? value[name] : undefined;
   return typeof member === "string" ? member : "";
 }

@@ -4,11 +4,6 @@ import { afterAwake, systemClock } from "../../extensions/lib/clock.ts";
 import { startNode } from "../credentials/support/processes.ts";
 
 describe("the system's clock", () => {
-  it("tells the time", () => {
-    const before = Date.now();
-    expect(systemClock.now()).toBeGreaterThanOrEqual(before);
-  });
-
   it("sleeps for the time given and leaves no listener behind", async () => {
     const { signal } = new AbortController();
     const start = performance.now();
@@ -61,7 +56,7 @@ describe("time awake", () => {
     };
   }
 
-  it.each([1, 999, 1_000, 2_500, 60_000])("is over after %i ms without a sleep, and not before", (ms) => {
+  it.each([1, 1_000, 2_500])("is over after %i ms without a sleep, and not before", (ms) => {
     const pass = lateBy(() => 0);
     let over = false;
     afterAwake(ms, () => {

