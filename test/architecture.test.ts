@@ -26,7 +26,7 @@ const rooms: Readonly<Record<string, string>> = {
   models: "caller.ts chat/payload configuration.ts lib region.ts",
   quota: "caller.ts configuration.ts lib region.ts reply.ts screen.ts",
   login: "configuration.ts credentials lib messages.ts oauth region.ts",
-  worker: "chat/errors configuration.ts credentials lib quota",
+  worker: "chat/errors configuration.ts credentials lib quota screen.ts",
   tools: "caller.ts chat chat/errors configuration.ts identity.ts lib reply.ts",
   "provider.ts": "chat configuration.ts credentials lib login models screen.ts",
   "runtime.ts":

@@ -6,6 +6,7 @@ import { PROVIDER } from "../configuration.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
 import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
+import { selectedModel } from "../screen.ts";
 import { classOf, type Failure, NO_KEY, NO_MODEL, type Why } from "./failure.ts";
 import { AFTER_ABORT, hearUntold, isOlder, longestRetryPause, silenceAfter } from "./older-pi.ts";
 import {
@@ -19,8 +20,6 @@ import {
   type WorkerEvent,
 } from "./record.ts";
 import { claim, openStatusFile, type Surroundings, statusPath } from "./status-file.ts";
-
-type Model = NonNullable<ExtensionContext["model"]>;
 
 /** What the rest of this extension tells the worker. */
 export interface Worker {
@@ -126,11 +125,11 @@ export function followWorker(
       type: "session_start",
       reason,
       sessionId: sessionManager.getSessionId(),
-      model: ctx.model && nameOf(ctx.model),
+      model: nameOf(selectedModel(ctx)),
       hasUI,
     });
   });
-  pi.on("model_select", ({ model }) => hear({ type: "model_select", model: nameOf(model) }));
+  pi.on("model_select", (selected) => hear({ type: "model_select", model: nameOf(selectedModel(selected)) }));
   pi.on("input", (_event, ctx) => hear({ type: "input", refusal: refusalOf(ctx) }));
   pi.on("before_agent_start", () => hear({ type: "before_agent_start" }));
   pi.on("agent_start", () => hear({ type: "agent_start" }));
@@ -172,12 +171,14 @@ function say(context: ExtensionContext, sentence: string): void {
   }
 }
 
-function nameOf({ provider, id }: Model): string {
-  return `${provider}/${id}`;
+function nameOf(model: ExtensionContext["model"]): string | undefined {
+  return model && `${model.provider}/${model.id}`;
 }
 
-function refusalOf({ model, modelRegistry }: ExtensionContext): Failure | undefined {
+function refusalOf(ctx: ExtensionContext): Failure | undefined {
+  const model = selectedModel(ctx);
   if (!model) return NO_MODEL;
+  const { modelRegistry } = ctx;
   // An old pi, 0.58.4 for one, leaves that to its store.
   const hasAuth =
     modelRegistry.hasConfiguredAuth?.(model) ?? modelRegistry.authStorage.hasAuth(model.provider);

@@ -48,7 +48,7 @@ export type WorkerEvent =
       readonly model: string | undefined;
       readonly hasUI: boolean;
     }
-  | { readonly type: "model_select"; readonly model: string }
+  | { readonly type: "model_select"; readonly model: string | undefined }
   /** `refusal`: why pi makes no run of this prompt. */
   | { readonly type: "input"; readonly refusal: Failure | undefined }
   | { readonly type: "before_agent_start" }

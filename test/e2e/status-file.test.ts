@@ -247,6 +247,18 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 });
 
+test(`of pi ${newerHost.name} says that no model is selected, and why a prompt is refused`, async () => {
+  const { home, env, status } = await createWatched();
+  const pi = startRpc(newerHost, home, [], env());
+  expect(await status.waitFor({ state: "idle" })).toMatchObject({ model: null });
+  pi.send({ type: "prompt", message: "hello" });
+  expect(await status.waitFor({ state: "error", turn: 1 })).toMatchObject({
+    model: null,
+    error: { class: "no-model" },
+  });
+  await pi.close();
+});
+
 test(`of pi ${newerHost.name} says that Esc in the pause before a retry aborted the turn`, async () => {
   const { service, home, env, status, logInToKimiCli } = await createWatched();
   logInToKimiCli();
