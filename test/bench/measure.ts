@@ -1,8 +1,5 @@
 /** Samples of interleaved runs, and what can be said of them: medians, differences and ratios with their uncertainty. */
 
-/** One thing that is measured; each call is one run and gives its time in ms. */
-export type Task = () => Promise<number>;
-
 /** A number and its standard error. */
 export interface Estimate {
   readonly value: number;
@@ -10,21 +7,21 @@ export interface Estimate {
 }
 
 /**
- * Runs every task once to warm it up, then `runs` times in turn. Each round begins with another task, so that none of
+ * Runs every task once to warm it up unless told otherwise, then `runs` times in turn. Each round begins with another task, so that none of
  * them always follows the same one.
  */
-export async function interleave<Name extends string>(
-  tasks: Readonly<Record<Name, Task>>,
+export async function interleave<Name extends string, Sample>(
+  tasks: Readonly<Record<Name, () => Promise<Sample>>>,
   runs: number,
   warmUp = true,
-): Promise<(name: Name) => readonly number[]> {
-  const entries = Object.entries<Task>(tasks);
-  const samples = new Map<string, number[]>();
+): Promise<(name: Name) => readonly Sample[]> {
+  const entries = Object.entries<() => Promise<Sample>>(tasks);
+  const samples = new Map<string, Sample[]>();
   for (let round = warmUp ? -1 : 0; round < runs; round++) {
     const shift = Math.max(0, round) % entries.length;
     for (const [name, task] of [...entries.slice(shift), ...entries.slice(0, shift)]) {
-      const ms = await task();
-      if (round >= 0) samples.set(name, [...(samples.get(name) ?? []), ms]);
+      const sample = await task();
+      if (round >= 0) samples.set(name, [...(samples.get(name) ?? []), sample]);
     }
   }
   return (name) => samples.get(name) ?? [];

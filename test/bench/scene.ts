@@ -10,22 +10,17 @@ import { createHome, type Home } from "../support/home.ts";
 import type { PiHost } from "../support/hosts.ts";
 import { type KimiService, type LogEntry, startKimiService } from "../support/kimi-service/index.ts";
 import { piArguments } from "../support/pi.ts";
-import { type Finished, type Running, start } from "../support/processes.ts";
+import { run } from "../support/processes.ts";
 
 /** s; so long that nothing is renewed unless the bench says so. */
 const LIFETIME = 86_400;
 const STATIC_KEY = "sk-bench";
-/** How many modules of ours are loaded before a first request; see modules.test.ts. */
-const MODULES = 36;
-export const EMPTY_EXTENSION = "empty";
 
 export interface Scene {
   readonly service: KimiService;
   readonly home: Home;
   /** The directory of an extension that does nothing. */
   readonly emptyExtension: string;
-  /** The directory of one that registers a provider with a key in as many modules as ours loads, all but one empty. */
-  readonly bareProvider: string;
   /** A temporary folder that nothing was cached in. */
   newTemporary(): string;
   close(): Promise<void>;
@@ -37,41 +32,19 @@ export async function createScene(): Promise<Scene> {
   service.apiKeys.add(STATIC_KEY);
   home.writeKimiCli(service.issueLogin());
   home.write(".pi/agent/models.json", JSON.stringify({ providers: providersOf(service) }));
-  const emptyExtension = writeExtension(home, EMPTY_EXTENSION, "export default function () {}\n");
-  const bareProvider = writeExtension(home, "bare", bareProviderSource(service));
-  for (const name of emptyModules)
-    home.write(`bare/extensions/${name}.ts`, "export const nothing = undefined;\n");
+  const manifest = { name: "empty", type: "module", pi: { extensions: ["./extensions/index.ts"] } };
+  home.write("empty/package.json", JSON.stringify(manifest));
+  home.write("empty/extensions/index.ts", "export default function () {}\n");
   return {
     service,
     home,
-    emptyExtension,
-    bareProvider,
+    emptyExtension: join(home.path, "empty"),
     newTemporary: () => mkdtempSync(join(home.path, "cold-")),
     async close() {
       home.remove();
       await service.close();
     },
   };
-}
-
-/** The path of an extension with one entry, written into the home. */
-function writeExtension(home: Home, name: string, source: string): string {
-  const manifest = { name, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
-  home.write(`${name}/package.json`, JSON.stringify(manifest));
-  home.write(`${name}/extensions/index.ts`, source);
-  return join(home.path, name);
-}
-
-const emptyModules = Array.from({ length: MODULES - 1 }, (_, index) => `module-${index + 1}`);
-
-function bareProviderSource(service: KimiService): string {
-  const { static: provider } = providersOf(service);
-  return [
-    ...emptyModules.map((name) => `import "./${name}.ts";`),
-    "export default (pi) =>",
-    `  pi.registerProvider("bare", ${JSON.stringify(provider)});`,
-    "",
-  ].join("\n");
 }
 
 /** ms since the epoch, finer than `Date.now`. */
@@ -97,9 +70,6 @@ function providersOf({ baseUrl }: KimiService) {
 }
 
 export const staticModel: readonly string[] = ["--provider", "static", "--model", "kimi-for-coding"];
-
-/** Of the extension whose modules are empty. */
-export const bareModel: readonly string[] = ["--provider", "bare", "--model", "kimi-for-coding"];
 
 /** Of the newer pi's own provider. */
 export const builtInModel: readonly string[] = ["--provider", "kimi-coding", "--model", "kimi-for-coding"];
@@ -140,65 +110,29 @@ export function piProgram(
   return { command: host.program, args: piArguments(host, flags, extension ?? false), env };
 }
 
-/** Starts it in the home, with the variables that lead to the service. */
-function begin({ service, home }: Scene, { command, args, env }: Program): { pi: Running; at: number } {
-  const options = {
-    cwd: home.work,
-    env: home.env({ ...service.environment, ...env }),
-    owner: home,
-    timeoutMs: 60_000,
-  };
-  const at = exactTime();
-  return { pi: start(command, args, options), at };
-}
-
-/** The wall time of a program, ms. Throws unless it ends well. */
-export async function wallTime(scene: Scene, program: Program): Promise<number> {
-  const { ms } = expectSuccess(await begin(scene, program).pi.finished, program);
-  return ms;
-}
-
-export interface FirstChat {
-  /** From just before the process is started until the request is at the service, ms. */
-  readonly ms: number;
+export interface Run {
+  /** The wall time, ms. */
+  readonly wall: number;
+  /** Of the first chat request: from just before the process is started until it is at the service, ms. */
+  readonly chat: number;
   /** What the service was asked before it. */
   readonly before: readonly LogEntry[];
-  /** The whole run, ms. */
-  readonly wall: number;
 }
 
-/**
- * When a program's first chat request arrives. `ending`: whether the program is waited for, and must end well, or is
- * killed once that is known.
- */
-export async function firstChat(
-  scene: Scene,
-  program: Program,
-  ending: "waited" | "killed" = "waited",
-): Promise<FirstChat> {
-  const { service } = scene;
+/** Runs a program in the home, with the variables that lead to the service. Throws unless it ends well. */
+export async function runProgram({ service, home }: Scene, program: Program): Promise<Run> {
   const from = service.log.length;
-  const { pi, at } = begin(scene, program);
-  if (ending === "killed") {
-    const isNew = (entry: LogEntry) => entry.kind === "chat" && service.log.indexOf(entry) >= from;
-    await Promise.race([service.waitFor(isNew, 60_000), pi.finished]);
-    pi.kill();
+  const at = exactTime();
+  const { exitCode, signal, stderr, ms } = await run(program.command, program.args, {
+    cwd: home.work,
+    env: home.env({ ...service.environment, ...program.env }),
+    owner: home,
+  });
+  if (exitCode !== 0) {
+    const end = `${exitCode ?? signal}: ${stderr.slice(-500)}`;
+    throw new Error(`${program.args.join(" ").slice(0, 200)} ended with ${end}`);
   }
-  const finished = await pi.finished;
-  if (ending === "waited") expectSuccess(finished, program);
   const since = service.log.slice(from);
   const index = since.findIndex(({ kind }) => kind === "chat");
-  const chat = since[index];
-  if (!chat) throw new Error(`no chat request of ${describe(program)}: ${finished.stderr.slice(-500)}`);
-  return { ms: chat.at - at, before: since.slice(0, index), wall: finished.ms };
-}
-
-function expectSuccess(finished: Finished, program: Program): Finished {
-  if (finished.exitCode === 0) return finished;
-  const { exitCode, signal, stderr } = finished;
-  throw new Error(`${describe(program)} ended with ${exitCode ?? signal}: ${stderr.slice(-500)}`);
-}
-
-function describe({ args }: Program): string {
-  return args.join(" ").slice(0, 200);
+  return { wall: ms, chat: (since[index]?.at ?? Number.NaN) - at, before: since.slice(0, index) };
 }

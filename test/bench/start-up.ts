@@ -1,7 +1,7 @@
 /** (a) What the extension costs where it is installed and not used: beside an empty extension, and beside none. */
 import { hosts, olderHost, type PiHost, root } from "../support/hosts.ts";
 import { difference, estimate, interleave, median } from "./measure.ts";
-import { createScene, firstChat, piProgram, type Scene, staticModel, wallTime } from "./scene.ts";
+import { createScene, piProgram, runProgram, type Scene, staticModel } from "./scene.ts";
 import { type Extent, inMs, type Row, surplus } from "./table.ts";
 
 const ALLOWED_MS = 15;
@@ -18,7 +18,7 @@ export async function measureStartUp(extent: Extent): Promise<Row[]> {
     const rows: Row[] = [];
     for (const host of hosts) {
       for (const [command, measure] of Object.entries(commands(host, scene))) {
-        for (const cache of ["warm", "cold"] as const) {
+        for (const cache of extent.quick ? (["warm"] as const) : (["warm", "cold"] as const)) {
           extent.note(`(a) pi ${host.name} ${command}, ${cache}`);
           rows.push(...(await compare({ scene, host, command, measure, cache }, extent)));
         }
@@ -33,11 +33,13 @@ export async function measureStartUp(extent: Extent): Promise<Row[]> {
 function commands(host: PiHost, scene: Scene): Readonly<Record<string, Measure>> {
   const extensions = { none: undefined, empty: scene.emptyExtension, ours: root };
   return {
-    "--list-models": (variant, env) =>
-      wallTime(scene, piProgram(host, extensions[variant], ["--list-models"], env)),
+    "--list-models": async (variant, env) =>
+      (await runProgram(scene, piProgram(host, extensions[variant], ["--list-models"], env))).wall,
     // Until another provider's chat request.
-    "-p": async (variant, env) =>
-      (await firstChat(scene, piProgram(host, extensions[variant], [...staticModel, "-p", "hello"], env))).ms,
+    "-p": async (variant, env) => {
+      const args = [...staticModel, "-p", "hello"];
+      return (await runProgram(scene, piProgram(host, extensions[variant], args, env))).chat;
+    },
   };
 }
 

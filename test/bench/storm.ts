@@ -5,7 +5,7 @@
 import { hosts, type PiHost, root } from "../support/hosts.ts";
 import { ourModel } from "../support/pi.ts";
 import { difference, interleave, median } from "./measure.ts";
-import { createScene, expireLogin, piProgram, type Scene, wallTime } from "./scene.ts";
+import { createScene, expireLogin, piProgram, runProgram, type Scene } from "./scene.ts";
 import type { Extent, Row } from "./table.ts";
 
 /** How long the token endpoint takes, ms. */
@@ -25,15 +25,17 @@ export async function measureStorm(extent: Extent): Promise<Row[]> {
 }
 
 async function storms(scene: Scene, host: PiHost, { runs, quick, note }: Extent): Promise<Row[]> {
-  const count = quick ? 4 : 16;
+  const count = quick ? 2 : 16;
   const rounds = quick ? 1 : Math.max(3, Math.ceil(runs / 4));
   note(`(d) ${count} processes of pi ${host.name}`);
   const { service } = scene;
   const renewals: number[] = [];
   const program = piProgram(host, root, [...ourModel, "-p", "hello"]);
-  const slowest = async () =>
-    Math.max(...(await Promise.all(Array.from({ length: count }, () => wallTime(scene, program)))));
-  await wallTime(scene, program);
+  const slowest = async () => {
+    const runs = await Promise.all(Array.from({ length: count }, () => runProgram(scene, program)));
+    return Math.max(...runs.map(({ wall }) => wall));
+  };
+  await runProgram(scene, program);
   const samples = await interleave(
     {
       fresh: slowest,
