@@ -42,8 +42,9 @@ function project(
       name,
       include: [...include],
       exclude: [...configDefaults.exclude, ...exclude],
-      testTimeout: 90_000,
-      hookTimeout: 60_000,
+      // CI may be five times slower than a developer's machine.
+      testTimeout: 180_000,
+      hookTimeout: 120_000,
       // One a core: many tests wait for programs more than they compute.
       maxWorkers: "100%",
       ...more,

@@ -116,22 +116,24 @@ export function createHome(): Home {
     write: (file, text) => write(join(path, file), text),
     read: (file) => readFileSync(join(path, file), "utf8"),
     writeKimiCli: (token) => write(kimiCliPath, JSON.stringify(token)),
-    readKimiCli: () => readIfThere(kimiCliPath),
+    readKimiCli: () => ifThere(() => readObject(kimiCliPath)),
     writeKimiCode: (token, hosts) =>
       write(
         kimiCodePath(hosts),
         `${JSON.stringify({ ...token, expires_at: Math.floor(token.expires_at) }, null, 2)}\n`,
         0o700,
       ),
-    readKimiCode: (hosts) => readIfThere(kimiCodePath(hosts)),
+    readKimiCode: (hosts) => ifThere(() => readObject(kimiCodePath(hosts))),
     writeAuth: (auth) => write(authPath, JSON.stringify(auth, null, 2)),
-    readAuth: () => readIfWritten(authPath),
-    openedUrls: () => (existsSync(opened) ? readFileSync(opened, "utf8").split("\n").slice(0, -1) : []),
+    readAuth() {
+      const text = ifThere(() => readFileSync(authPath, "utf8")) ?? "";
+      return text === "" ? undefined : parseObject(text, authPath);
+    },
+    openedUrls: () => ifThere(() => readFileSync(opened, "utf8").split("\n").slice(0, -1)) ?? [],
     files: () =>
       Object.fromEntries(
         list(path).flatMap((file) => {
-          // What a program under way has renamed or removed since is gone.
-          const stats = lstatSync(join(path, file.replace(/[/@]$/, "")), { throwIfNoEntry: false });
+          const stats = ifThere(() => lstatSync(join(path, file.replace(/[/@]$/, ""))));
           return stats === undefined ? [] : [[file, (stats.mode & 0o777).toString(8)]];
         }),
       ),
@@ -157,29 +159,32 @@ function removeAll(path: string): void {
       rmSync(path, { recursive: true, force: true });
       return;
     } catch (error) {
-      if (tries === 40) throw error;
+      if (tries === 200) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
     }
   }
 }
 
-function readIfWritten(file: string): JsonObject | undefined {
-  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
-  return text === "" ? undefined : parseObject(text, file);
-}
-
-function readIfThere(file: string): JsonObject | undefined {
-  return existsSync(file) ? readObject(file) : undefined;
+/** Undefined where there is nothing, or a program under way has renamed or removed it since it was listed. */
+function ifThere<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** Paths relative to the home, sorted; only what programs made. */
 function list(home: string): string[] {
-  const walk = (folder: string): string[] =>
-    readdirSync(join(home, folder), { withFileTypes: true }).flatMap((entry) => {
+  const walk = (folder: string): string[] => {
+    const entries = ifThere(() => readdirSync(join(home, folder), { withFileTypes: true })) ?? [];
+    return entries.flatMap((entry) => {
       const path = `${folder}${entry.name}`;
       if (entry.isSymbolicLink()) return [`${path}@`];
       return entry.isDirectory() ? [`${path}/`, ...walk(`${path}/`)] : [path];
     });
+  };
   return walk("")
     .filter((path) => !ours.test(path))
     .sort();
@@ -187,5 +192,6 @@ function list(home: string): string[] {
 
 function keepFile(home: string, file: string): void {
   const path = join(home, file);
-  if (lstatSync(path).isFile()) keepTrace(`file ${file}`, readFileSync(path, "utf8"));
+  const text = ifThere(() => (lstatSync(path).isFile() ? readFileSync(path, "utf8") : ""));
+  keepTrace(`file ${file}`, text ?? "");
 }

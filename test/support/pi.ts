@@ -10,7 +10,7 @@ export interface PiOptions {
   readonly stdin?: string;
   /** On top of the home's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** ms; default 60 s. */
+  /** ms; default 120 s. */
   readonly timeoutMs?: number;
   /** Default: the home's `work`. */
   readonly cwd?: string;

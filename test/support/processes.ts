@@ -9,7 +9,7 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string>>;
   /** What it reads; nothing by default. */
   readonly stdin?: string;
-  /** After this many ms its process group is killed. Default 60 s. */
+  /** After this many ms its process group is killed. Default 120 s: many may start at a time. */
   readonly timeoutMs?: number;
   /** The program does not outlive this. */
   readonly owner?: { atRemoval(task: () => void): void };
@@ -47,7 +47,7 @@ export function start(
   args: readonly string[],
   options: Omit<RunOptions, "stdin"> & { readonly stdin?: "open" | "none" },
 ): Running {
-  const { cwd, env, timeoutMs = 60_000 } = options;
+  const { cwd, env, timeoutMs = 120_000 } = options;
   const keep = options.traced === false ? () => {} : keepTrace;
   keep("argv", [command, ...args].join("\n"));
   keep("environment", JSON.stringify(env));

@@ -4,6 +4,7 @@ import type { Home } from "./home.ts";
 import type { PiHost } from "./hosts.ts";
 import { type PiOptions, parseEvent, piArguments, piSurroundings } from "./pi.ts";
 import { type Finished, start } from "./processes.ts";
+import { PATIENCE } from "./waiting.ts";
 
 /** A command, a response or an event; every one has a type. */
 export type Wanted = (event: JsonObject) => boolean;
@@ -32,9 +33,6 @@ export interface RpcPi {
   close(timeoutMs?: number): Promise<Finished>;
   kill(signal?: NodeJS.Signals): Promise<Finished>;
 }
-
-/** ms */
-const PATIENCE = 20_000;
 
 /** Starts `pi --mode rpc`; `args` are further flags. It is killed after `timeoutMs` at the latest. */
 export function startRpc(

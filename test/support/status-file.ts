@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 import { accepts } from "../chat/payload/json-schema.ts";
 import { root } from "./hosts.ts";
-import { eventually } from "./waiting.ts";
+import { eventually, PATIENCE } from "./waiting.ts";
 
 /** The schema of the status file, as it is shipped. */
 export const statusSchema: unknown = JSON.parse(
@@ -28,14 +28,14 @@ function withoutOthers(schema: unknown): unknown {
   return { ...schema, properties: Object.fromEntries(members), additionalProperties: false };
 }
 
-export interface StatusReader {
+interface StatusReader {
   /** The states seen so far, without repetitions; `@` follows the last one of a process that has ended. */
   states(): string[];
   /** What was seen that does not keep to the schema. */
   complaints(): readonly JsonObject[];
   /** What stands there now. Throws where nothing does. */
   read(): JsonObject;
-  /** Waits until it is so; gives the record. Throws with the last one after `timeoutMs` (default 20 s). */
+  /** Waits until it is so; gives the record. Throws with the last one after `timeoutMs` (default: PATIENCE). */
   waitFor(wanted: Readonly<Record<string, unknown>>, timeoutMs?: number): Promise<JsonObject>;
 }
 
@@ -72,7 +72,7 @@ export function readStatusFile(path: string): StatusReader {
       if (!record) throw new Error(`nothing in ${path}`);
       return record;
     },
-    waitFor: (wanted, timeoutMs = 20_000) =>
+    waitFor: (wanted, timeoutMs = PATIENCE) =>
       eventually(
         () => {
           look();

@@ -8,7 +8,7 @@ import type { PiHost } from "./hosts.ts";
 import { type PiOptions, piArguments, piSurroundings } from "./pi.ts";
 import { run } from "./processes.ts";
 import { keepTrace } from "./secrets.ts";
-import { eventually } from "./waiting.ts";
+import { eventually, PATIENCE } from "./waiting.ts";
 
 export interface TmuxPi {
   /** Waits until pi lists its extensions: before that the newer host takes keys but no Enter. */
@@ -25,7 +25,7 @@ export interface TmuxPi {
   styled(): Promise<string>;
   /** The screen and everything that scrolled off it. */
   history(): Promise<string>;
-  /** Waits until the screen has it; gives the screen. Throws with the screen after `timeoutMs` (default 20 s). */
+  /** Waits until the screen has it; gives the screen. Throws with the screen after `timeoutMs` (default: PATIENCE). */
   waitFor(wanted: string | RegExp | ((screen: string) => boolean), timeoutMs?: number): Promise<string>;
   /** Gives the terminal another size. */
   resize(width: number, height: number): Promise<void>;
@@ -35,14 +35,11 @@ export interface TmuxPi {
   close(): Promise<void>;
 }
 
-export interface TmuxOptions extends Omit<PiOptions, "stdin" | "timeoutMs"> {
+interface TmuxOptions extends Omit<PiOptions, "stdin" | "timeoutMs"> {
   /** Default 110 × 40. */
   readonly width?: number;
   readonly height?: number;
 }
-
-/** ms */
-const PATIENCE = 20_000;
 
 let terminals = 0;
 
@@ -81,7 +78,7 @@ export async function startTerminal(
   const tmux = async (...words: string[]): Promise<string> => {
     const { stdout, stderr, exitCode } = await run("tmux", ["-S", socket, "-f", "/dev/null", ...words], {
       ...surroundings,
-      timeoutMs: 10_000,
+      timeoutMs: PATIENCE,
       traced: false,
     });
     if (exitCode !== 0) throw new Error(`tmux ${words[0]}: ${stderr.trim()}`);
@@ -146,10 +143,7 @@ export async function startTerminal(
     },
     ended: (timeoutMs = PATIENCE) =>
       eventually(
-        () => {
-          const code = existsSync(status) ? readFileSync(status, "utf8") : "";
-          return code === "" ? undefined : Number(code); // the shell makes the file before it writes
-        },
+        () => (existsSync(status) ? Number(readFileSync(status, "utf8")) : undefined),
         async () => `pi goes on:\n${await capture()}`,
         timeoutMs,
       ),

@@ -3,15 +3,25 @@ import { setTimeout as pause } from "node:timers/promises";
 import { olderHost, type PiHost } from "./hosts.ts";
 import type { TmuxPi } from "./tmux.ts";
 
-/** Types a line and presses Enter until pi has taken it: the newer pi refuses while its start-up goes on. */
+/** What the newer pi answers to Enter while its start-up goes on. */
+const REFUSAL = "Startup is still in progress";
+
+/** Types a line and presses Enter until pi has taken it. */
 export async function enter(pi: TmuxPi, text: string): Promise<void> {
   await pi.waitFor(/\d\.\d%|no-model|no model/i);
   await pi.type(text);
   await pi.waitFor((screen) => editor(screen).includes(text));
-  for (let tries = 0; tries < 40 && !(await isTaken(pi, text)); tries++) {
+  let refused = false;
+  while (!(await isTaken(pi, text))) {
     await pi.key("Enter");
-    // Long enough for a busy machine: an Enter too much would answer what the first one has opened.
-    await pi.waitFor((screen) => !editor(screen).includes(text), 1_500).catch(() => undefined);
+    // An Enter too much would answer what the first one has opened: it waits long for a busy machine.
+    const isOver = (screen: string) =>
+      !editor(screen).includes(text) || (!refused && screen.includes(REFUSAL));
+    const screen = await pi.waitFor(isOver, 10_000).catch(() => "");
+    if (refused || !screen.includes(REFUSAL)) continue;
+    refused = true;
+    // Where pi lists nothing (`quietStartup`), 5 s do.
+    await pi.ready(5_000).catch(() => undefined);
   }
 }
 

@@ -3,13 +3,19 @@ import { performance } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 
 /**
+ * How long to wait for what comes at once on an idle machine, ms: several times what a machine needs that is five times
+ * slower and starts other programs meanwhile. Only a test that fails waits that long.
+ */
+export const PATIENCE = 60_000;
+
+/**
  * Asks again every `intervalMs` until `ask` answers something else than undefined. Throws after `timeoutMs` with what
  * `describe` says then.
  */
 export async function eventually<T>(
   ask: () => Promise<T | undefined> | T | undefined,
   describe: () => Promise<string> | string,
-  timeoutMs: number,
+  timeoutMs = PATIENCE,
   intervalMs = 30,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;

@@ -1,4 +1,5 @@
 /** The log of requests: entries in order of arrival, and whoever waits for one. */
+import { PATIENCE } from "../waiting.ts";
 import type { LogEntry } from "./types.ts";
 
 /** The service completes an entry as it goes; tests see it as LogEntry. */
@@ -35,7 +36,7 @@ export function createRequestLog(): RequestLog {
       Object.assign(entry, known);
       notify();
     },
-    waitFor(predicate, timeoutMs = 10_000) {
+    waitFor(predicate, timeoutMs = PATIENCE) {
       return new Promise((resolve, reject) => {
         const leave = () => {
           clearTimeout(timer);
