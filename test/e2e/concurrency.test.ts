@@ -4,8 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, type PiHost } from "../support/hosts.ts";
 import { refusals } from "../support/kimi-service/index.ts";
-import { ourModel, piArguments, piSurroundings, printPi, runPi } from "../support/pi.ts";
-import { start } from "../support/processes.ts";
+import { ourModel, printPi, startPrintPi } from "../support/pi.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
 import { eventually } from "../support/waiting.ts";
@@ -20,19 +19,28 @@ async function narrowWorld(): Promise<World> {
   return world;
 }
 
-/** Every answer takes so many ms, in which its request counts. */
-function slowAnswers({ service }: World, ms: number): void {
-  service.fault({ path: "chat", times: 1_000, do: { delay: ms } });
-}
-
-/** Prompts pi once in each of `environments` at the same time, and expects every answer; what all wrote to stderr. */
-async function answered(world: World, host: PiHost, environments: readonly Record<string, string>[]) {
+/**
+ * Prompts pi once in each of `environments` at the same time, and expects every answer, the first of which come when it
+ * `isTime`; what all wrote to stderr.
+ */
+async function answered(
+  world: World,
+  host: PiHost,
+  environments: readonly Record<string, string>[],
+  isTime: () => boolean,
+) {
+  const release = world.service.hold({ path: "chat", times: environments.length });
   const prompts = environments.map((_, index) => `worker ${index}`);
-  const runs = await Promise.all(
-    prompts.map((prompt, index) =>
-      printPi(host, world.home, [prompt], { ...world.env(environments[index]), timeoutMs: 100_000 }),
-    ),
+  const answers = Promise.all(
+    prompts.map((prompt, index) => printPi(host, world.home, [prompt], world.env(environments[index]))),
   );
+  await eventually(
+    () => isTime() || undefined,
+    () => `chats ${world.service.chats().length}, requests ${requests(world).length}`,
+    100_000,
+  );
+  release();
+  const runs = await answers;
   expect(runs.map(({ stdout, stderr }) => stdout || stderr)).toEqual(
     prompts.map((prompt) => `You said: ${prompt}\n`),
   );
@@ -51,17 +59,18 @@ function requests({ home }: World): string[] {
   }
 }
 
-describe.each(hosts)("workers on pi $name", { timeout: 120_000 }, (host) => {
+describe.each(hosts)("workers on pi $name", (host) => {
   test("stay within the limit that is set, whichever folder each has, and write nothing under ~/.pi", async () => {
     const world = await narrowWorld();
     const { service, home } = world;
-    slowAnswers(world, 400);
     const folders = Array.from({ length: 4 }, (_, index) => join(home.path, `agent-${index}`));
     const environments = folders.map((folder) => ({
       KIMI_CODER_PARALLEL: `${LIMIT}`,
       PI_CODING_AGENT_DIR: folder,
     }));
-    expect(await answered(world, host, environments)).toBe("");
+    const areWaiting = () =>
+      service.chats().length >= LIMIT && requests(world).length === environments.length;
+    expect(await answered(world, host, environments, areWaiting)).toBe("");
     expect(service.refused()).toEqual([]);
     expect(service.chats()).toHaveLength(environments.length);
     expect(service.mostChatsAtOnce()).toBe(LIMIT);
@@ -72,15 +81,13 @@ describe.each(hosts)("workers on pi $name", { timeout: 120_000 }, (host) => {
   test("learn a limit that nobody knows, and all get their answers", async () => {
     const world = await narrowWorld();
     const { service } = world;
-    slowAnswers(world, 3_000);
-    await answered(world, host, [{}, {}, {}, {}]);
-    expect(service.refused().length).toBeGreaterThan(0);
+    await answered(world, host, [{}, {}, {}, {}], () => service.refused().length > 0);
     expect(service.mostChatsAtOnce()).toBe(LIMIT);
     expect(requests(world)).toEqual([]);
   });
 });
 
-describe.each(hosts)("a pi $name that waits for a place", { timeout: 60_000 }, (host) => {
+describe.each(hosts)("a pi $name that waits for a place", (host) => {
   test("learns the limit from the figures of the plan, and goes on at once when the holder is killed", async () => {
     const world = await createWorld();
     const { service, home } = world;
@@ -88,18 +95,15 @@ describe.each(hosts)("a pi $name that waits for a place", { timeout: 60_000 }, (
     service.setParallelLimit(1);
     service.setUsages({ parallel: { limit: "1" } });
     // It keeps what it has asked for, for all.
-    await runPi(host, home, [...ourModel, "-p", "/kimi usage"], world.env());
+    await printPi(host, home, ["/kimi usage"], world.env());
     expect(home.files()).toHaveProperty([".pi/agent/kimi-coder-usage.json"]);
     service.fault({ path: "chat", do: { stallStream: 2 } });
-    const holder = start(host.program, piArguments(host, [...ourModel, "-p", "first"]), {
-      ...piSurroundings(home, world.env()),
-    });
+    const holder = startPrintPi(host, home, ["first"], world.env());
     await service.waitFor(({ kind, status }) => kind === "chat" && status === 200);
     const waiter = printPi(host, home, ["second"], world.env());
     await eventually(
       () => (requests(world).length === 2 ? true : undefined),
       () => requests(world).join("\n"),
-      20_000,
     );
     expect(service.chats()).toHaveLength(1);
     holder.kill("SIGKILL");
@@ -112,7 +116,7 @@ describe.each(hosts)("a pi $name that waits for a place", { timeout: 60_000 }, (
   });
 });
 
-describe.each(hosts)("a 429 with retry-after on pi $name", { timeout: 60_000 }, (host) => {
+describe.each(hosts)("a 429 with retry-after on pi $name", (host) => {
   test("is waited for by the others too", async () => {
     const world = await createWorld();
     const { service, home } = world;
@@ -129,15 +133,13 @@ describe.each(hosts)("a 429 with retry-after on pi $name", { timeout: 60_000 }, 
 });
 
 describeInTmux.each(hosts)("the screen of pi $name", (host) => {
-  test("says that a request waits, and Esc ends that at once", { timeout: 60_000 }, async () => {
+  test("says that a request waits, and Esc ends that at once", async () => {
     const world = await createWorld();
     const { service, home } = world;
     world.logInToKimiCli();
     const surroundings = world.env({ KIMI_CODER_PARALLEL: "1" });
     service.fault({ path: "chat", do: { stallStream: 2 } });
-    const holder = start(host.program, piArguments(host, [...ourModel, "-p", "first"]), {
-      ...piSurroundings(home, surroundings),
-    });
+    const holder = startPrintPi(host, home, ["first"], surroundings);
     await service.waitFor(({ kind, status }) => kind === "chat" && status === 200);
     const pi = await startTmux(host, home, ourModel, surroundings);
     try {

@@ -59,7 +59,7 @@ describe.each(hosts)("pi's subagent extension on pi $name", (host) => {
     endLoginInTheMiddle(service);
     const tasks = TASKS.map((task) => ({ agent: "kimi-worker", task }));
     service.reply({ text: "", toolCalls: [{ name: "subagent", arguments: { tasks } }] });
-    const options = { ...env(), extension: false, timeoutMs: 90_000 } as const;
+    const options = { ...env(), extension: false } as const;
     const { stdout, stderr, exitCode } = await runPi(host, home, [...ourModel, "-p", "delegate"], options);
 
     expect({ stderr, exitCode }).toEqual({ stderr: "", exitCode: 0 });

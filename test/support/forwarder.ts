@@ -1,6 +1,7 @@
 /** A port on loopback that leads to another one, and can be closed and opened again, as a server that is restarted. */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { listen } from "./loopback.ts";
 
 export interface Forwarder {
   readonly port: number;
@@ -31,17 +32,13 @@ export async function startForwarder(target: number): Promise<Forwarder> {
     });
     upstream.once("close", () => client.destroy());
   });
-  const listen = async (port: number) => {
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
-  };
-  await listen(0);
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the forwarder has no port");
-  const { port } = address;
+  const port = await listen(server);
   return {
     port,
-    open: () => listen(port),
+    async open() {
+      server.listen(port, "127.0.0.1");
+      await once(server, "listening");
+    },
     async close(answered) {
       const closed = once(server, "close");
       server.close();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isJsonObject, type JsonObject } from "../../extensions/lib/json.ts";
 
-export interface Host {
+interface Host {
   /** The version, for test names. */
   readonly name: string;
   readonly version: string;

@@ -583,6 +583,15 @@ describe("faults", () => {
     expect(isUsed()).toBe(true);
   });
 
+  it("hold an answer to what is committed until the test lets go of it", async () => {
+    const { refresh_token } = service.issueLogin();
+    const release = service.hold({ path: "token" });
+    const answer = refresh(refresh_token);
+    await service.waitFor(({ issued, finished }) => issued !== undefined && !finished);
+    release();
+    expect((await answer).status).toBe(200);
+  });
+
   it.each([false, true])("hang, committed: %s", async (commit) => {
     const login = service.issueLogin();
     service.fault({ path: "token", do: { hang: true, commit } });

@@ -23,7 +23,7 @@ export interface Machine {
   remove(): Promise<void>;
 }
 
-export interface InstalledPackage {
+interface InstalledPackage {
   readonly folder: string;
   readonly manifest: JsonObject;
 }

@@ -21,22 +21,18 @@ interface KimiCliRun {
   readonly locked: boolean | undefined;
 }
 
-/**
- * Lets kimi-cli look after its login once: it renews what is due, with `force` in any case. How long it waits for its
- * lock is its own chance, 5 to 11 s; with `average` 8 s.
- */
+/** Lets kimi-cli look after its login once: it renews what is due, with `force` in any case. It waits 8 s for its lock. */
 export async function runKimiCli(
   home: Home,
   service: ServiceAddress,
   options: {
     readonly force?: boolean;
-    readonly average?: boolean;
     /** As whom, where root asks. */
     readonly user?: number;
   } = {},
 ): Promise<KimiCliRun> {
-  const { force = false, average = false, user } = options;
-  const args = [kimiCliPeer, "refresh", ...(force ? ["--force"] : []), ...(average ? ["--average"] : [])];
+  const { force = false, user } = options;
+  const args = [kimiCliPeer, "refresh", ...(force ? ["--force"] : [])];
   const env = home.env(service.environment);
   // Another user may not get at a developer's own Python.
   const as = ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups", "/usr/bin/python3"];
@@ -63,8 +59,6 @@ export async function holdKimiCliLock(home: Home): Promise<() => Promise<void>> 
   const line = await eventually(
     () => (peer.output().stdout.includes("\n") ? peer.output().stdout : undefined),
     () => `the kimi-cli peer is silent: ${peer.output().stderr}`,
-    10_000,
-    5,
   );
   if (readLine(line, "").held !== true) throw new Error("another process holds kimi-cli's lock");
   return async () => {

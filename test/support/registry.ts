@@ -120,7 +120,7 @@ function find(packages: readonly Packed[], name: string, version?: unknown): Pac
 }
 
 /** Where npm has put the dependencies of `folder` and theirs, each once. */
-export function dependencyFolders(folder: string, seen = new Set<string>()): string[] {
+function dependencyFolders(folder: string, seen = new Set<string>()): string[] {
   const { dependencies } = readObject(join(folder, "package.json"));
   for (const name of isJsonObject(dependencies) ? Object.keys(dependencies) : []) {
     const found = lookUp(folder, name);

@@ -11,7 +11,7 @@ export const OUTPUT_VARIABLE = "PI_KIMI_CODER_TEST_OUTPUT";
 const SECRET = /\b(?:at|rt|dc)-sim-[\w-]+/g;
 
 /** A trace that a program left: what kind (`stdout`, `argv`, `environment`, `screen`, a file's path), and the text. */
-export interface Trace {
+interface Trace {
   readonly source: string;
   readonly text: string;
 }
@@ -29,7 +29,7 @@ export function findSecrets(text: string): string[] {
   return text.match(SECRET) ?? [];
 }
 
-export interface Search {
+interface Search {
   readonly traces: number;
   readonly characters: number;
   /** One line for each trace with a token in it: where it was, and the text before it, without the token. */

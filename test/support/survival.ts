@@ -2,7 +2,6 @@
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { performance } from "node:perf_hooks";
-import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "vitest";
 import { newerHost, olderHost, type PiHost } from "./hosts.ts";
 import { printPi } from "./pi.ts";
@@ -11,18 +10,13 @@ import { eventually } from "./waiting.ts";
 import type { LoginState, World } from "./world.ts";
 
 /** All that a print run says on stderr: one sentence of ours on one line. */
-export const ONE_SENTENCE = /^Kimi Coder: [^\n]*[^\n.]\.\n$/;
+const ONE_SENTENCE = /^Kimi Coder: [^\n]*[^\n.]\.\n$/;
 
 export const answered = ({ stdout, exitCode }: Finished): boolean =>
   exitCode === 0 && stdout.startsWith("You said: ");
 
 /** The host beside this one. */
 export const otherHost = (host: PiHost): PiHost => (host === olderHost ? newerHost : olderHost);
-
-/** That it answered, or ended with one sentence. */
-export function expectAnswerOrSentence(finished: Finished): void {
-  if (!answered(finished)) expectOneSentence(finished);
-}
 
 /** That there was no answer, and one sentence says why. */
 export function expectOneSentence({ stdout, stderr, exitCode }: Finished): void {
@@ -63,28 +57,25 @@ export function ordinaryLogin(world: World, state: LoginState, owner: "kimi-cli"
   return token;
 }
 
-/** Waits until a refresh has reached the service, and `ms` longer. */
-export async function refreshSent({ service }: World, ms = 0): Promise<void> {
-  await service.waitFor(({ kind }) => kind === "refresh", 30_000);
-  await pause(ms);
+/** Waits until a refresh has reached the service. */
+export async function refreshSent({ service }: World): Promise<void> {
+  await service.waitFor(({ kind }) => kind === "refresh");
 }
 
 /** Waits until kimi-cli's file holds another token than this one, the newest of its login. */
-export function isRenewed({ service, home }: World, refreshToken: string, timeoutMs: number): Promise<true> {
+export function isRenewed({ service, home }: World, refreshToken: string): Promise<true> {
   const look = () => {
     const newest = service.currentTokens(refreshToken)?.refresh_token;
     return (newest !== refreshToken && home.readKimiCli()?.refresh_token === newest) || undefined;
   };
-  return eventually(look, () => "the renewed login is not on disk", timeoutMs);
+  return eventually(look, () => "the renewed login is not on disk");
 }
 
-export interface FolderWatch {
-  /** For how long the folder was there at a stretch at most, ms. */
-  longest(): number;
-}
-
-/** Looks every 10 ms whether there is a folder: a lock's. */
-export function watchFolder(path: string, atEnd: (task: () => void) => void): FolderWatch {
+/**
+ * Looks every 10 ms whether there is a folder: a lock's. The function that comes back says for how long it was there at a
+ * stretch at most, ms.
+ */
+export function watchFolder(path: string, atEnd: (task: () => void) => void): () => number {
   let since: number | undefined;
   let longest = 0;
   const look = () => {
@@ -97,10 +88,5 @@ export function watchFolder(path: string, atEnd: (task: () => void) => void): Fo
   };
   const timer = setInterval(look, 10);
   atEnd(() => clearInterval(timer));
-  return {
-    longest() {
-      look();
-      return longest;
-    },
-  };
+  return () => longest;
 }

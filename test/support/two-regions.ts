@@ -2,16 +2,16 @@
  * Both of Kimi's regions under their real names, on loopback: a proxy (HTTPS_PROXY) that leads auth.kimi.com and
  * api.kimi.com to one simulated service and auth.kimi.ai and api.kimi.ai to another, and nothing anywhere else.
  */
-import { once } from "node:events";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import { onTestFinished } from "vitest";
 import { createHome, type Home } from "./home.ts";
 import { type KimiService, startKimiService } from "./kimi-service/index.ts";
+import { listen } from "./loopback.ts";
 
-export interface TwoRegions {
+interface TwoRegions {
   readonly home: Home;
   readonly com: KimiService;
   readonly ai: KimiService;
@@ -51,8 +51,7 @@ export async function createTwoRegions(): Promise<TwoRegions> {
     const upstream = keep(connect(Number(new URL(service.url).port), "127.0.0.1"));
     plain.pipe(upstream).pipe(plain);
   });
-  proxy.listen(0, "127.0.0.1");
-  await once(proxy, "listening");
+  const url = `http://127.0.0.1:${await listen(proxy)}`;
   onTestFinished(async () => {
     home.remove();
     for (const socket of sockets) socket.destroy();
@@ -61,9 +60,6 @@ export async function createTwoRegions(): Promise<TwoRegions> {
   });
 
   home.write("ca.pem", CERTIFICATE);
-  const address: AddressInfo | string | null = proxy.address();
-  if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-  const url = `http://127.0.0.1:${address.port}`;
   return {
     home,
     com,

@@ -90,6 +90,7 @@ describeInTmux.each(hosts)("logged out on pi $name", (host) => {
     const world = await createWorld();
     const { service, home, env, logInToKimiCli } = world;
     service.deviceResponse({ interval: 0.5 });
+    const answer = service.hold({ path: "token", when: ({ kind }) => kind === "device_poll" });
     const { refresh_token } = logInToKimiCli("expired");
     home.writeAuth({});
     const pi = await startTmux(host, home, ourModel, env());
@@ -99,6 +100,7 @@ describeInTmux.each(hosts)("logged out on pi $name", (host) => {
       await pi.key("Down");
       await pi.key("Enter");
       await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
+      answer();
       await pi.waitFor(/logged in/i);
       await enter(pi, "hello");
       await pi.waitFor("You said: hello");

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts } from "../../support/hosts.ts";
-import { ourModel, printPi, startPrintPi } from "../../support/pi.ts";
+import { ourModel, printPi } from "../../support/pi.ts";
 import { startRpc } from "../../support/rpc.ts";
 import { answered, expectLoginSurvives, otherHost } from "../../support/survival.ts";
 import { createWorld, type World } from "../../support/world.ts";
@@ -123,27 +123,23 @@ describe.concurrent.each(hosts)("an entry without an owner in auth.json, on pi $
 });
 
 describe.concurrent.each(hosts)("PI_CODING_AGENT_DIR on pi $name", (host) => {
-  test.for(["valid", "expired"] as const)(
-    "is the only folder of pi's that a run with a login that is %s touches",
-    async (state, { onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
-      const { service, home, env, logInToKimiCli } = world;
-      const { refresh_token } = logInToKimiCli(state);
-      const elsewhere = { PI_CODING_AGENT_DIR: join(home.path, "elsewhere") };
-      const pi = startPrintPi(host, home, ["hello"], env(elsewhere));
-      expect(answered(await pi.finished)).toBe(true);
-      const session = startRpc(host, home, ourModel, env(elsewhere));
-      await session.prompt("hello");
-      await session.request({ type: "new_session" });
-      await session.prompt("again");
-      await session.close();
-      expect(Object.keys(home.files()).filter((path) => path.startsWith(".pi"))).toEqual([]);
-      expect(home.files()).toHaveProperty(["elsewhere/auth.json"]);
-      expect(service.reusedRefreshTokens()).toBe(0);
-      await expectLoginSurvives(host, world, refresh_token, elsewhere);
-      expect(Object.keys(home.files()).filter((path) => path.startsWith(".pi"))).toEqual([]);
-    },
-  );
+  test("is the only folder of pi's that a run touches", async ({ onTestFinished }) => {
+    const world = await createWorld({}, onTestFinished);
+    const { service, home, env, logInToKimiCli } = world;
+    const { refresh_token } = logInToKimiCli("expired");
+    const elsewhere = { PI_CODING_AGENT_DIR: join(home.path, "elsewhere") };
+    expect(answered(await printPi(host, home, ["hello"], env(elsewhere)))).toBe(true);
+    const session = startRpc(host, home, ourModel, env(elsewhere));
+    await session.prompt("hello");
+    await session.request({ type: "new_session" });
+    await session.prompt("again");
+    await session.close();
+    expect(Object.keys(home.files()).filter((path) => path.startsWith(".pi"))).toEqual([]);
+    expect(home.files()).toHaveProperty(["elsewhere/auth.json"]);
+    expect(service.reusedRefreshTokens()).toBe(0);
+    await expectLoginSurvives(host, world, refresh_token, elsewhere);
+    expect(Object.keys(home.files()).filter((path) => path.startsWith(".pi"))).toEqual([]);
+  });
 });
 
 describe.concurrent.each(hosts)("a malformed key on pi $name", (host) => {
@@ -156,8 +152,6 @@ describe.concurrent.each(hosts)("a malformed key on pi $name", (host) => {
 
   test.for(Object.entries(keys))(
     "%s is shown nowhere, nor a piece of it",
-    // Six starts of pi one after the other, beside those of the other keys.
-    { timeout: 180_000 },
     async ([, key], { onTestFinished }) => {
       const world = await createWorld({}, onTestFinished);
       const { service, home, env } = world;
@@ -170,7 +164,9 @@ describe.concurrent.each(hosts)("a malformed key on pi $name", (host) => {
         },
         { prepare: () => home.writeAuth({ "kimi-coder": { type: "api_key", key } }) },
       ];
-      for (const { args = [], variables = {}, prepare = () => {} } of ways) {
+      // How a key is malformed and whence it comes are looked at apart.
+      const tried = key === keys["with a line break"] ? ways : ways.slice(0, 1);
+      for (const { args = [], variables = {}, prepare = () => {} } of tried) {
         home.write(".pi/agent/settings.json", "{}");
         home.writeAuth({});
         prepare();

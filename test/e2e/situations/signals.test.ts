@@ -5,8 +5,8 @@ import { allHosts, hosts, type PiHost } from "../../support/hosts.ts";
 import { ourModel, startPrintPi } from "../../support/pi.ts";
 import {
   answered,
-  expectAnswerOrSentence,
   expectLoginSurvives,
+  expectOneSentence,
   isEndedBy,
   isRenewed,
   ordinaryLogin,
@@ -22,10 +22,11 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
     const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
-    service.fault({ path: "token", do: { delay: 500 } });
+    const answer = service.hold({ path: "token" });
     const pi = startPrintPi(host, home, ["hello"], env());
-    await refreshSent(world, 200);
+    await refreshSent(world);
     pi.kill("SIGSTOP");
+    answer();
     await pause(20_000);
     pi.kill("SIGCONT");
     expect(answered(await pi.finished)).toBe(true);
@@ -41,7 +42,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
       const { refresh_token } = ordinaryLogin(world, "expired");
       service.fault({ path: "token", do: { delay: 3000 } });
       const pi = startPrintPi(host, home, ["hello"], env());
-      await refreshSent(world, 200);
+      await refreshSent(world);
       const signalled = performance.now();
       pi.kill(signal);
       const finished = await pi.finished;
@@ -59,7 +60,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
     ordinaryLogin(world, "expired");
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
     const pi = startPrintPi(host, home, ["hello"], env());
-    await refreshSent(world, 200);
+    await refreshSent(world);
     pi.kill("SIGINT");
     const early = await Promise.race([pi.finished, pause(2_000)]);
     expect(early).toBeUndefined();
@@ -89,10 +90,11 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
 async function startAndStop(host: PiHost, atEnd: Parameters<typeof createWorld>[1]) {
   const world = await createWorld({}, atEnd);
   const { refresh_token: refreshToken } = ordinaryLogin(world, "expired", "kimi-code");
-  world.service.fault({ path: "token", do: { delay: 500 } });
+  const answer = world.service.hold({ path: "token" });
   const holder = startPrintPi(host, world.home, ["hello"], world.env());
-  await refreshSent(world, 200);
+  await refreshSent(world);
   holder.kill("SIGSTOP");
+  answer();
   return { world, refreshToken, holder };
 }
 
@@ -126,7 +128,7 @@ describe.concurrent.each(hosts)("kimi-code's login and a stopped pi $name that r
     expect(service.reusedRefreshTokens()).toBe(0);
     expect(service.refreshes()).toHaveLength(1);
     expect(answered(first)).toBe(true);
-    expectAnswerOrSentence(waiter);
+    if (!answered(waiter)) expectOneSentence(waiter);
     await expectLoginSurvives(host, world, refreshToken);
   });
 });
@@ -136,13 +138,15 @@ describeInTmux.concurrent.each(hosts)("pi $name in a terminal, its refresh under
     const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
-    service.fault({ path: "token", do: { delay: 10_000 } });
+    const answer = service.hold({ path: "token" });
     const pi = await startTmux(host, home, ourModel, env());
     await refreshSent(world);
     await enter(pi, "/quit");
-    await pause(300);
+    await pi.waitFor(/Kimi Coder: [^\n]*renew/);
     await pi.key("C-c");
-    await pi.ended(20_000);
+    await expect(pi.ended(2_000)).rejects.toThrow("pi goes on");
+    answer();
+    await pi.ended();
     expect(service.log.find(({ kind }) => kind === "refresh")).toMatchObject({ status: 200, finished: true });
     await expectLoginSurvives(host, world, refresh_token);
   });
@@ -159,19 +163,23 @@ describeInTmux.concurrent.each(hosts)("pi $name in a terminal, its refresh under
     await pi.key("C-c");
     await expect(pi.ended(2_000)).rejects.toThrow("pi goes on");
     await pi.key("C-c");
-    await pi.ended(1_500);
+    // Without it pi would wait for 28 s.
+    await pi.ended(10_000);
   });
 
   test("saves the answer when the terminal is closed", async ({ onTestFinished }) => {
     const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
-    service.fault({ path: "token", do: { delay: 6_000 } });
+    const answer = service.hold({ path: "token" });
     const pi = await startTmux(host, home, ourModel, env());
     await refreshSent(world);
     await pi.waitFor(/0\.0%/);
     await pi.close();
-    await isRenewed(world, refresh_token, 15_000);
+    // A pi that does not wait would have ended by then.
+    await pause(2_000);
+    answer();
+    await isRenewed(world, refresh_token);
     await expectLoginSurvives(host, world, refresh_token);
   });
 });

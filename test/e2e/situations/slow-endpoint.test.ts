@@ -1,5 +1,4 @@
 /** A token endpoint that is slow, silent, broken or floods: who waits for it, how long, and what nobody has to wait for. */
-import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { allHosts, hosts } from "../../support/hosts.ts";
 import { startLoopback } from "../../support/loopback.ts";
@@ -37,16 +36,17 @@ describe.concurrent.each(allHosts)("on pi $name", (host) => {
 });
 
 describe.concurrent.each(hosts)("pi $name", (host) => {
-  test("holds kimi-cli's lock for the 8 s that the endpoint takes; kimi-cli, due meanwhile, adopts", async ({
+  test("holds kimi-cli's lock as long as the endpoint takes; kimi-cli, due meanwhile, adopts", async ({
     onTestFinished,
   }) => {
     const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
-    service.fault({ path: "token", do: { delay: 8_000 } });
+    // kimi-cli waits 8 s.
+    service.fault({ path: "token", do: { delay: 4_000 } });
     const pi = startPrintPi(host, home, ["hello"], env());
-    await refreshSent(world, 2_000);
-    const peer = await runKimiCli(home, service, { average: true });
+    await refreshSent(world);
+    const peer = await runKimiCli(home, service);
     const finished = await pi.finished;
     expect(service.reusedRefreshTokens()).toBe(0);
     expect(peer).toMatchObject({ outcome: "adopted", locked: true });
@@ -77,17 +77,17 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const repair = service.fault({ path: "token", times: Infinity, do: { hang: true } });
-    const lock = watchFolder(`${home.authPath}.lock`, onTestFinished);
-    const finished = await printPi(host, home, ["hello"], { ...env(), timeoutMs: 100_000 });
+    const longest = watchFolder(`${home.authPath}.lock`, onTestFinished);
+    const finished = await printPi(host, home, ["hello"], env());
     const [sent, ...others] = service.refreshes();
     // 28 s for the request and 28 s at pi's end; a busy machine takes its time to start pi.
     expect(service.now() - (sent?.at ?? 0)).toBeLessThan(70_000);
-    expect(lock.longest()).toBeLessThan(10_000);
+    expect(longest()).toBeLessThan(10_000);
     expect(others.length).toBeLessThanOrEqual(1);
     expectOneSentence(finished);
     repair();
     await expectLoginSurvives(host, world, refresh_token);
-  }, 150_000);
+  });
 
   test("of another provider starts meanwhile as without us", async ({ onTestFinished }) => {
     const world = await createWorld({}, onTestFinished);
@@ -97,23 +97,14 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     onTestFinished(elsewhere.close);
     home.write(".pi/agent/models.json", elsewhereModels(elsewhere.url));
     home.writeAuth({ ...home.readAuth(), elsewhere: { type: "api_key", key: KEY } });
-    const ask = () =>
-      runPi(host, home, ["--provider", "elsewhere", "--model", "other", "-p", "hello"], env());
-    await ask();
-    const alone = await ask();
-    expect(alone).toMatchObject({ stdout: "Said elsewhere.\n", stderr: "", exitCode: 0 });
-
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
-    const hanging = startPrintPi(host, home, ["hello"], { ...env(), timeoutMs: 90_000 });
+    startPrintPi(host, home, ["hello"], env());
     await refreshSent(world);
-    // In whichever phase of its waiting.
-    for (const until = performance.now() + 45_000; performance.now() < until; ) {
-      const beside = await ask();
-      expect(beside).toMatchObject({ stdout: "Said elsewhere.\n", stderr: "", exitCode: 0 });
-      expect(beside.ms).toBeLessThan(alone.ms + 5_000);
-      await pause(1_500);
-    }
-    hanging.kill();
+    const model = ["--provider", "elsewhere", "--model", "other"];
+    const beside = await runPi(host, home, [...model, "-p", "hello"], env());
+    expect(beside).toMatchObject({ stdout: "Said elsewhere.\n", stderr: "", exitCode: 0 });
+    // Sooner than the other one, which waits for 28 s and more.
+    expect(service.refreshes()).toMatchObject([{ finished: false }]);
   });
 
   test.for([
@@ -154,7 +145,7 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
 });
 
 /** ms; a pi that starts, asks and ends. */
-const SOON = 20_000;
+const SOON = 40_000;
 
 describe.each(hosts)(
   "30 MB of text/plain with status 200 keep pi $name busy no longer than any error",
@@ -204,35 +195,35 @@ describe.each(hosts)(
 );
 
 describe.each(hosts)("pi $name in a session", (host) => {
-  test("/new takes no second while the authorization server is asked, and the renewal goes on", async () => {
+  test("/new waits for no renewal under way, which goes on", async () => {
     const world = await createWorld();
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "due");
-    service.fault({ path: "token", do: { delay: 6_000 } });
+    const answer = service.hold({ path: "token" });
     const pi = startRpc(host, home, ourModel, env());
-    await refreshSent(world, 100);
+    await refreshSent(world);
     const began = performance.now();
     await pi.request({ type: "new_session" });
-    expect(performance.now() - began).toBeLessThan(3_000);
-    expect(service.refreshes()).toMatchObject([{ finished: false }]);
-    await isRenewed(world, refresh_token, 15_000);
+    expect(performance.now() - began).toBeLessThan(10_000);
+    answer();
+    await isRenewed(world, refresh_token);
     expect(JSON.stringify(await pi.prompt("hello"))).toContain("You said: hello");
     expect(service.refreshes()).toHaveLength(1);
     await pi.close();
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test("/new takes no second where the authorization server says nothing, and a valid token answers", async () => {
+  test("/new waits for no renewal that is never answered, and a valid token answers", async () => {
     const world = await createWorld();
     const { service, home, env } = world;
     ordinaryLogin(world, "due");
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
     const pi = startRpc(host, home, ourModel, env());
-    await refreshSent(world, 100);
+    await refreshSent(world);
     for (let time = 0; time < 2; time++) {
       const began = performance.now();
       await pi.request({ type: "new_session" });
-      expect(performance.now() - began).toBeLessThan(3_000);
+      expect(performance.now() - began).toBeLessThan(10_000);
       expect(JSON.stringify(await pi.prompt("hello"))).toContain("You said: hello");
     }
     expect(service.refreshes()).toHaveLength(1);
@@ -241,23 +232,21 @@ describe.each(hosts)("pi $name in a session", (host) => {
 });
 
 describeInTmux.each(hosts)("pi $name in a terminal", (host) => {
-  test("Esc ends a turn that waits for a renewal within a second, and the renewal goes on", async () => {
+  test("Esc ends a turn that waits for a renewal at once, and the renewal goes on", async () => {
     const world = await createWorld();
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
-    service.fault({ path: "token", do: { delay: 12_000 } });
+    const answer = service.hold({ path: "token" });
     const pi = await startTmux(host, home, ourModel, env());
     try {
       await refreshSent(world);
       await enter(pi, "hello");
       await pi.waitFor(/Working/);
-      await pause(500);
-      const began = performance.now();
       await pi.key("Escape");
-      await pi.waitFor(/abort/i, 5_000);
-      expect(performance.now() - began).toBeLessThan(5_000);
-      expect(service.refreshes()).toMatchObject([{ finished: false }]);
-      await isRenewed(world, refresh_token, 20_000);
+      // Without Esc pi waits for 28 s.
+      await pi.waitFor(/abort/i, 10_000);
+      answer();
+      await isRenewed(world, refresh_token);
       await enter(pi, "again");
       await pi.waitFor("You said: again");
       expect(service.refreshes()).toHaveLength(1);

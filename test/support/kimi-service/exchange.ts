@@ -16,13 +16,10 @@ export interface Exchange {
 export async function answerExchange({ response, fault, decide, sleep }: Exchange): Promise<void> {
   if (!fault) return send(response, decide());
   if ("delay" in fault) {
-    if (fault.commit !== "late") {
-      const answer = decide();
-      await sleep(fault.delay);
-      return send(response, answer);
-    }
-    await sleep(fault.delay);
-    return send(response, decide());
+    const { delay, commit } = fault;
+    const early = commit === "late" ? undefined : decide();
+    await (typeof delay === "number" ? sleep(delay) : delay);
+    return send(response, early ?? decide());
   }
   if ("hang" in fault) {
     if (fault.commit) decide();

@@ -31,15 +31,5 @@ export function createFaults(): Faults {
 }
 
 function isAimedAt(path: FaultPath, kind: RequestKind): boolean {
-  const kinds: Record<FaultPath, readonly RequestKind[]> = {
-    token: ["refresh", "device_poll", "token"],
-    device_authorization: ["device_authorization"],
-    chat: ["chat"],
-    models: ["models"],
-    usages: ["usages"],
-    me: ["me"],
-    search: ["search"],
-    fetch: ["fetch"],
-  };
-  return kinds[path].includes(kind);
+  return path === kind || (path === "token" && (kind === "refresh" || kind === "device_poll"));
 }

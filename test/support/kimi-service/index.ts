@@ -3,7 +3,7 @@
  * the real one refuses. Strict by default, so that a client that passes here passes there.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { closing, listen } from "../loopback.ts";
 import { type Answer, ok, refusals, refuse } from "./answers.ts";
 import { answerDeviceAuthorization, answerToken } from "./authorization-server.ts";
 import { type ApiState, createCodingApi } from "./coding-api.ts";
@@ -32,13 +32,8 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
   const server = createServer();
   // Connections end when the client or close() ends them: an idle one cut at the wrong moment is an unordered fault.
   server.keepAliveTimeout = 0;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the server has no port");
-  const url = `http://127.0.0.1:${address.port}`;
+  const disconnect = closing(server);
+  const url = `http://127.0.0.1:${await listen(server)}`;
 
   const log = createRequestLog();
   const faults = createFaults();
@@ -120,12 +115,6 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       response.destroy();
     }
   };
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
-  });
   server.on("request", (request, response) => {
     void serve(request, response);
   });
@@ -144,11 +133,19 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     expireAccessTokens: () => logins.revokeAccess("all"),
     revokeAccessToken: (token) => logins.revokeAccess(token === undefined ? "current" : { token }),
     revokeLogin: logins.revoke,
-    isLoginAlive: logins.isAlive,
+    isLoginAlive: (refreshToken) => logins.current(refreshToken) !== undefined,
     currentTokens: logins.current,
     scriptDevice: device.script,
     deviceResponse: device.patch,
     fault: faults.add,
+    hold(rule) {
+      let release = () => {};
+      const delay = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      faults.add({ ...rule, do: { delay } });
+      return release;
+    },
     reply(...completions) {
       state.replies.push(...completions);
     },
@@ -184,9 +181,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     async close() {
       for (const timer of timers) clearTimeout(timer);
       log.end();
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      await disconnect();
     },
   };
 }

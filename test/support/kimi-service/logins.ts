@@ -28,7 +28,6 @@ export interface Logins {
   accountOf(accessToken: string): string | undefined;
   revokeAccess(which: "all" | "current" | { readonly token: string }): void;
   revoke(refreshToken?: string): void;
-  isAlive(refreshToken: string): boolean;
   current(refreshToken: string): IssuedToken | undefined;
   secrets(): string[];
 }
@@ -98,10 +97,6 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
       for (const [token, login] of byRefreshToken) {
         if (refreshToken === undefined || refreshToken === token) login.revoked = true;
       }
-    },
-    isAlive(refreshToken) {
-      const login = byRefreshToken.get(refreshToken);
-      return login !== undefined && works(login);
     },
     current(refreshToken) {
       const login = byRefreshToken.get(refreshToken);

@@ -85,19 +85,12 @@ export interface Completion {
   readonly cachedTokensAt?: "details" | "top";
 }
 
-export type FaultPath =
-  | "token"
-  | "device_authorization"
-  | "chat"
-  | "models"
-  | "usages"
-  | "me"
-  | "search"
-  | "fetch";
+/** `token`: the token endpoint, whatever the grant. */
+export type FaultPath = Exclude<RequestKind, "device_poll" | "refresh" | "other">;
 
 export type FaultAction =
-  /** Answers late (ms). The request is committed on arrival, unless `commit: "late"`. */
-  | { readonly delay: number; readonly commit?: "early" | "late" }
+  /** Answers after so many ms, or after a moment. The request is committed on arrival, unless `commit: "late"`. */
+  | { readonly delay: number | Promise<unknown>; readonly commit?: "early" | "late" }
   /** Never answers; nothing is committed, unless `commit: true`. */
   | { readonly hang: true; readonly commit?: boolean }
   /** Answers this instead; nothing is committed. A string body is sent as it is (default type text/html). */
@@ -201,6 +194,8 @@ export interface KimiService {
   deviceResponse(patch: Readonly<Record<string, unknown>>): void;
   /** Adds a fault; the first rule that fits a request is applied. Returns a function that ends it. */
   fault(rule: FaultRule): () => void;
+  /** Commits the requests that the rule hits, and answers them once the function that comes back is called. */
+  hold(rule: Omit<FaultRule, "do">): () => void;
   /** Scripts chat completions, in order; without a script the service echoes. */
   reply(...completions: readonly Completion[]): void;
   setModels(models: readonly ModelEntry[]): void;
@@ -226,7 +221,7 @@ export interface KimiService {
   refused(): LogEntry[];
   /** Every token and device code ever handed out: what must be found nowhere. */
   secrets(): string[];
-  /** The first entry that fits, now or later; judged at arrival, decision and end of each. `timeoutMs` 10,000. */
+  /** The first entry that fits, now or later; judged at arrival, decision and end of each. `timeoutMs`: default PATIENCE. */
   waitFor(predicate: (entry: LogEntry) => boolean, timeoutMs?: number): Promise<LogEntry>;
   /** Destroys open connections and ends every timer. */
   close(): Promise<void>;

@@ -1,7 +1,6 @@
 """A peer that treats one kimi-cli login as kimi-cli 1.49 does: its lock, its order of steps, its way of writing.
 
-refresh          renews the login if it is due (--force: in any case) and prints what happened as a line of JSON;
-                 --average: waits for the lock as long as it does on average, 8 s, and not by chance
+refresh          renews the login if it is due (--force: in any case) and prints what happened as a line of JSON
 hold             takes the lock, prints {"held": true} and keeps it until stdin ends
 try              tries the lock once and prints {"held": …}
 
@@ -13,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import random
 import sys
 import tempfile
 import time
@@ -82,13 +80,13 @@ def try_lock(descriptor):
     return True
 
 
-def wait_for_lock(descriptor, average):
-    """Six tries over five to eleven seconds, then on without the lock."""
+def wait_for_lock(descriptor):
+    """Six tries over 8 s, then on without the lock; kimi-cli takes 5 to 11 s, by chance."""
     for attempt in range(LOCK_TRIES):
         if try_lock(descriptor):
             return True
         if attempt < LOCK_TRIES - 1:
-            time.sleep(1 + (0.5 if average else random.random()) * 1.2)
+            time.sleep(1.6)
     return False
 
 
@@ -136,7 +134,7 @@ def renew(token):
     return "still-valid" if float(token["expires_at"]) > time.time() else "failed"
 
 
-def refresh(force, average):
+def refresh(force):
     seen = read()
     if seen is None:
         return {"outcome": "absent"}
@@ -144,7 +142,7 @@ def refresh(force, average):
         return {"outcome": "not-due"}
     descriptor = open_lock()
     try:
-        locked = wait_for_lock(descriptor, average)
+        locked = wait_for_lock(descriptor)
         latest = read()
         if latest is None:
             outcome = "absent"
@@ -161,10 +159,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("step", choices=["refresh", "hold", "try"])
     parser.add_argument("--force", action="store_true")
-    parser.add_argument("--average", action="store_true")
     arguments = parser.parse_args()
     if arguments.step == "refresh":
-        print(json.dumps(refresh(arguments.force, arguments.average)), flush=True)
+        print(json.dumps(refresh(arguments.force)), flush=True)
         return
     held = try_lock(open_lock())
     print(json.dumps({"held": held}), flush=True)
