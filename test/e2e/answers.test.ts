@@ -1,5 +1,5 @@
 /** Answers that are none, or not as pi reads them, through the real pi: asked for again, mended, or said. */
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { isJsonObject } from "../../extensions/lib/json.ts";
@@ -147,7 +147,7 @@ describe.each(hosts)("pi $name, answered with half an answer", (host) => {
       /^Kimi Coder: Kimi's answer ended without the tool call that it announced; [^\n]*\n$/,
     );
     expect(status.read()).toMatchObject({ error: { class: "lostCall" } });
-    expect(home.files()).not.toHaveProperty("work/x");
+    expect(existsSync(join(home.work, "x"))).toBe(false);
   });
 
   test("shows a text about the marks of tool calls as it is", async () => {
@@ -189,7 +189,7 @@ describe.each(hosts)("pi $name, answered with half an answer", (host) => {
     };
     service.reply(cut, { deltas: [said("Smaller then.")] });
     const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], env());
-    expect(home.files()).not.toHaveProperty("work/counted");
+    expect(existsSync(join(home.work, "counted"))).toBe(false);
     // The newer host tells the model; to the older one it must be an error.
     if (host.settled === "agent_settled")
       expect({ stdout, exitCode }).toEqual({ stdout: "Smaller then.\n", exitCode: 0 });
