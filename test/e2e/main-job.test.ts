@@ -78,12 +78,13 @@ describe.each(hosts)("pi $name with a key", (host) => {
       expect(service.chats().map(({ accessToken }) => accessToken)).toEqual([key]);
       expect(service.log.filter(({ kind }) => kind !== "chat" && kind !== "models")).toEqual([]);
       expect(home.readKimiCli()).toEqual(kimiCli);
-      // Besides the folder in which processes take turns, empty again, and what pi itself leaves in a home.
+      // Besides the folder in which processes take turns, empty again, and what pi itself leaves in a home. For the list
+      // pi waits a second at its end, which may be too short on a busy machine.
+      const expected = /kimi-coder-requests|sessions|kimi-coder-models\.json$/;
       const added = Object.keys(home.files()).filter(
-        (name) =>
-          !(name in before) && /kimi|device_id/.test(name) && !/kimi-coder-requests|sessions/.test(name),
+        (name) => !(name in before) && /kimi|device_id/.test(name) && !expected.test(name),
       );
-      expect(added).toEqual([".pi/agent/kimi-coder-models.json"]);
+      expect(added).toEqual([]);
       expect(home.readAuth() ?? {}).toEqual({});
     },
   );
