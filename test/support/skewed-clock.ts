@@ -4,6 +4,15 @@
  */
 import type { ExtensionAPI } from "@mariozechner/pi-coding-agent";
 import { collectGarbage } from "./garbage.ts";
+import type { RpcPi } from "./rpc.ts";
+
+/** Bytes in use in a pi that was started with this extension, after a garbage collection. */
+export async function heapOf(pi: RpcPi): Promise<number> {
+  const from = pi.events.length;
+  await pi.request({ type: "prompt", message: "/heap" });
+  const { message } = await pi.waitFor((event) => /^heap \d+$/.test(String(event.message)), { from });
+  return Number(String(message).split(" ")[1]);
+}
 
 export default function (pi: ExtensionAPI): void {
   const real = Date.now;
