@@ -1,12 +1,13 @@
 /**
  * (b) From the start of the process until the chat request of a one-shot prompt arrives, and until the process ends,
- * beside pi alone with a key in models.json, and beside the newer pi's own provider; (c) what the service is asked
- * before it.
+ * beside pi alone with a key in models.json, beside what any provider of as many modules costs, and beside the newer
+ * pi's own provider; (c) what the service is asked before it.
  */
 import { hosts, newerHost, type PiHost, root } from "../support/hosts.ts";
 import { ourModel } from "../support/pi.ts";
 import { difference, estimate, interleave, median } from "./measure.ts";
 import {
+  bareModel,
   builtInModel,
   createScene,
   expireLogin,
@@ -49,12 +50,14 @@ function tasks(scene: Scene, host: PiHost): Record<string, () => Promise<Run>> {
   const prompt = ["-p", "hello"];
   const ours = piProgram(host, root, [...ourModel, ...prompt]);
   const alone = piProgram(host, undefined, [...staticModel, ...prompt]);
+  const bare = piProgram(host, scene.bareProvider, [...bareModel, ...prompt]);
   const builtIn = async () => {
     logInToBuiltIn(scene);
     return runProgram(scene, piProgram(host, undefined, [...builtInModel, ...prompt]));
   };
   return {
     alone: () => runProgram(scene, alone),
+    bare: () => runProgram(scene, bare),
     ...(host === newerHost ? { "built in": builtIn } : {}),
     fresh: () => runProgram(scene, ours),
     expired: () => {
@@ -73,6 +76,7 @@ function compare(host: PiHost, samples: (task: string) => readonly Run[]): Row[]
     const base = median(of("alone"));
     const more = difference(of("fresh"), of("alone"));
     const builtIn = surplus(difference(of("fresh"), of("built in")), median(of("built in")));
+    const bare = surplus(difference(of("bare"), of("alone")), base);
     const beside = { part, what: `${where}: over its own kimi-coding`, target: "", figure: builtIn } as const;
     return [
       { part, what: `${where}: alone, with a key`, target: "", figure: inMs(estimate(of("alone"))) },
@@ -83,6 +87,7 @@ function compare(host: PiHost, samples: (task: string) => readonly Run[]): Row[]
         figure: surplus(more, base),
         met: more.value <= base * allowed,
       },
+      { part, what: `${where}: with a provider of as many, but empty modules`, target: "", figure: bare },
       ...(host === newerHost ? [beside] : []),
     ];
   });

@@ -15,12 +15,16 @@ import { run } from "../support/processes.ts";
 /** s; so long that nothing is renewed unless the bench says so. */
 const LIFETIME = 86_400;
 const STATIC_KEY = "sk-bench";
+/** How many modules of ours are loaded before a first request; see modules.test.ts. */
+const MODULES = 36;
 
 export interface Scene {
   readonly service: KimiService;
   readonly home: Home;
   /** The directory of an extension that does nothing. */
   readonly emptyExtension: string;
+  /** The directory of one that registers a provider with a key in as many modules as ours loads, all but one empty. */
+  readonly bareProvider: string;
   /** A temporary folder that nothing was cached in. */
   newTemporary(): string;
   close(): Promise<void>;
@@ -32,19 +36,32 @@ export async function createScene(): Promise<Scene> {
   service.apiKeys.add(STATIC_KEY);
   home.writeKimiCli(service.issueLogin());
   home.write(".pi/agent/models.json", JSON.stringify({ providers: providersOf(service) }));
-  const manifest = { name: "empty", type: "module", pi: { extensions: ["./extensions/index.ts"] } };
-  home.write("empty/package.json", JSON.stringify(manifest));
-  home.write("empty/extensions/index.ts", "export default function () {}\n");
+  const emptyExtension = writeExtension(home, "empty", "export default function () {}\n");
+  const names = Array.from({ length: MODULES - 1 }, (_, index) => `module-${index + 1}`);
+  for (const name of names) home.write(`bare/extensions/${name}.ts`, "export const nothing = undefined;\n");
+  const imports = names.map((name) => `import "./${name}.ts";\n`).join("");
+  const provider = JSON.stringify(providersOf(service).static);
+  const entry = `export default (pi) => pi.registerProvider("bare", ${provider});\n`;
+  const bareProvider = writeExtension(home, "bare", imports + entry);
   return {
     service,
     home,
-    emptyExtension: join(home.path, "empty"),
+    emptyExtension,
+    bareProvider,
     newTemporary: () => mkdtempSync(join(home.path, "cold-")),
     async close() {
       home.remove();
       await service.close();
     },
   };
+}
+
+/** The directory of an extension with one entry, written into the home. */
+function writeExtension(home: Home, name: string, entry: string): string {
+  const manifest = { name, type: "module", pi: { extensions: ["./extensions/index.ts"] } };
+  home.write(`${name}/package.json`, JSON.stringify(manifest));
+  home.write(`${name}/extensions/index.ts`, entry);
+  return join(home.path, name);
 }
 
 /** ms since the epoch, finer than `Date.now`. */
@@ -70,6 +87,8 @@ function providersOf({ baseUrl }: KimiService) {
 }
 
 export const staticModel: readonly string[] = ["--provider", "static", "--model", "kimi-for-coding"];
+
+export const bareModel: readonly string[] = ["--provider", "bare", "--model", "kimi-for-coding"];
 
 /** Of the newer pi's own provider. */
 export const builtInModel: readonly string[] = ["--provider", "kimi-coding", "--model", "kimi-for-coding"];
