@@ -161,10 +161,8 @@ export function createLogin(parts: LoginParts) {
     const isUsable = isValid(token, clock.now()) && token.accessToken !== rejected;
     if (!isUsable) return waitFor(store, renewal(store, entry, rejected));
     expiresAt = token.expiresAt;
-    if (token === choice.token) {
-      keepMirror(store, token, entry);
-      if (needsRefresh(token, clock.now())) soon = beginSoon(store, entry);
-    }
+    keepMirror(store, token, entry);
+    if (needsRefresh(token, clock.now())) soon = beginSoon(store, entry);
     return { state: "ready", token, store };
   }
 
