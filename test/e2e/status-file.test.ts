@@ -39,7 +39,8 @@ describe.each(hosts)("the status file of pi $name", (host) => {
       usage: { requests: 1, since: null },
       exit: { code: 0 },
     });
-    expect(status.states().slice(0, 2)).toEqual(["starting", "processing"]);
+    // How pi starts may be over before anybody looks.
+    expect(["starting", "processing"]).toContain(status.states()[0]);
     expect(status.states().at(-1)).toBe("completed@");
     expect(status.complaints()).toEqual([]);
     expect(readFileSync(path, "utf8")).not.toContain("secret thoughts");
@@ -92,7 +93,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     service.fault({ path: "chat", times: 2, do: serverError });
     await pi.request({ type: "prompt", message: "one" });
     await status.waitFor({ state: "completed", turn: 1, message: "You said: one" });
-    expect(status.states()).toEqual(["starting", "idle", "processing", "completed"]);
+    expect(status.states().slice(-3)).toEqual(["idle", "processing", "completed"]);
 
     const stop = service.fault({ path: "chat", times: 20, do: serverError });
     await pi.request({ type: "prompt", message: "two" });
@@ -240,8 +241,8 @@ describe.each(hosts)("the status file of pi $name", (host) => {
     const { stdout } = await printPi(host, home, ["parent"], env());
     expect(service.chats()).toHaveLength(3);
     expect(JSON.stringify(service.chats()[2]?.body)).toContain("from the child");
-    expect(status.states().slice(0, 2)).toEqual(["starting", "processing"]);
-    expect(status.states().filter((state) => state === "starting")).toHaveLength(1);
+    expect(["starting", "processing"]).toContain(status.states()[0]);
+    expect(status.states().slice(1)).not.toContain("starting");
     expect(status.read()).toMatchObject({ state: "completed", turn: 1, message: stdout.trim() });
     expect(status.complaints()).toEqual([]);
   });
@@ -345,7 +346,7 @@ describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) =
       expect(await pi.ended()).toBe(0);
       expect(status.read()).toMatchObject({ state: "idle", exit: { code: 0 } });
       expect(status.complaints()).toEqual([]);
-      expect(status.states().filter((state) => state === "starting")).toHaveLength(1);
+      expect(status.states().slice(1)).not.toContain("starting");
     } finally {
       await pi.close();
     }
