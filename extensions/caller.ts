@@ -10,7 +10,7 @@ import type { Choice, NoLogin, Search } from "./credentials/choose.ts";
 import type { Access, Login, Unavailable } from "./credentials/login.ts";
 import type { CredentialStore } from "./credentials/store.ts";
 import { inTurn, NOT_LOADED } from "./lib/lazy.ts";
-import { fingerprint } from "./lib/safe-text.ts";
+import { fingerprint, isTokenText } from "./lib/safe-text.ts";
 import { hostsOf, type Region } from "./region.ts";
 
 /** Who owns figures, a list of models and a place in the queue: a login, by where it is kept, or a key, by its fingerprint. */
@@ -91,7 +91,7 @@ export class Caller {
     const { configuration, configuredKey, isFromEntry, login } = this.parts;
     const { refusal } = configuration;
     if (refusal !== undefined) return this.refuse(refusal, "configuration");
-    if (fromPi && fromPi !== API_KEY_VARIABLE && !isFromEntry(fromPi)) return this.withKey(fromPi);
+    if (fromPi && fromPi !== API_KEY_VARIABLE && !isFromEntry(fromPi)) return this.withKey(fromPi.trim());
     const configured = configuredKey();
     return configured ? this.withKey(configured.key) : this.withAccess(await login.current());
   }
@@ -156,7 +156,7 @@ export class Caller {
 
   private withKey(key: string): Bearer {
     // A header cannot hold anything else, and an error about it would show a piece of the key.
-    if (!/^[\x21-\x7e]+$/.test(key)) return this.refuse(BAD_KEY, "configuration");
+    if (!isTokenText(key)) return this.refuse(BAD_KEY, "configuration");
     return { state: "key", key, account: this.keyAccount(key) };
   }
 

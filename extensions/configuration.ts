@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isJsonObject, readJsonSync, readSmallFileSync } from "./lib/json.ts";
+import { isTokenText } from "./lib/safe-text.ts";
 import { parseRegion, REGIONS, type Region, type RegionsInUse, regionsInUse } from "./region.ts";
 
 export const PROVIDER = "kimi-coder";
@@ -91,7 +92,11 @@ export function readConfiguration(env: Environment, home: string): Configuration
   const parallel = read(["KIMI_CODER_PARALLEL"], readCount, "is not a whole number from 1 to 1000");
   const tools = read(["KIMI_CODER_TOOLS"], readTools, "is neither off nor a list of search and fetch");
   const footer = read(["KIMI_CODER_FOOTER"], oneOf("on", "off"), "is neither on nor off");
-  read([API_KEY_VARIABLE], readKey, "has a character in it that keys do not have");
+  read(
+    [API_KEY_VARIABLE],
+    (key) => isTokenText(key) || undefined,
+    "has a character in it that keys do not have",
+  );
 
   const regions = regionsInUse({ oauthHost, baseUrl }, chosen);
   const kimiCliHost = oauthHost ?? REGIONS["kimi.com"].oauthHost;
@@ -133,11 +138,6 @@ function isFolder(path: string): boolean {
 
 function readCount(value: string): number | undefined {
   return /^[1-9]\d{0,3}$/.test(value) && Number(value) <= 1_000 ? Number(value) : undefined;
-}
-
-/** A key must fit into a header: printable ASCII. */
-function readKey(value: string): string | undefined {
-  return /^[\x21-\x7e]+$/.test(value) ? value : undefined;
 }
 
 /** The word of `words` that was typed, in whatever case. */

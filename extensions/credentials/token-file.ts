@@ -1,7 +1,8 @@
 /** A JSON file in which a login is kept, looked at and judged: what is a token, what a time, what a tombstone. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Members, memberValue, parseMembers, readSmallFileSync } from "../lib/json.ts";
-import { isTokenText, type Token, USUAL_LIFETIME } from "../oauth/token.ts";
+import { isTokenText } from "../lib/safe-text.ts";
+import { type Token, USUAL_LIFETIME } from "../oauth/token.ts";
 import type { StoredLogin } from "./store.ts";
 
 /** How often, and after how many ms, a file that may just be being written is looked at again. */

@@ -8,6 +8,7 @@ import type { Look } from "../credentials/choose.ts";
 import { keyringOwner, sayKeyring } from "../credentials/keyring.ts";
 import { isOf, type PiEntry } from "../credentials/pi-entry.ts";
 import type { CredentialStore, Owner, StoredLogin } from "../credentials/store.ts";
+import { isTokenText } from "../lib/safe-text.ts";
 import { sayDuration } from "../lib/waiting-time.ts";
 import { isValid } from "../oauth/token.ts";
 import { type Hosts, hostsOf } from "../region.ts";
@@ -63,7 +64,7 @@ function ownLogin(sight: Sight): readonly Look[] {
 }
 
 function bearerIn(sight: Sight, now: number): AccountInUse["bearer"] {
-  if (sight.kind === "key") return sight.key === undefined ? undefined : { kind: "key", token: sight.key };
+  if (sight.kind === "key") return isTokenText(sight.key) ? { kind: "key", token: sight.key } : undefined;
   if (sight.kind === "none" || sight.choice.state !== "use" || !isValid(sight.choice.token, now))
     return undefined;
   return { kind: "login", token: sight.choice.token.accessToken };
@@ -123,8 +124,12 @@ function checkStore(found: StoredLogin, isWanted: boolean, now: number): Finding
 
 function checkCredential({ sight, keyring }: LoginsSeen, displayPath: DisplayPath): Finding {
   switch (sight.kind) {
-    case "key":
-      return ok(`an API key ${sayPlace(sight)}, no login`);
+    case "key": {
+      const says = `an API key ${sayPlace(sight)}, no login`;
+      return sight.key === undefined || isTokenText(sight.key)
+        ? ok(says)
+        : bad(`${says}: it has a character in it that keys do not have`, "paste it anew, in one line");
+    }
     case "login": {
       const { choice, store } = sight;
       if (choice.state === "use") return ok(`that of ${storeName(store)}`);

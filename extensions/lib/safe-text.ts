@@ -51,6 +51,11 @@ export function withoutTokens(text: string): string {
   );
 }
 
+/** Printable ASCII without spaces (RFC 6749 appendix A.12): anything else would break, or forge, a header. */
+export function isTokenText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= 16_384 && /^[\x21-\x7e]+$/.test(value);
+}
+
 /** The first 16 hex digits of the token's SHA-256: enough to tell tokens apart, useless to anybody else. */
 export function fingerprint(token: string): string {
   return createHash("sha256").update(token).digest("hex").slice(0, 16);

@@ -5,7 +5,8 @@
 
 import { type FormAnswer, postForm } from "../lib/http.ts";
 import type { JsonObject } from "../lib/json.ts";
-import { isTokenText, type Token, USUAL_LIFETIME } from "./token.ts";
+import { isTokenText } from "../lib/safe-text.ts";
+import { type Token, USUAL_LIFETIME } from "./token.ts";
 
 const TOKEN_PATH = "/api/oauth/token";
 

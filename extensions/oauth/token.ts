@@ -30,8 +30,3 @@ export function isValid(token: Token, now: number): boolean {
 export function needsRefresh(token: Token, now: number): boolean {
   return token.expiresAt - now < Math.max(SHORTEST_MARGIN, token.lifetime / 2);
 }
-
-/** Printable ASCII without spaces (RFC 6749 appendix A.12): anything else would break, or forge, a header. */
-export function isTokenText(value: unknown): value is string {
-  return typeof value === "string" && value.length <= 16_384 && /^[\x21-\x7e]+$/.test(value);
-}

@@ -49,6 +49,18 @@ it("asks kimi.com with a key in auth.json, which wins over the variable and a lo
   ]);
 });
 
+it("sends nobody a key that cannot be one, and says where it is", async () => {
+  const { patient } = createGlobalPatient();
+  const { asked, fetch } = listen(200);
+  const configuredKey = () => ({ key: "sk-sec\nret", source: "settings.json" });
+  const report = await patient.examine({ fetch }, { configuredKey });
+  expect(complaints(report)).toEqual([
+    "Login in use: an API key from a file of pi, no login: it has a character in it that keys do not have",
+  ]);
+  expect(JSON.stringify(report)).not.toContain("sk-sec");
+  expect(asked.sort()).toEqual(["https://api.kimi.com/coding/v1/models {}", "https://auth.kimi.com/ {}"]);
+});
+
 it("asks kimi.ai with a login of kimi.ai, and has its figures", async () => {
   const { patient, path } = createGlobalPatient();
   keepUsage(patient, "kimi-code", path, "https://api.kimi.ai/coding/v1");

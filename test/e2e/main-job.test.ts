@@ -62,6 +62,7 @@ describe.each(hosts)("pi $name with a key", (host) => {
 
   test.each([
     ["KIMI_CODER_API_KEY", { KIMI_CODER_API_KEY: key }, []],
+    ["KIMI_CODER_API_KEY, a line break behind it", { KIMI_CODER_API_KEY: `${key}\n` }, []],
     ["--api-key", {}, ["--api-key", key]],
   ])(
     "from %s sends it and writes no file of its own but the list of models",
