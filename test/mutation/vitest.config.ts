@@ -18,6 +18,6 @@ export default defineConfig({
     exclude: ["soak", "any-interleaving", "umask"].map((name) => `test/credentials/${name}.test.ts`),
     setupFiles: ["test/mutation/processes.ts"],
     sequence: { sequencer: ShortestFirst },
-    testTimeout: 20_000,
+    testTimeout: 60_000,
   },
 });
