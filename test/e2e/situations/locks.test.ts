@@ -52,7 +52,7 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     const since = performance.now();
     const finished = await pi.finished;
     // A second, alone on a quick machine; kimi-cli's lock is held for as long as anybody waits.
-    expect(performance.now() - since).toBeLessThan(6_000);
+    expect(performance.now() - since).toBeLessThan(15_000);
     expect(answered(finished)).toBe(true);
     expect(finished.stderr).toBe("");
     expect(service.refreshes()).toEqual([]);
