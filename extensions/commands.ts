@@ -253,7 +253,7 @@ function answerTyped(
 const LOGIN = /^\/login\s+kimi-coder(?:\s+(\S+))?\s*$/;
 const LOGOUT = /^\/logout\s+kimi-coder\s*$/;
 
-/** `refusal`: the sentence that answers where nobody can log in. */
+/** `refusal`: the answer to /login where a variable is wrong, or no person is there to log in. */
 export function offerLogin(pi: ExtensionAPI, places: Lazy<LoginPlaces>, refusal: string | undefined): void {
   pi.on("input", async ({ text, source }, ctx): Promise<InputEventResult> => {
     const login = LOGIN.exec(text);

@@ -195,9 +195,9 @@ export interface ConfiguredKey {
 
 /**
  * The key a person configured by hand: the variable, else `apiKeys.KIMI_CODER_API_KEY` in pi's settings.json, also
- * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names. One
- * that cannot be a key is not passed over for the next, or for a login: whoever sends it has to refuse it. Never throws;
- * files that cannot be read are pi's to report.
+ * after pi has moved it: its first start without an auth.json makes `apiKeys` entries of that, under their names. A
+ * malformed key is returned as well: the caller refuses it, where another key or a login would be used unasked. Never
+ * throws; files that cannot be read are pi's to report.
  */
 export function findConfiguredKey(env: Environment, agentDir: string): ConfiguredKey | undefined {
   const variable = env[API_KEY_VARIABLE]?.trim();
@@ -241,7 +241,7 @@ export type Switch =
 
 export interface ToolSwitch {
   readonly is: Switch;
-  /** Source of the setting; "nobody" stands for the default, which is off. */
+  /** Source of the setting; "nobody": there is none, and the default (off) applies. */
   readonly by: "variable" | "project" | "global" | "nobody";
 }
 

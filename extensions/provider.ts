@@ -108,7 +108,7 @@ export interface ProviderParts {
   readonly screen: Screen;
   /** Whether pi was started so that it chooses no model. */
   readonly choosesNone: boolean;
-  /** One sentence why nobody can log in here: a variable is wrong, or no person is there. */
+  /** The sentence that refuses a login: a variable is wrong, or no person is there to log in. */
   readonly loginRefusal: string | undefined;
 }
 
@@ -265,7 +265,7 @@ export class KimiProvider {
     const configured = findConfiguredKey(process.env, configuration.agentDir);
     if (configured) return { type: "api_key", source: configured.source };
     if (this.isLoggedIn) return { type: "oauth", source: NAME };
-    // Where nobody can log in, the request itself says why it fails; pi would name commands that do not help.
+    // Where a login is refused, pi lets the request go: its error says why. pi itself would name commands that do not help.
     if (loginRefusal !== undefined && screen.isOurs) return { type: "oauth", source: NAME };
     if (configuration.refusal !== undefined) return undefined;
     const [{ lookForLogin }, { createStores }] = await Promise.all([

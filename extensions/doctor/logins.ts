@@ -100,7 +100,7 @@ const UNREADABLE = none("cannot be read");
 /** Lifetime of an unused refresh token, about 30 days, in ms. */
 const LONGEST_REST = 30 * 86_400_000;
 
-/** A login that no request needs is nobody's fault: there may be no way to mend it here, and no reason. */
+/** A damaged login is wrong only where requests need it: of another one no fix is named, its program may have ended it. */
 function checkStore(found: StoredLogin, isWanted: boolean, now: number): Finding {
   const wrong = (says: string) => (isWanted ? bad(says, LOG_IN) : none(says));
   switch (found.state) {

@@ -31,7 +31,7 @@ export interface TypedLogin {
   /** As it was typed; undefined = none was. */
   readonly region: string | undefined;
   readonly source: InputEvent["source"];
-  /** The sentence shown instead of a login where nobody can log in. */
+  /** The answer in place of a login where a variable is wrong, or no person is there to log in. */
   readonly refusal: string | undefined;
 }
 

@@ -131,7 +131,7 @@ function replace(path: string, text: string): string | undefined {
   const fresh = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.new`;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    // The flag wx follows no link, and opens no file that somebody else has put there.
+    // The flag wx refuses a link and any file that is there already.
     writeFileSync(fresh, text, { flag: "wx", mode: 0o600 });
     renameSync(fresh, path);
     return undefined;

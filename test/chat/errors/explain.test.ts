@@ -129,6 +129,11 @@ const cases: Record<string, Case> = {
     is: "overflow",
     told: ["/compact", "model token limit: 262144"],
   },
+  "an input of too many tokens": {
+    answer: says(400, "invalid_request_error", "Input token length too long"),
+    is: "overflow",
+    told: ["/compact", "Input token length too long"],
+  },
   "messages that are too large": {
     answer: says(400, "invalid_request_error", "total message size 5943865 exceeds limit 2097152"),
     is: "overflow",
