@@ -4,14 +4,24 @@
  * wins over a login.
  */
 import { createHash } from "node:crypto";
+import type { Api, Model } from "@mariozechner/pi-ai";
 import type { ExtensionContext } from "@mariozechner/pi-coding-agent";
-import { API_KEY_VARIABLE, type Configuration, type ConfiguredKey, PROVIDER } from "./configuration.ts";
+import {
+  API_KEY_VARIABLE,
+  type Configuration,
+  type ConfiguredKey,
+  type Environment,
+  findConfiguredKey,
+  ownFiles,
+  PROVIDER,
+} from "./configuration.ts";
 import type { Choice, NoLogin, Search } from "./credentials/choose.ts";
 import type { Access, Login, Unavailable } from "./credentials/login.ts";
 import type { CredentialStore } from "./credentials/store.ts";
 import { inTurn, NOT_LOADED } from "./lib/lazy.ts";
 import { fingerprint, isTokenText } from "./lib/safe-text.ts";
 import { hostsOf, type Region } from "./region.ts";
+import type { Screen } from "./screen.ts";
 
 /** Who owns figures, a list of models and a place in the queue: a login, by where it is kept, or a key, by its fingerprint. */
 export interface Account {
@@ -64,16 +74,13 @@ export type SessionNow = Pick<ExtensionContext, "model" | "modelRegistry">;
 
 export interface CallerParts {
   readonly configuration: Configuration;
-  readonly authPath: string;
-  readonly login: Login;
-  /** Read each time: a person may set it while pi runs. */
-  readonly configuredKey: () => ConfiguredKey | undefined;
+  /** Read each time, as pi's settings are: a person may set a key while pi runs. */
+  readonly env: Environment;
   /** Whether pi was started with `--api-key`. */
   readonly keyArgument: boolean;
-  /** Whether pi took this key from its own copy of the login; any other was given by hand. */
-  readonly isFromEntry: (key: string) => boolean;
-  /** Told why nothing can be sent, with the sentence that is about to be shown. */
-  readonly failed: (sentence: string, why: Unavailable | "configuration") => void;
+  readonly login: Login;
+  readonly provider: { isFromEntry(key: string): boolean };
+  readonly screen: Pick<Screen, "noteFailure">;
 }
 
 export class Caller {
@@ -88,17 +95,28 @@ export class Caller {
    * the name of our variable. An access token that has ended is renewed first, see Login.
    */
   async current(fromPi: string | undefined): Promise<Bearer> {
-    const { configuration, configuredKey, isFromEntry, login } = this.parts;
+    const { configuration, provider, login } = this.parts;
     const { refusal } = configuration;
     if (refusal !== undefined) return this.refuse(refusal, "configuration");
-    if (fromPi && fromPi !== API_KEY_VARIABLE && !isFromEntry(fromPi)) return this.withKey(fromPi.trim());
-    const configured = configuredKey();
+    const isByHand = fromPi && fromPi !== API_KEY_VARIABLE && !provider.isFromEntry(fromPi);
+    if (isByHand) return this.withKey(fromPi.trim());
+    const configured = this.configuredKey();
     return configured ? this.withKey(configured.key) : this.withAccess(await login.current());
   }
 
   /** Another token than this one, which the API has rejected. */
   async afterRejection({ accessToken }: Extract<Bearer, { state: "token" }>): Promise<Bearer> {
     return this.withAccess(await this.parts.login.afterRejection(accessToken));
+  }
+
+  /** Loads what a renewal needs, so that an update under a running pi cannot take it away. */
+  prepare(): void {
+    void this.parts.login.prepare();
+  }
+
+  /** Where a request goes. A URL from pi's models.json is somebody's own choice. */
+  addressFor({ account }: Usable, { baseUrl }: Pick<Model<Api>, "baseUrl">): string {
+    return baseUrl === this.parts.configuration.regions[0].baseUrl ? account.baseUrl : baseUrl;
   }
 
   /** What a request would be sent with now. Nothing is renewed, asked for or written. Never throws. */
@@ -128,22 +146,27 @@ export class Caller {
   }
 
   private async see(choice: Choice, session: SessionNow | undefined): Promise<Sight> {
-    const { configuration, configuredKey, keyArgument, authPath } = this.parts;
+    const { configuration, keyArgument } = this.parts;
     const { refusal } = configuration;
     if (refusal !== undefined) return { kind: "none", reason: "configuration", message: refusal };
     if (keyArgument && session?.model?.provider === PROVIDER) {
       return this.seeKey("argument", "--api-key", await handKey(session));
     }
     if (choice.state === "none" && choice.reason.kind === "own-key") {
-      return this.seeKey("entry", authPath, session && (await handKey(session)));
+      const { auth } = ownFiles(configuration.agentDir);
+      return this.seeKey("entry", auth, session && (await handKey(session)));
     }
-    const configured = configuredKey();
+    const configured = this.configuredKey();
     if (configured) return this.seeKey("configuration", configured.source, configured.key);
     if (choice.state === "none") {
       return { kind: "none", reason: choice.reason, message: await sayWhy(choice.reason) };
     }
     const store = choice.state === "use" ? choice.store : choice.problem.store;
     return { kind: "login", choice, store, account: this.accountOf(store) };
+  }
+
+  private configuredKey(): ConfiguredKey | undefined {
+    return findConfiguredKey(this.parts.env, this.parts.configuration.agentDir);
   }
 
   private seeKey(
@@ -167,7 +190,7 @@ export class Caller {
   }
 
   private refuse(message: string, why: Unavailable | "configuration"): Bearer {
-    this.parts.failed(message, why);
+    this.parts.screen.noteFailure(message, why);
     return { state: "none", message };
   }
 

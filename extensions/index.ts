@@ -31,7 +31,6 @@ import { readListAtStart } from "./models/list.ts";
 import { KimiProvider } from "./provider.ts";
 import { Screen } from "./screen.ts";
 import { followQuota, followSessions } from "./session.ts";
-import type { Worker } from "./worker/follow.ts";
 
 const manifest = readJsonSync(fileURLToPath(new URL("../package.json", import.meta.url)));
 const version = isJsonObject(manifest) ? String(manifest.version) : "unknown";
@@ -54,19 +53,9 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
     choosesNone: choosesNoModel(process.argv),
     loginRefusal: refusal,
   });
-  let worker: Worker | undefined;
   const runtime = lazy(async () => {
     const { createRuntime } = await inTurn(() => import("./runtime.ts"));
-    const workerNow = () => worker;
-    return createRuntime({
-      configuration,
-      versions,
-      screen,
-      provider,
-      worker: workerNow,
-      registered,
-      keyArgument,
-    });
+    return createRuntime({ configuration, versions, screen, provider, registered, keyArgument });
   });
 
   provider.register(runtime, registered);
@@ -92,8 +81,8 @@ export default function (pi: ExtensionAPI): void | Promise<void> {
   if (!asksForStatus(process.env)) return;
   // pi waits for it, so that no event is missed; what a missing file means is said by the first request.
   return inTurn(() => import("./worker/follow.ts"))
-    .then(({ followWorker }) => {
-      worker = followWorker(pi, process.env, { home, cwd: process.cwd(), agentDir }, VERSION);
-    })
+    .then(({ followWorker }) =>
+      screen.watchedBy(followWorker(pi, process.env, { home, cwd: process.cwd(), agentDir }, VERSION)),
+    )
     .catch(() => {});
 }

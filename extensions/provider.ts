@@ -167,6 +167,7 @@ export class KimiProvider {
     } catch {
       // The session was replaced meanwhile; its successor has read the new list from the file.
     }
+    this.parts.screen.reloadEntry(); // pi reads auth.json with each offer; so the session's end knows of it
   }
 
   /** Whether pi took this key from its own copy of the login; any other was given by hand. */

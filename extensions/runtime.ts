@@ -6,7 +6,6 @@ import { join } from "node:path";
 import type { OAuthCredentials, OAuthLoginCallbacks } from "@mariozechner/pi-ai";
 import { Caller } from "./caller.ts";
 import { createLastRequest } from "./chat/adapter.ts";
-import { shapeRequest } from "./chat/payload/shape.ts";
 import { createJudge, createStream } from "./chat/stream.ts";
 import {
   CLIENT_ID,
@@ -26,21 +25,18 @@ import { inTurn, lazy } from "./lib/lazy.ts";
 import type { Verification } from "./login/lines.ts";
 import type { AnswerCallback } from "./login/question.ts";
 import { createCatalogue, fetchModels } from "./models/catalogue.ts";
-import { type ServerModel, wireModel } from "./models/list.ts";
+import type { ServerModel } from "./models/list.ts";
 import type { Token } from "./oauth/token.ts";
 import type { KimiProvider } from "./provider.ts";
 import { createQueue } from "./queue/queue.ts";
 import { hostsOf, type Region, USUAL_REGION } from "./region.ts";
 import type { Screen } from "./screen.ts";
-import type { Worker } from "./worker/follow.ts";
 
 export interface RuntimeParts {
   readonly configuration: Configuration;
   readonly versions: Versions;
   readonly screen: Screen;
   readonly provider: Pick<KimiProvider, "isFromEntry" | "offer">;
-  /** Undefined where no status file is asked for. */
-  readonly worker: () => Worker | undefined;
   /** The list of models that pi was given at its start. */
   readonly registered: readonly ServerModel[];
   /** Whether pi was started with `--api-key`. */
@@ -54,11 +50,11 @@ export type Runtime = ReturnType<typeof createRuntime>;
 
 /** Builds it of the real clock and fetch. Reads, asks and writes nothing by itself. */
 export function createRuntime(parts: RuntimeParts) {
-  const { configuration, versions, screen } = parts;
+  const { configuration, versions, screen, provider } = parts;
   const { kimiShare, agentDir, regions } = configuration;
+  const { env } = process;
   const files = ownFiles(agentDir);
   const identity = createIdentity(kimiShare, versions, configuration.identity);
-  const configuredKey = () => findConfiguredKey(process.env, agentDir);
   const server = (region: Region) => ({
     host: hostsOf(regions, region).oauthHost,
     clientId: CLIENT_ID,
@@ -72,9 +68,12 @@ export function createRuntime(parts: RuntimeParts) {
     stores: stores.all,
     authPath: files.auth,
     memoryPath: files.memory,
-    async refresh(refreshToken, { region }, signal) {
-      const { refresh } = await tokenEndpoint.load();
-      return refresh(server(region), refreshToken, clock.now, TOKEN_TIMEOUT, signal);
+    tokenEndpoint: {
+      load: tokenEndpoint.load,
+      async refresh(refreshToken, { region }, signal) {
+        const { refresh } = await tokenEndpoint.load();
+        return refresh(server(region), refreshToken, clock.now, TOKEN_TIMEOUT, signal);
+      },
     },
     clock,
     inFlight: inFlight(),
@@ -87,24 +86,12 @@ export function createRuntime(parts: RuntimeParts) {
       }
     },
   });
-
-  const caller = new Caller({
-    configuration,
-    authPath: files.auth,
-    login,
-    configuredKey,
-    keyArgument: parts.keyArgument,
-    isFromEntry: (key) => parts.provider.isFromEntry(key),
-    failed: (sentence, why) => parts.worker()?.noteFailure(sentence, why),
-  });
-
+  const { keyArgument, registered } = parts;
+  const caller = new Caller({ configuration, env, keyArgument, login, provider, screen });
   const catalogue = createCatalogue({
     path: files.models,
-    registered: parts.registered,
-    offer(models) {
-      parts.provider.offer(models);
-      screen.reloadEntry(); // pi reads auth.json with each offer; so the session's end knows of it
-    },
+    registered,
+    provider,
     ask: fetchModels,
     now: clock.now,
   });
@@ -126,52 +113,17 @@ export function createRuntime(parts: RuntimeParts) {
     waiting(waiting) {
       // Loaded in turn, so that it is shown in the order in which it is told.
       inTurn(() => import("./messages.ts"))
-        .then(({ sayWaiting }) => {
-          const note = waiting && sayWaiting(waiting, clock.now());
-          screen.showWaiting(note);
-          parts.worker()?.waiting(note);
-        })
+        .then(({ sayWaiting }) => screen.showWaiting(waiting && sayWaiting(waiting, clock.now())))
         .catch(() => {});
     },
   });
 
-  const judge = createJudge(clock.now);
-  const windows = async (account: string) => {
+  const judge = createJudge(clock.now, async (account) => {
     const { readKeptFigures } = await inTurn(() => import("./quota/kept.ts"));
     return readKeptFigures(files.usage, account)?.figures.windows ?? [];
-  };
-  const lastRequest = createLastRequest();
-  const stream = createStream({
-    caller,
-    queue,
-    screen,
-    note: lastRequest.note,
-    judge,
-    windows,
-    failed: ({ kind, sentence }) => parts.worker()?.noteFailure(sentence, kind),
-    answered: ({ account, ...bearer }, goesOn) => {
-      const secret = bearer.state === "key" ? bearer.key : bearer.accessToken;
-      catalogue.keepUp(secret, account);
-      if (!goesOn) return;
-      // An update under a running pi must find loaded what the next renewal needs.
-      void login.prepare();
-      void tokenEndpoint.load().catch(() => {});
-    },
-    identity: ({ state }) => identity(state === "token"),
-    // A URL from pi's models.json is somebody's own choice.
-    baseUrl: ({ account }, model) => (model.baseUrl === regions[0].baseUrl ? account.baseUrl : model.baseUrl),
-    shape: (payload, model, options) =>
-      shapeRequest(payload, {
-        model: {
-          ...wireModel(catalogue.registered(), model.id),
-          contextWindow: model.contextWindow,
-          maxTokens: model.maxTokens,
-        },
-        thinkingLevel: options?.reasoning,
-        sessionId: options?.sessionId,
-        maxTokens: options?.maxTokens,
-      }),
   });
+  const lastRequest = createLastRequest();
+  const stream = createStream({ caller, queue, screen, judge, catalogue, identity, lastRequest });
 
   /** Shows beside pi's own dialog what that leaves out; returns what takes it away. The dialog does without. */
   function besideDialog(verification: Verification): () => void {
@@ -207,7 +159,6 @@ export function createRuntime(parts: RuntimeParts) {
     identity,
     lastRequest,
     judge,
-    windows,
     clock,
     stream,
     question,
@@ -238,7 +189,7 @@ export function createRuntime(parts: RuntimeParts) {
      * there why there is none.
      */
     async refreshed(credentials: OAuthCredentials): Promise<OAuthCredentials> {
-      if (configuredKey()) return credentials;
+      if (findConfiguredKey(env, agentDir)) return credentials;
       const { choice } = await login.look();
       return choice.state === "use" ? toCredentials(choice.token, choice.store, credentials) : credentials;
     },

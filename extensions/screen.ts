@@ -1,7 +1,20 @@
-/** The open session, and its only owner: what is said in it, its status line, its id and model. */
+/** The open session, and its only owner: what is said in it, to a program that watches too, its status line, its id and model. */
 import type { Api, Model } from "@mariozechner/pi-ai";
 import type { ExtensionContext } from "@mariozechner/pi-coding-agent";
+import type { ErrorClass } from "./chat/errors/classify.ts";
 import { FIRST_MODEL, PROVIDER } from "./configuration.ts";
+import type { Unavailable } from "./credentials/login.ts";
+
+/** Why a request fails: what the service said, or why nothing was sent. */
+export type Why = ErrorClass | Unavailable | "configuration";
+
+/** What keeps a program informed of what a person sees; see worker/. */
+export interface Watcher {
+  /** Says that a request waits, and for what; undefined = it goes on. Never throws. */
+  readonly waiting: (note: string | undefined) => void;
+  /** Says why a request fails, with the sentence that pi is about to show. Never throws. */
+  readonly noteFailure: (sentence: string, why: Why) => void;
+}
 
 /** How the two hosts are told that auth.json has changed: 0.73 holds it in memory, its successor asks its registry. */
 interface Registry {
@@ -19,6 +32,7 @@ export function selectedModel({ model }: Pick<ExtensionContext, "model">): Exten
 
 export class Screen {
   private context: ExtensionContext | undefined;
+  private watcher: Watcher | undefined;
   private readonly said = new Set<string>();
   private unwatched: string | undefined;
   /** pi's stand-in for no model, while it must not be taken for that. */
@@ -30,6 +44,11 @@ export class Screen {
   /** From now on this session is the open one. */
   open(context: ExtensionContext): void {
     this.context = context;
+  }
+
+  /** From now on a program is told, too. */
+  watchedBy(watcher: Watcher | undefined): void {
+    this.watcher = watcher;
   }
 
   /** Asks the session that is there now; undefined when it was replaced meanwhile, where pi throws. */
@@ -91,6 +110,12 @@ export class Screen {
   /** Shows in pi's footer what a request waits for; undefined takes it away. */
   showWaiting(note: string | undefined): void {
     this.ask(({ hasUI, ui }) => hasUI && ui.setStatus(`${PROVIDER}-waiting`, note));
+    this.watcher?.waiting(note);
+  }
+
+  /** Tells of a failure whose sentence pi is about to show. */
+  noteFailure(sentence: string, why: Why): void {
+    this.watcher?.noteFailure(sentence, why);
   }
 
   /** pi's entry has changed on disk; pi says itself what it cannot read. */

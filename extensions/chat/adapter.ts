@@ -10,27 +10,27 @@ import {
   streamSimpleOpenAICompletions,
   type Usage,
 } from "@mariozechner/pi-ai";
-import type { Usable } from "../caller.ts";
+import type { Account, Caller, Usable } from "../caller.ts";
+import type { Identity } from "../identity.ts";
 import { isJsonObject, objectsIn } from "../lib/json.ts";
 import { type Connection, chatFetch, type Fetch, lend } from "./fetch.ts";
-import type { ShapedRequest } from "./payload/shape.ts";
+import { shapeRequest, type ThinkingModel } from "./payload/shape.ts";
 import type { ToolNames } from "./payload/tools.ts";
 
 export interface AdapterParts {
-  readonly identity: (bearer: Usable) => Promise<Record<string, string>>;
-  /** The API that the bearer belongs to. */
-  readonly baseUrl: (bearer: Usable, model: Model<Api>) => string;
-  /** Makes of the adapter's payload what Kimi accepts. */
-  readonly shape: Shape;
-  /** Told what is sent; gives what is told how it was counted. */
-  readonly note: (body: unknown) => (usage: Usage) => void;
+  readonly caller: Pick<Caller, "addressFor">;
+  readonly identity: Identity;
+  readonly catalogue: Pick<Catalogue, "wireModel">;
+  readonly lastRequest: Pick<LastRequest, "note">;
 }
 
-export type Shape = (
-  payload: unknown,
-  model: Model<Api>,
-  options: SimpleStreamOptions | undefined,
-) => ShapedRequest | Promise<ShapedRequest>;
+/** The models of this process; see models/catalogue.ts. */
+export interface Catalogue {
+  /** What a request for pi's model `id` says. */
+  wireModel(id: string): ThinkingModel & { readonly id: string };
+  /** Told that an answer came: asks in the background for a newer list where it is time. */
+  keepUp(bearer: string, account: Account): void;
+}
 
 /** pi 0.87 has a `fetch` among them, which 0.73 does not know. */
 export type RequestOptions = SimpleStreamOptions & { readonly fetch?: Fetch };
@@ -52,9 +52,10 @@ export async function askAdapter(
   context: Context,
   options: RequestOptions | undefined,
 ): Promise<Exchange> {
-  const address = parts.baseUrl(bearer, model);
+  const { caller, identity, catalogue, lastRequest, connection } = parts;
+  const address = caller.addressFor(bearer, model);
   let sent: Sent | undefined;
-  const guarded = chatFetch(address, options?.fetch ?? fetch, () => sent?.tools ?? NONE, parts.connection);
+  const guarded = chatFetch(address, options?.fetch ?? fetch, () => sent?.tools ?? NONE, connection);
   const loan = lend(guarded);
   const adapted = {
     ...model,
@@ -71,13 +72,19 @@ export async function askAdapter(
     // The SDK in pi 0.73 repeats every 429 by itself, a used-up quota too.
     maxRetries: options?.maxRetries ?? 0,
     apiKey: bearer.state === "key" ? bearer.key : bearer.accessToken,
-    headers: { ...options?.headers, ...(await parts.identity(bearer)) },
+    headers: { ...options?.headers, ...(await identity(bearer.state === "token")) },
     onPayload: async (payload) => {
       loan.end();
-      const { body: shaped, toolNames } = await parts.shape(payload, model, options);
+      const { contextWindow, maxTokens } = model;
+      const { body: shaped, toolNames } = await shapeRequest(payload, {
+        model: { ...catalogue.wireModel(model.id), contextWindow, maxTokens },
+        thinkingLevel: options?.reasoning,
+        sessionId: options?.sessionId,
+        maxTokens: options?.maxTokens,
+      });
       // Other extensions see, and may change, what is really sent.
       const body = (await options?.onPayload?.(shaped, model)) ?? shaped;
-      sent = { body, toolNames, tools: toolsIn(body), answered: parts.note(body) };
+      sent = { body, toolNames, tools: toolsIn(body), answered: lastRequest.note(body) };
       return body;
     },
   };

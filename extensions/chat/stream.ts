@@ -15,7 +15,7 @@ import { inTurn, lazy, NOT_LOADED } from "../lib/lazy.ts";
 import type { Place, Queue } from "../queue/queue.ts";
 import { LONGEST_SHARED_WAIT, type Refusal } from "../queue/tickets.ts";
 import type { Screen } from "../screen.ts";
-import { type AdapterParts, askAdapter, type RequestOptions } from "./adapter.ts";
+import { type AdapterParts, askAdapter, type Catalogue, type RequestOptions } from "./adapter.ts";
 import { cutShort, failureEvent, faultOf } from "./answer.ts";
 import type { Seen, SpentWindow } from "./errors/classify.ts";
 import type { Verdict } from "./errors/explain.ts";
@@ -23,43 +23,35 @@ import { Connection } from "./fetch.ts";
 import { cacheSession } from "./payload/shape.ts";
 
 export interface StreamParts extends AdapterParts {
-  readonly caller: Pick<Caller, "current" | "afterRejection">;
+  readonly caller: Pick<Caller, "current" | "afterRejection" | "prepare" | "addressFor">;
   readonly queue: Queue;
-  readonly screen: Pick<Screen, "sessionId" | "sayAtEnd" | "isWatched">;
+  readonly screen: Pick<Screen, "sessionId" | "sayAtEnd" | "isWatched" | "noteFailure">;
   readonly judge: Judge;
-  /** Told what the user is about to read. */
-  readonly failed: (verdict: Verdict) => void;
-  /** Told that an answer came; `goesOn`: another request may follow. */
-  readonly answered: (bearer: Usable, goesOn: boolean) => void;
-  /** What was last known of the windows of the account's plan. */
-  readonly windows: (account: string) => Promise<readonly SpentWindow[]>;
+  readonly catalogue: Catalogue;
 }
 
 export interface Judge {
   /** Loads what `judge` needs. Called after an answer, so that an update of our files finds it loaded. */
   readonly prepare: () => void;
-  /** What the adapter's error text means; `windows` gives what was last known of the account's plan. Never rejects. */
-  readonly judge: (
-    text: string,
-    seen: Seen,
-    windows?: () => Promise<readonly SpentWindow[]>,
-  ) => Promise<Verdict>;
+  /** What the adapter's error text means; `account`: the id of that on which was asked. Never rejects. */
+  readonly judge: (text: string, seen: Seen, account?: string) => Promise<Verdict>;
 }
 
-/** `now` in ms since the epoch. */
+/** `now` in ms since the epoch; `windows`: what was last known of the windows of an account's plan. */
 export function createJudge(
   now: () => number,
+  windows: (account: string) => Promise<readonly SpentWindow[]>,
   load = () => inTurn(() => import("./errors/explain.ts")),
 ): Judge {
   const judging = lazy(load);
   return {
     prepare: () => void judging.load().catch(() => {}),
-    async judge(text, seen, windows) {
+    async judge(text, seen, account) {
       // Thrown on the way to the service, and worded by pi's adapter: its successor adds the cause.
       if (text.startsWith(NOT_LOADED)) return FILES_GONE;
       try {
         // Without the figures the sentence is right, and says less.
-        const figures = windows?.().catch(() => undefined);
+        const figures = account === undefined ? undefined : windows(account).catch(() => undefined);
         const [{ judgeError }, spent] = await Promise.all([judging.load(), figures]);
         return judgeError(text, new Date(now()), { ...seen, windows: spent });
       } catch {
@@ -183,7 +175,7 @@ class ChatRequest {
       const { address } = exchange;
       const told = { key: bearer.state === "key", region: account.region, address, sent: exchange.body() };
       const seen = { ...connection.seen(), ...told, patience: options?.timeoutMs, ...more };
-      return parts.judge.judge(text, seen, () => parts.windows(account.id));
+      return parts.judge.judge(text, seen, account.id);
     };
     let isFirst = true;
     for await (const event of exchange.events) {
@@ -210,7 +202,10 @@ class ChatRequest {
         if (fault) this.endWith(message, await judge("", { fault, output: message.usage.output }));
         else {
           parts.screen.sayAtEnd(undefined);
-          parts.answered(bearer, goesOn);
+          const secret = bearer.state === "key" ? bearer.key : bearer.accessToken;
+          parts.catalogue.keepUp(secret, bearer.account);
+          // An update under a running pi must find loaded what the next renewal needs.
+          if (goesOn) parts.caller.prepare();
           const ends = options?.maxTokens === undefined ? cutShort(message, model) : [];
           for (const one of ends.length > 0 ? ends : [event]) this.out.push(one);
         }
@@ -232,8 +227,10 @@ class ChatRequest {
 
   /** Tells of a failure; of what pi swallows where there is no screen, at the end of the session. */
   private report(verdict: Verdict): void {
-    this.parts.failed(verdict);
-    this.parts.screen.sayAtEnd(verdict.kind === "overflow" ? verdict.sentence : undefined);
+    const { screen } = this.parts;
+    const { kind, sentence } = verdict;
+    screen.noteFailure(sentence, kind);
+    screen.sayAtEnd(kind === "overflow" ? sentence : undefined);
   }
 
   /** Ends what was thrown out of. */

@@ -18,18 +18,24 @@ import type { CredentialStore } from "./store.ts";
 export interface LoginParts extends PiFiles {
   /** In order of preference. */
   readonly stores: readonly CredentialStore[];
-  /** Presents a refresh token of the store once, to the store's region; never throws. See RenewalParts. */
-  readonly refresh: (
-    refreshToken: string,
-    store: CredentialStore,
-    signal: AbortSignal,
-  ) => Promise<RefreshOutcome>;
+  readonly tokenEndpoint: TokenEndpoint;
   readonly clock: Clock;
   readonly inFlight: InFlight;
   /** Told when auth.json was changed by us, and when it, or a renewed login, could not be written. Must not throw. */
   readonly listener: (event: LoginEvent) => void;
   /** In place of the real ones, where a process is only simulated. */
   readonly steps?: Partial<Steps>;
+}
+
+export interface TokenEndpoint {
+  /** Loads what `refresh` needs. */
+  readonly load: () => Promise<unknown>;
+  /** Presents a refresh token of the store once, to the store's region; never throws. See RenewalParts. */
+  readonly refresh: (
+    refreshToken: string,
+    store: CredentialStore,
+    signal: AbortSignal,
+  ) => Promise<RefreshOutcome>;
 }
 
 /** What the login does to files and their locks. */
@@ -64,7 +70,7 @@ const AFTER_REQUEST = 20;
 export type Login = ReturnType<typeof createLogin>;
 
 export function createLogin(parts: LoginParts) {
-  const { memoryPath, clock, inFlight, listener } = parts;
+  const { memoryPath, tokenEndpoint, clock, inFlight, listener } = parts;
   const renewing = lazy(() => inTurn(() => import("./renew.ts")));
   const mirroring = lazy(() => inTurn(() => import("./mirror.ts")));
   /** When the access token in hand ends, ms since the epoch. */
@@ -107,13 +113,10 @@ export function createLogin(parts: LoginParts) {
   }
 
   async function begin(store: CredentialStore, rejected: string | undefined): Promise<Renewal> {
-    const { refresh, steps } = parts;
+    const refresh = (token: string, signal: AbortSignal) => tokenEndpoint.refresh(token, store, signal);
     try {
       const { renew } = await renewing.load();
-      const result = await renew(
-        { store, refresh: (token, signal) => refresh(token, store, signal), clock, inFlight, steps },
-        rejected,
-      );
+      const result = await renew({ store, refresh, clock, inFlight, steps: parts.steps }, rejected);
       const unsaved = inFlight.unsaved.get(store.path);
       if (unsaved) listener({ kind: "unsaved", path: store.path, code: unsaved.code });
       return result;
@@ -216,7 +219,7 @@ export function createLogin(parts: LoginParts) {
     expiresAt: () => expiresAt,
     /** Loads what a renewal needs, so that an update under a running pi cannot take it away. Never rejects. */
     prepare: async () => {
-      await Promise.allSettled([renewing.load(), mirroring.load()]);
+      await Promise.allSettled([renewing.load(), mirroring.load(), tokenEndpoint.load()]);
     },
     /** For the end of the process: waits for what was sent until it is saved, and for pi's entry. */
     async end(): Promise<void> {

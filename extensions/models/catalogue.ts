@@ -3,7 +3,7 @@ import type { Account } from "../caller.ts";
 import type { GetAnswer } from "../lib/http.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { inTurn } from "../lib/lazy.ts";
-import { accountFingerprint, parseServerList, readKeptList, type ServerModel } from "./list.ts";
+import { accountFingerprint, parseServerList, readKeptList, type ServerModel, wireModel } from "./list.ts";
 
 export interface CatalogueParts {
   /** The file with the last good list. */
@@ -12,8 +12,8 @@ export interface CatalogueParts {
   readonly registered: readonly ServerModel[];
   /** Asks the server. */
   readonly ask: (baseUrl: string, bearer: string, signal: AbortSignal) => Promise<GetAnswer>;
-  /** Offers the provider to pi with these models, in mid-session too. */
-  readonly offer: (models: readonly ServerModel[]) => void;
+  /** Offers itself to pi with these models, in mid-session too. */
+  readonly provider: { offer(models: readonly ServerModel[]): void };
   /** ms since the epoch. */
   readonly now: () => number;
 }
@@ -22,7 +22,7 @@ export interface CatalogueParts {
 const DAY = 86_400_000;
 
 /** Asks for nothing by itself. */
-export function createCatalogue({ path, ask, offer, now, ...given }: CatalogueParts) {
+export function createCatalogue({ path, ask, provider, now, ...given }: CatalogueParts) {
   let registered = given.registered;
   /** With what the last attempt of this process failed: tried again only with another token or key. */
   let failedWith: string | undefined;
@@ -50,7 +50,7 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
   function use(models: readonly ServerModel[]): void {
     if (JSON.stringify(models) === JSON.stringify(registered)) return;
     registered = models;
-    if (!isEnding) offer(models);
+    if (!isEnding) provider.offer(models);
   }
 
   function start(bearer: string, account: Account): Promise<void> {
@@ -66,6 +66,9 @@ export function createCatalogue({ path, ask, offer, now, ...given }: CataloguePa
   return {
     /** The list that pi was given; empty when there is none. */
     registered: () => registered,
+
+    /** What a request for pi's model `id` says. */
+    wireModel: (id: string) => wireModel(registered, id),
 
     /**
      * Asks in the background when the kept list is older than a day, another account's, or not there; after a failure

@@ -1,6 +1,6 @@
 /** A call of one of Kimi's tools, from what the model gave to what it gets: `POST /search` and `POST /fetch`. Loaded by the first one. */
 import type { Caller, SessionNow, Usable } from "../caller.ts";
-import { type ErrorClass, readAdapterText, type SpentWindow } from "../chat/errors/classify.ts";
+import { type ErrorClass, readAdapterText } from "../chat/errors/classify.ts";
 import { type Judge, unlessAborted } from "../chat/stream.ts";
 import type { Tool } from "../configuration.ts";
 import { type Identity, printable } from "../identity.ts";
@@ -14,8 +14,6 @@ export interface CallParts {
   readonly caller: Pick<Caller, "look" | "bearerFor" | "afterRejection">;
   readonly identity: Identity;
   readonly judge: Judge;
-  /** What was last known of the windows of the account's plan. */
-  readonly windows: (account: string) => Promise<readonly SpentWindow[]>;
 }
 
 export interface Call {
@@ -135,7 +133,7 @@ const OTHERWISE: Readonly<Record<Tool, string>> = {
 };
 
 async function textOf(
-  { judge, windows }: CallParts,
+  { judge }: CallParts,
   { tool }: Call,
   bearer: Usable,
   { status, text, isHtml, code }: Answer,
@@ -159,7 +157,7 @@ async function textOf(
     region: bearer.account.region,
     address: addressOf(tool, bearer),
   };
-  const { kind, sentence } = await judge.judge(said, seen, () => windows(bearer.account.id));
+  const { kind, sentence } = await judge.judge(said, seen, bearer.account.id);
   const isOwn = OWN_FAULT.includes(kind) || (tool === "fetch" && PAGES_FAULT.includes(kind));
   if (status === undefined || !isOwn) throw new Error(sentence);
   throw fail(` (${status})`, readAdapterText(said).message);

@@ -1,11 +1,8 @@
 /** What an assistant message says about its run: the text of the answer, or why there is none, for a program. */
 import type { AssistantMessage } from "@mariozechner/pi-ai";
 import { classifyError, type ErrorClass } from "../chat/errors/classify.ts";
-import type { Unavailable } from "../credentials/login.ts";
 import { oneLine, withoutTokens } from "../lib/safe-text.ts";
-
-/** What the service said, or why nothing was sent. */
-export type Why = ErrorClass | Unavailable | "configuration";
+import type { Why } from "../screen.ts";
 
 /** The classes of the service's errors, and of what happens before a request is sent. */
 export type FailureClass =

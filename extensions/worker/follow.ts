@@ -6,8 +6,8 @@ import { PROVIDER } from "../configuration.ts";
 import { isJsonObject } from "../lib/json.ts";
 import { readKeptFigures, readKeptJson } from "../quota/kept.ts";
 import { type Beginning, beginningOf, readBeginning, sessionUse } from "../quota/session-use.ts";
-import { selectedModel } from "../screen.ts";
-import { classOf, type Failure, NO_KEY, NO_MODEL, type Why } from "./failure.ts";
+import { selectedModel, type Watcher } from "../screen.ts";
+import { classOf, type Failure, NO_KEY, NO_MODEL } from "./failure.ts";
 import { AFTER_ABORT, hearUntold, isOlder, longestRetryPause, silenceAfter } from "./older-pi.ts";
 import {
   BEGINNING,
@@ -20,14 +20,6 @@ import {
   type WorkerEvent,
 } from "./record.ts";
 import { claim, openStatusFile, type Surroundings, statusPath } from "./status-file.ts";
-
-/** What the rest of this extension tells the worker. */
-export interface Worker {
-  /** Says that a request waits, and for what; undefined = it goes on. Never throws. */
-  readonly waiting: (note: string | undefined) => void;
-  /** Says why a request fails, with the sentence that pi is about to show. */
-  readonly noteFailure: (sentence: string, why: Why) => void;
-}
 
 /** Events that pi 0.73 does not have, and never fires. */
 interface Later {
@@ -50,7 +42,7 @@ export function followWorker(
   env: Record<string, string | undefined>,
   surroundings: Surroundings,
   piVersion: string,
-): Worker | undefined {
+): Watcher | undefined {
   const path = statusPath(env, surroundings);
   if (path === undefined || !claim(env, path)) return undefined;
   const { agentDir } = surroundings;

@@ -31,9 +31,12 @@ const login = createLogin({
   stores: [kimiCliStore(share)],
   authPath: files.auth,
   memoryPath: files.memory,
-  refresh: (refreshToken, _store, signal) => {
-    presented += 1;
-    return refresh(server, refreshToken, clock.now, 15_000, signal);
+  tokenEndpoint: {
+    load: async () => {},
+    refresh: (refreshToken, _store, signal) => {
+      presented += 1;
+      return refresh(server, refreshToken, clock.now, 15_000, signal);
+    },
   },
   clock,
   inFlight: new InFlight(),

@@ -8,7 +8,6 @@ import {
   withOwnTurns,
 } from "../../extensions/chat/adapter.ts";
 import { Connection } from "../../extensions/chat/fetch.ts";
-import { toolNames } from "../../extensions/chat/payload/tools.ts";
 import { startLoopback } from "../support/loopback.ts";
 
 const real = globalThis.fetch;
@@ -46,6 +45,8 @@ const model: Model<Api> = {
 
 const account: Account = { owner: "key", path: "f", baseUrl: "", region: "kimi.com", id: "one" };
 
+const catalogue: AdapterParts["catalogue"] = { wireModel: (id) => ({ id, thinking: "none" }) };
+
 /** Asks `baseUrl`, and gives the last event. */
 async function ask(
   baseUrl: string,
@@ -55,10 +56,10 @@ async function ask(
 ) {
   const all = {
     connection: new Connection(),
+    caller: { addressFor: () => baseUrl },
     identity: async () => ({}),
-    baseUrl: () => baseUrl,
-    shape: (payload: unknown) => ({ body: payload, toolNames: toolNames([]) }),
-    note: () => () => {},
+    catalogue,
+    lastRequest: { note: () => () => {} },
     ...parts,
   };
   const { events } = await askAdapter(all, { state: "key", key: "k", account }, model, context, options);
@@ -72,11 +73,13 @@ test("the global fetch is itself again before anybody else's code runs", async (
   const onPayload: SimpleStreamOptions["onPayload"] = () => {
     during.push(globalThis.fetch);
   };
-  const shape = (payload: unknown) => {
-    during.push(globalThis.fetch);
-    return { body: payload, toolNames: toolNames([]) };
+  const shaping: AdapterParts["catalogue"] = {
+    wireModel(id) {
+      during.push(globalThis.fetch);
+      return catalogue.wireModel(id);
+    },
   };
-  const last = await ask(await service(), { shape }, { onPayload });
+  const last = await ask(await service(), { catalogue: shaping }, { onPayload });
   expect(during).toEqual([real, real]);
   expect(last).toMatchObject({ type: "done", message: { usage: { cacheRead: 4, input: 6 } } });
 });
@@ -105,7 +108,7 @@ test("what is noted is what other extensions made of the request, and how it was
   };
   await ask(
     await service(),
-    { note },
+    { lastRequest: { note } },
     { onPayload: () => ({ model: "changed", messages: [], stream: true }) },
   );
   expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);

@@ -1,8 +1,12 @@
-import { type Api, createAssistantMessageEventStream, type Model } from "@mariozechner/pi-ai";
+import {
+  type Api,
+  createAssistantMessageEventStream,
+  type Model,
+  type SimpleStreamOptions,
+} from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Account, Usable } from "../../extensions/caller.ts";
-import { toolNames } from "../../extensions/chat/payload/tools.ts";
-import { createJudge, createStream, type StreamParts } from "../../extensions/chat/stream.ts";
+import { createJudge, createStream } from "../../extensions/chat/stream.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import { mustLoad, NOT_LOADED } from "../../extensions/lib/lazy.ts";
 import type { Refusal } from "../../extensions/queue/tickets.ts";
@@ -19,17 +23,17 @@ interface Circumstances {
   readonly bearer?: Usable;
   readonly signal?: AbortSignal;
   readonly load?: typeof explain;
-  readonly windows?: StreamParts["windows"];
-  readonly shape?: StreamParts["shape"];
+  readonly windows?: () => Promise<[]>;
+  readonly onPayload?: SimpleStreamOptions["onPayload"];
   readonly isWatched?: boolean;
 }
 
-const asItIs: StreamParts["shape"] = (payload) => ({ body: payload, toolNames: toolNames([]) });
+const noWindows = async (): Promise<[]> => [];
 
 /** What the user reads after a prompt to `baseUrl`, how the turn ended, and how long it waited before asking again, ms. */
 async function ask(baseUrl: string, circumstances: Circumstances = {}) {
-  const { bearer = token, signal, load = explain, isWatched = true } = circumstances;
-  const { windows = async () => [], shape = asItIs } = circumstances;
+  const { bearer = token, load = explain, windows = noWindows, isWatched = true } = circumstances;
+  const { signal, onPayload } = circumstances;
   const model: Model<Api> = {
     id: "m",
     name: "m",
@@ -56,20 +60,29 @@ async function ask(baseUrl: string, circumstances: Circumstances = {}) {
     release() {},
   };
   const stream = createStream({
-    caller: { current: async () => bearer, afterRejection: async () => bearer },
+    caller: {
+      current: async () => bearer,
+      afterRejection: async () => bearer,
+      addressFor: () => baseUrl,
+      prepare() {},
+    },
     identity: async () => ({}),
-    baseUrl: () => baseUrl,
-    note: () => () => {},
-    screen: { sessionId: undefined, sayAtEnd: () => {}, isWatched },
-    shape,
-    judge: createJudge(() => now.getTime(), load),
-    failed: () => {},
-    answered: () => {},
-    windows,
+    lastRequest: { note: () => () => {} },
+    screen: { sessionId: undefined, sayAtEnd() {}, noteFailure() {}, isWatched },
+    catalogue: { wireModel: (id) => ({ id, thinking: "none" }), keepUp() {} },
+    judge: createJudge(() => now.getTime(), windows, load),
     queue: { place: () => place },
   });
   const out = createAssistantMessageEventStream();
-  stream(out, model, { messages: [{ role: "user", content: "hi", timestamp: 1 }] }, signal ? { signal } : {});
+  stream(
+    out,
+    model,
+    { messages: [{ role: "user", content: "hi", timestamp: 1 }] },
+    {
+      ...(signal && { signal }),
+      ...(onPayload && { onPayload }),
+    },
+  );
   const { stopReason, errorMessage = "" } = await out.result();
   return { stopReason, errorMessage, waits };
 }
@@ -116,9 +129,9 @@ describe("a turn that fails", () => {
   });
 
   test("says so in the same words where what it needs to send the request is no longer there", async () => {
-    const shape = () => mustLoad(Promise.reject(new Error("Cannot find module './schema-repair.ts'")));
-    expect((await ask(await refusing(500, "", ""), { shape })).errorMessage).toBe(NOT_LOADED);
-    const { judge } = createJudge(() => now.getTime());
+    const onPayload = () => mustLoad(Promise.reject(new Error("Cannot find module './schema-repair.ts'")));
+    expect((await ask(await refusing(500, "", ""), { onPayload })).errorMessage).toBe(NOT_LOADED);
+    const { judge } = createJudge(() => now.getTime(), noWindows);
     const onNewerPi = `${NOT_LOADED}: Cannot find module '/home/a/schema-repair.ts'`;
     expect(await judge(onNewerPi, {})).toMatchObject({ sentence: NOT_LOADED });
   });

@@ -33,13 +33,16 @@ function listen(status: number) {
   return { asked, fetch };
 }
 
-it("asks kimi.com with a key in auth.json, which wins over the variable and a login of kimi.ai", async () => {
+/** pi's settings.json with a key for us. */
+const keySettings = (key: string) => JSON.stringify({ apiKeys: { KIMI_CODER_API_KEY: key } });
+
+it("asks kimi.com with a key in auth.json, which wins over one in settings.json and a login of kimi.ai", async () => {
   const { patient } = createGlobalPatient();
   patient.write(".pi/agent/auth.json", JSON.stringify({ "kimi-coder": { type: "api_key", key: KEY } }));
   keepUsage(patient, "key", fingerprint(KEY), "https://api.kimi.com/coding/v1");
   const { asked, fetch } = listen(401);
-  const configuredKey = () => ({ key: "sk-other", source: "KIMI_CODER_API_KEY" });
-  const report = await patient.examine({ fetch }, { handKey: KEY, configuredKey });
+  patient.write(".pi/agent/settings.json", keySettings("sk-other"));
+  const report = await patient.examine({ fetch }, { handKey: KEY });
   expect(find(report, "Login in use")?.says).toBe("an API key in pi's auth.json, no login");
   expect(find(report, "Quota")?.says).toBe("12 % of the week used, asked just now");
   expect(complaints(report)).toEqual(["API at api.kimi.com: does not take the API key (401)"]);
@@ -52,8 +55,8 @@ it("asks kimi.com with a key in auth.json, which wins over the variable and a lo
 it("sends nobody a key that cannot be one, and says where it is", async () => {
   const { patient } = createGlobalPatient();
   const { asked, fetch } = listen(200);
-  const configuredKey = () => ({ key: "sk-sec\nret", source: "settings.json" });
-  const report = await patient.examine({ fetch }, { configuredKey });
+  patient.write(".pi/agent/settings.json", keySettings("sk-sec\nret"));
+  const report = await patient.examine({ fetch });
   expect(complaints(report)).toEqual([
     "Login in use: an API key from a file of pi, no login: it has a character in it that keys do not have",
   ]);

@@ -116,8 +116,9 @@ it("says nothing that stands in a file, a variable, a name or an answer", async 
           const headers = { date, location: text, server: text };
           return new Response(empty ? null : text, { status, headers });
         };
-        const configuredKey = () => (key === undefined ? undefined : { key, source: `/${SECRET}/a.json` });
-        const report = await patient.examine({ fetch }, { configuredKey });
+        const apiKeys = { KIMI_CODER_API_KEY: key };
+        if (key !== undefined) patient.write(".pi/agent/settings.json", JSON.stringify({ apiKeys }));
+        const report = await patient.examine({ fetch });
         const text = `${shown(report).join("\n")}\n${JSON.stringify(reportJson(report))}`;
         expect(text.toLowerCase()).not.toContain(SECRET);
         told += report.groups.flatMap(({ checks }) => checks).length;

@@ -2,12 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Caller } from "../../extensions/caller.ts";
-import {
-  type ConfiguredKey,
-  findConfiguredKey,
-  ownFiles,
-  readConfiguration,
-} from "../../extensions/configuration.ts";
+import { ownFiles, readConfiguration } from "../../extensions/configuration.ts";
 import { InFlight } from "../../extensions/credentials/in-flight.ts";
 import { createLogin } from "../../extensions/credentials/login.ts";
 import type { CredentialStore } from "../../extensions/credentials/store.ts";
@@ -21,7 +16,6 @@ export const NOW = Date.UTC(2026, 10, 21, 12);
 
 /** What a patient comes with, beside what stands in its home and environment. */
 interface Given extends Partial<Pick<DoctorParts, "versions">> {
-  readonly configuredKey?: () => ConfiguredKey | undefined;
   /** The key that pi has for our provider. */
   readonly handKey?: string;
 }
@@ -58,12 +52,15 @@ export function createPatient(
     stores,
     authPath,
     memoryPath,
-    refresh: () => Promise.reject(new Error("the doctor renews nothing")),
+    tokenEndpoint: {
+      load: async () => {},
+      refresh: () => Promise.reject(new Error("the doctor renews nothing")),
+    },
     clock: { now: () => NOW, sleep: async () => {} },
     inFlight: new InFlight(),
     listener: () => {},
   });
-  const parts = ({ configuredKey, handKey, ...given }: Given): DoctorParts => {
+  const parts = ({ handKey, ...given }: Given): DoctorParts => {
     // Only what is asked of a session; the compiler cannot know that.
     const session = JSON.parse('{"model":{"provider":"kimi-coder"}}');
     session.modelRegistry = { getApiKeyForProvider: async () => handKey };
@@ -72,12 +69,11 @@ export function createPatient(
       versions: { extension: "0.1.0", pi: "0.73.1" },
       caller: new Caller({
         configuration,
-        authPath,
-        login,
-        configuredKey: configuredKey ?? (() => findConfiguredKey(env, agentDir)),
+        env,
         keyArgument: false,
-        isFromEntry: () => false,
-        failed: () => {},
+        login,
+        provider: { isFromEntry: () => false },
+        screen: { noteFailure() {} },
       }),
       session,
       root: "/somewhere/pi-kimi-coder",

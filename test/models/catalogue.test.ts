@@ -38,7 +38,7 @@ function start(...answers: readonly (GetAnswer | Promise<GetAnswer>)[]) {
   return createCatalogue({
     path,
     registered: readKeptList(path, baseUrl, account)?.models ?? [],
-    offer: (models) => offered.push(ids(models)),
+    provider: { offer: (models) => offered.push(ids(models)) },
     ask: async (_baseUrl, bearer) => {
       asked.push(bearer);
       return answers[asked.length - 1] ?? answers.at(-1) ?? { state: "unusable" };
@@ -142,7 +142,7 @@ describe("the catalogue", () => {
     const catalogue = createCatalogue({
       path,
       registered: [],
-      offer: () => expect.unreachable(),
+      provider: { offer: () => expect.unreachable() },
       ask: (_baseUrl, _token, signal) =>
         new Promise((resolve) => {
           signal.addEventListener("abort", () => {

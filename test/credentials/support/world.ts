@@ -117,7 +117,10 @@ export function worldIn(home: string, clock: FakeClock, service: KimiService): W
         stores: process.stores ?? [kimiCli, kimiCode],
         authPath,
         memoryPath,
-        refresh: (refreshToken, _store, signal) => asking(refreshToken, signal),
+        tokenEndpoint: {
+          load: async () => {},
+          refresh: (refreshToken, _store, signal) => asking(refreshToken, signal),
+        },
         clock: own,
         inFlight,
         listener: (event) => events.push(event),
