@@ -116,7 +116,10 @@ export function createLogin(parts: LoginParts) {
     const refresh = (token: string, signal: AbortSignal) => tokenEndpoint.refresh(token, store, signal);
     try {
       const { renew } = await renewing.load();
-      const result = await renew({ store, refresh, clock, inFlight, steps: parts.steps }, rejected);
+      const renewed = renew({ store, refresh, clock, inFlight, steps: parts.steps }, rejected);
+      // While the first lock is waited for; where it cannot be loaded, `refresh` says so.
+      tokenEndpoint.load().catch(() => {});
+      const result = await renewed;
       const unsaved = inFlight.unsaved.get(store.path);
       if (unsaved) listener({ kind: "unsaved", path: store.path, code: unsaved.code });
       return result;

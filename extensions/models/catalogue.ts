@@ -64,9 +64,6 @@ export function createCatalogue({ path, ask, provider, now, ...given }: Catalogu
   }
 
   return {
-    /** The list that pi was given; empty when there is none. */
-    registered: () => registered,
-
     /** What a request for pi's model `id` says. */
     wireModel: (id: string) => wireModel(registered, id),
 
