@@ -39,9 +39,9 @@ test("every part of the bench has its figures, and those that are no times meet 
   // For each host two commands, beside two others.
   expect(of("a")).toHaveLength(hosts.length * 2 * 2);
   expect(of("a").filter(({ met }) => met !== "")).toHaveLength(4);
-  // For each host the request and the whole run, alone, with us and with empty modules, and a renewal; the newer pi's own
-  // provider beside it.
-  expect(of("b")).toHaveLength(hosts.length * 7 + 2);
+  // For each host the request and the whole run, alone, with us, with one module and with empty ones, and a renewal with
+  // its locks; the newer pi's own provider beside it.
+  expect(of("b")).toHaveLength(hosts.length * 10 + 2);
   expect(of("c")).toMatchObject([{ figure: "0", met: "yes" }]);
   expect(of("d").filter(({ what }) => what.endsWith("refreshes"))).toMatchObject(
     hosts.map(() => ({ figure: "1", met: "yes" })),

@@ -1,11 +1,13 @@
 /**
  * What this extension costs, beside pi alone and beside the alternatives: `npm run bench`.
- * `-- --runs N` rounds (default 15), `--only a,e` parts, `--quick` only whether it works.
+ * `-- --runs N` rounds (default 15), `--only a,e` parts (h, which needs valgrind, only so), `--quick` only whether it
+ * works.
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { measureCache } from "./cache.ts";
 import { measureFirstRequest } from "./first-request.ts";
+import { measureInstructions } from "./instructions.ts";
 import { measureRefreshes } from "./refreshes.ts";
 import { measureShaping } from "./shaping.ts";
 import { measureStartUp } from "./start-up.ts";
@@ -21,6 +23,7 @@ const parts: readonly { readonly letters: string; readonly measure: (extent: Ext
   { letters: "e", measure: measureShaping },
   { letters: "f", measure: measureRefreshes },
   { letters: "g", measure: measureCache },
+  { letters: "h", measure: measureInstructions },
 ];
 
 const { values } = parseArgs({

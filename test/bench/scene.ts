@@ -16,15 +16,18 @@ import { run } from "../support/processes.ts";
 const LIFETIME = 86_400;
 const STATIC_KEY = "sk-bench";
 /** How many modules of ours are loaded before a first request; see modules.test.ts. */
-const MODULES = 36;
+export const MODULES = 36;
 
 export interface Scene {
   readonly service: KimiService;
   readonly home: Home;
   /** The directory of an extension that does nothing. */
   readonly emptyExtension: string;
-  /** The directory of one that registers a provider with a key in as many modules as ours loads, all but one empty. */
-  readonly bareProvider: string;
+  /**
+   * The directory of one that registers a provider with a key, in so many modules, all but one empty; each imports as
+   * many of those that follow it.
+   */
+  bareProvider(modules: number, imports: number): string;
   /** A temporary folder that nothing was cached in. */
   newTemporary(): string;
   close(): Promise<void>;
@@ -37,17 +40,23 @@ export async function createScene(): Promise<Scene> {
   home.writeKimiCli(service.issueLogin());
   home.write(".pi/agent/models.json", JSON.stringify({ providers: providersOf(service) }));
   const emptyExtension = writeExtension(home, "empty", "export default function () {}\n");
-  const names = Array.from({ length: MODULES - 1 }, (_, index) => `module-${index + 1}`);
-  for (const name of names) home.write(`bare/extensions/${name}.ts`, "export const nothing = undefined;\n");
-  const imports = names.map((name) => `import "./${name}.ts";\n`).join("");
   const provider = JSON.stringify(providersOf(service).static);
   const entry = `export default (pi) => pi.registerProvider("bare", ${provider});\n`;
-  const bareProvider = writeExtension(home, "bare", imports + entry);
   return {
     service,
     home,
     emptyExtension,
-    bareProvider,
+    bareProvider(modules, imports) {
+      const name = `bare-${modules}-${imports}`;
+      const others = Array.from({ length: modules - 1 }, (_, index) => `module-${index + 1}`);
+      const importing = (names: readonly string[]) =>
+        names.map((other) => `import "./${other}.ts";\n`).join("");
+      for (const [index, other] of others.entries()) {
+        const text = `${importing(others.slice(index + 1, index + 1 + imports))}export const nothing = undefined;\n`;
+        home.write(`${name}/extensions/${other}.ts`, text);
+      }
+      return writeExtension(home, name, importing(others) + entry);
+    },
     newTemporary: () => mkdtempSync(join(home.path, "cold-")),
     async close() {
       home.remove();

@@ -1,5 +1,6 @@
-/** (a) What the extension costs where it is installed and not used: beside an empty extension, and beside none. */
+/** (a) What the extension costs where pi asks nothing of Kimi, or another provider: beside an empty extension, and beside none. */
 import { hosts, olderHost, type PiHost, root } from "../support/hosts.ts";
+import { ourModel } from "../support/pi.ts";
 import { difference, estimate, interleave, median } from "./measure.ts";
 import { createScene, piProgram, runProgram, type Scene, staticModel } from "./scene.ts";
 import { type Extent, inMs, type Row, surplus } from "./table.ts";
@@ -17,6 +18,8 @@ export async function measureStartUp(extent: Extent): Promise<Row[]> {
   try {
     const rows: Row[] = [];
     for (const host of hosts) {
+      // pi has an entry for the login, as it has after the first prompt.
+      await runProgram(scene, piProgram(host, root, [...ourModel, "-p", "hello"]));
       for (const [command, measure] of Object.entries(commands(host, scene))) {
         for (const cache of extent.quick ? (["warm"] as const) : (["warm", "cold"] as const)) {
           extent.note(`(a) pi ${host.name} ${command}, ${cache}`);

@@ -3,7 +3,7 @@ import type { Estimate } from "./measure.ts";
 
 export interface Row {
   /** The letter of the question that it answers. */
-  readonly part: "a" | "b" | "c" | "d" | "e" | "f" | "g";
+  readonly part: "a" | "b" | "c" | "d" | "e" | "f" | "g" | "h";
   readonly what: string;
   /** Empty where a figure is only for comparison. */
   readonly target: string;
