@@ -261,13 +261,12 @@ export class KimiProvider {
 
   /** Whether there is something to ask with, as far as a look at files tells. */
   private async check(credential: KeyCredential | undefined): Promise<AuthCheck | undefined> {
-    const { configuration, screen, loginRefusal } = this.parts;
+    const { configuration, screen } = this.parts;
     if (credential?.key) return { type: "api_key", source: "stored credential" };
     const configured = findConfiguredKey(process.env, configuration.agentDir);
     if (configured) return { type: "api_key", source: configured.source };
-    if (this.isLoggedIn) return { type: "oauth", source: NAME };
-    // Where a login is refused, pi lets the request go: its error says why. pi itself would name commands that do not help.
-    if (loginRefusal !== undefined && screen.isOurs) return { type: "oauth", source: NAME };
+    // With a model of ours pi lets the request go: our error says why there is no login. pi's own would name its manuals.
+    if (this.isLoggedIn || screen.isOurs) return { type: "oauth", source: NAME };
     if (configuration.refusal !== undefined) return undefined;
     const [{ lookForLogin }, { createStores }] = await Promise.all([
       inTurn(() => import("./credentials/choose.ts")),
