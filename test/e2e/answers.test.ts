@@ -9,7 +9,7 @@ import { assistantMessages, jsonPi, ourModel, printPi, streamed } from "../suppo
 import { readStatusFile } from "../support/status-file.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld } from "../support/world.ts";
 import { PIXEL } from "./extensions/icon-tool.ts";
 
 const thought = (text: string): JsonObject => ({ reasoning_content: text });
@@ -26,8 +26,7 @@ const thinkingAlone = (finishReason = "stop"): Completion => ({
 
 /** A world with a login, in which pi's own repetitions do not take long. */
 async function createPatientWorld() {
-  const world = await createWorld();
-  world.logInToKimiCli();
+  const world = await createLoggedInWorld();
   world.home.write(".pi/agent/settings.json", JSON.stringify({ retry: { baseDelayMs: 10 } }));
   const path = join(world.home.path, "run", "worker.json");
   const status = readStatusFile(path);
@@ -110,15 +109,11 @@ describeInTmux.each(hosts)("pi $name in a terminal, answered with thinking alone
       { deltas: [thought("The second thoughts."), said("Three files.")] },
     );
     const pi = await startTmux(host, home, ourModel, env());
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await enter(pi, "which files are here?");
-      const screen = await pi.waitFor("Three files.");
-      expect(screen).toContain("The second thoughts.");
-      expect(screen).not.toMatch(/The first thoughts|error|retrying/i);
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("using kimi-cli credentials");
+    await enter(pi, "which files are here?");
+    const screen = await pi.waitFor("Three files.");
+    expect(screen).toContain("The second thoughts.");
+    expect(screen).not.toMatch(/The first thoughts|error|retrying/i);
   });
 });
 

@@ -8,13 +8,12 @@ import { ourModel, printPi, startPrintPi } from "../support/pi.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
 import { eventually } from "../support/waiting.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, type World } from "../support/world.ts";
 
 const LIMIT = 2;
 
 async function narrowWorld(): Promise<World> {
-  const world = await createWorld();
-  world.logInToKimiCli();
+  const world = await createLoggedInWorld();
   world.service.setParallelLimit(LIMIT);
   return world;
 }
@@ -90,9 +89,8 @@ describe.each(hosts)("workers on pi $name", (host) => {
 
 describe.each(hosts)("a pi $name that waits for a place", (host) => {
   test("learns the limit from the figures of the plan, and goes on at once when the holder is killed", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service, home } = world;
-    world.logInToKimiCli();
     service.setParallelLimit(1);
     service.setUsages({ parallel: { limit: "1" } });
     // It keeps what it has asked for, for all.
@@ -119,9 +117,8 @@ describe.each(hosts)("a pi $name that waits for a place", (host) => {
 
 describe.each(hosts)("a 429 with retry-after on pi $name", (host) => {
   test("is waited for by the others too", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service, home } = world;
-    world.logInToKimiCli();
     service.fault({ path: "chat", do: refusals.rateLimited(5) });
     const first = printPi(host, home, ["first"], world.env());
     const { at } = await service.waitFor(({ kind, status }) => kind === "chat" && status === 429);
@@ -135,26 +132,21 @@ describe.each(hosts)("a 429 with retry-after on pi $name", (host) => {
 
 describeInTmux.each(hosts)("the screen of pi $name", (host) => {
   test("says that a request waits, and Esc ends that at once", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service, home } = world;
-    world.logInToKimiCli();
     const surroundings = world.env({ KIMI_CODER_PARALLEL: "1" });
     service.fault({ path: "chat", do: { stallStream: 2 } });
     const holder = startPrintPi(host, home, ["first"], surroundings);
     await service.waitFor(({ kind, status }) => kind === "chat" && status === 200);
     const pi = await startTmux(host, home, ourModel, surroundings);
-    try {
-      await enter(pi, "second");
-      await pi.waitFor("waits for other requests of this account, number 1 in line");
-      await pi.key("Escape");
-      await pi.waitFor((screen) => /abort/i.test(screen) && !screen.includes("waits for other requests"));
-      expect(service.chats()).toHaveLength(1);
-      expect(requests(world)).toHaveLength(1);
-      holder.kill("SIGKILL");
-      await pi.submit("third");
-      await pi.waitFor("You said: third");
-    } finally {
-      await pi.close();
-    }
+    await enter(pi, "second");
+    await pi.waitFor("waits for other requests of this account, number 1 in line");
+    await pi.key("Escape");
+    await pi.waitFor((screen) => /abort/i.test(screen) && !screen.includes("waits for other requests"));
+    expect(service.chats()).toHaveLength(1);
+    expect(requests(world)).toHaveLength(1);
+    holder.kill("SIGKILL");
+    await pi.submit("third");
+    await pi.waitFor("You said: third");
   });
 });

@@ -110,26 +110,22 @@ describeInTmux.each(hosts)("the screen of pi $name", (host) => {
   test("without a login says so in /login, and offers no model of ours in /model and by Ctrl+P", async () => {
     const { home, env } = await createKeyedWorld();
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enter(pi, "/login");
-      await pi.waitFor(/→ Sign in with an account/);
-      await pi.key("Enter");
-      await pi.type("kimi coder");
-      await pi.waitFor(/Kimi Coder +• not configured/);
-      await pi.key("Escape");
-      await pi.waitFor(/→ Sign in with an account/);
-      await pi.key("Escape");
-      await pi.waitFor((screen) => !screen.includes("Sign in"));
-      await enter(pi, "/model");
-      const models = await pi.waitFor(/no matching models|no models/i);
-      expect(models).not.toContain("kimi-for-coding");
-      await pi.key("Escape");
-      await pi.key("C-p");
-      const screen = await pi.waitFor(/no models|only one model/i);
-      expect(screen).not.toContain("kimi-for-coding");
-    } finally {
-      await pi.close();
-    }
+    await enter(pi, "/login");
+    await pi.waitFor(/→ Sign in with an account/);
+    await pi.key("Enter");
+    await pi.type("kimi coder");
+    await pi.waitFor(/Kimi Coder +• not configured/);
+    await pi.key("Escape");
+    await pi.waitFor(/→ Sign in with an account/);
+    await pi.key("Escape");
+    await pi.waitFor((screen) => !screen.includes("Sign in"));
+    await enter(pi, "/model");
+    const models = await pi.waitFor(/no matching models|no models/i);
+    expect(models).not.toContain("kimi-for-coding");
+    await pi.key("Escape");
+    await pi.key("C-p");
+    const screen = await pi.waitFor(/no models|only one model/i);
+    expect(screen).not.toContain("kimi-for-coding");
   });
 
   test.each(sizes)(
@@ -139,18 +135,14 @@ describeInTmux.each(hosts)("the screen of pi $name", (host) => {
       service.deviceResponse({ interval: 0.5 });
       service.scriptDevice(["pending", "approved"]);
       const pi = await startTmux(host, home, [], { ...env(), ...size });
-      try {
-        await enterLogin(pi, host);
-        await pi.waitFor(/Logged in to Kimi Coder/);
-        const screen = await pi.waitFor(/kimi-for-/);
-        expect(screen).not.toMatch(/error|no default/i);
-        await pi.waitFor(/\$0\.000 \(sub\)/);
-        await enter(pi, "hello");
-        await pi.waitFor("You said: hello");
-        expect(await pi.history()).not.toMatch(/error|no default/i);
-      } finally {
-        await pi.close();
-      }
+      await enterLogin(pi, host);
+      await pi.waitFor(/Logged in to Kimi Coder/);
+      const screen = await pi.waitFor(/kimi-for-/);
+      expect(screen).not.toMatch(/error|no default/i);
+      await pi.waitFor(/\$0\.000 \(sub\)/);
+      await enter(pi, "hello");
+      await pi.waitFor("You said: hello");
+      expect(await pi.history()).not.toMatch(/error|no default/i);
     },
   );
 
@@ -161,32 +153,29 @@ describeInTmux.each(hosts)("the screen of pi $name", (host) => {
     home.writeAuth({});
     home.write(".pi/agent/kimi-coder.json", JSON.stringify({ seeded: true }));
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enterLogin(pi, host);
-      await pi.waitFor(/→ .*the login of kimi-cli, valid/);
-      await pi.key("Enter");
-      await pi.waitFor(/Logged in to Kimi Coder/);
-      const screen = await pi.waitFor(/kimi-for-coding/);
-      expect(screen).not.toMatch(/error|no default/i);
-      // A session that starts without a model is one again, and is helped in the same way.
-      await enter(pi, "/logout");
-      await pi.waitFor(/→ Kimi Coder/);
-      await pi.key("Enter");
-      await pi.waitFor(/Logged out of Kimi Coder/);
-      await enter(pi, "/new");
-      await pi.waitFor(/ unknown$/m);
-      await enterLogin(pi, host);
-      await pi.waitFor(/→ .*the login of kimi-cli, valid/);
-      await pi.key("Enter");
-      await pi.waitFor(/Logged in to Kimi Coder/);
-      expect(await pi.waitFor(/kimi-for-coding/)).not.toMatch(/error|no default/i);
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-      // A plan costs nothing by the token.
-      await pi.waitFor(/\$0\.000 \(sub\)/);
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    await pi.waitFor(/→ .*the login of kimi-cli, valid/);
+    await pi.key("Enter");
+    await pi.waitFor(/Logged in to Kimi Coder/);
+    const screen = await pi.waitFor(/kimi-for-coding/);
+    expect(screen).not.toMatch(/error|no default/i);
+    // A session that starts without a model is one again, and is helped in the same way.
+    await enter(pi, "/logout");
+    await pi.waitFor(/→ Kimi Coder/);
+    await pi.key("Enter");
+    await pi.waitFor(/Logged out of Kimi Coder/);
+    await enter(pi, "/new");
+    await pi.waitFor(/ unknown$/m);
+    await enterLogin(pi, host);
+    await pi.waitFor(/→ .*the login of kimi-cli, valid/);
+    await pi.key("Enter");
+    await pi.waitFor(/Logged in to Kimi Coder/);
+    expect(await pi.waitFor(/kimi-for-coding/)).not.toMatch(/error|no default/i);
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    // A plan costs nothing by the token.
+    await pi.waitFor(/\$0\.000 \(sub\)/);
+    await pi.close();
     expect(service.log.filter(({ kind }) => kind === "device_authorization")).toEqual([]);
   });
 });

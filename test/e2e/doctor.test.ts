@@ -11,7 +11,7 @@ import { startRpc } from "../support/rpc.ts";
 import { findSecrets } from "../support/secrets.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, createWorld, type World } from "../support/world.ts";
 
 /** The doctor's words from the shell, without a session or a model. */
 async function ask(host: PiHost, { home, env }: World, variables: Record<string, string> = {}) {
@@ -33,9 +33,8 @@ async function closedPort(): Promise<number> {
 
 describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   test("finds nothing wrong where nothing is", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service, home, env } = world;
-    world.logInToKimiCli();
     const asked = service.log.length;
     const { stdout, bad, exitCode } = await ask(host, world);
     expect({ bad, exitCode }).toEqual({ bad: [], exitCode: 0 });
@@ -58,9 +57,8 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   });
 
   test("names files that are open, or no files, and locks that are held or cannot be taken", async () => {
-    const world = await createWorld();
-    const { home, service } = world;
-    const token = world.logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { home, service, login: token } = world;
     const release = await holdKimiCliLock(home);
     onTestFinished(release);
     chmodSync(home.kimiCliPath, 0o644);
@@ -91,8 +89,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   });
 
   test("names hosts that are not found, or not reached", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli();
+    const world = await createLoggedInWorld();
     const { bad } = await ask(host, world, {
       KIMI_CODE_OAUTH_HOST: `http://127.0.0.1:${await closedPort()}`,
       KIMI_CODE_BASE_URL: "https://nobody.invalid/coding/v1",
@@ -106,8 +103,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   });
 
   test("sees a clock that is off, and a token that is not taken", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli();
+    const world = await createLoggedInWorld();
     const date = new Date(Date.now() + 600_000).toUTCString();
     // Not only once: the list of models is asked for in the background too.
     world.service.fault({ path: "models", times: 9, do: { status: 401, body: {}, headers: { date } } });
@@ -118,8 +114,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   });
 
   test("goes through a proxy as pi's requests do, and shows nothing of its address", async () => {
-    const world = await createWorld();
-    world.logInToKimiCli();
+    const world = await createLoggedInWorld();
     const port = await closedPort();
     const { stdout, bad } = await ask(host, world, {
       HTTP_PROXY: `http://user:very-secret@127.0.0.1:${port}`,
@@ -172,8 +167,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   });
 
   test("answers in RPC mode with a notice, and pi goes on", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const pi = startRpc(host, home, [...ourModel], env());
     await pi.waitFor(({ method }) => method === "notify");
     const from = pi.events.length;
@@ -209,54 +203,44 @@ describeInTmux.each(hosts)("/kimi doctor on the screen of pi $name", (host) => {
     [80, 24],
     [200, 50],
   ])("stays in the transcript at %d × %d, and is never sent", async (width, height) => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     chmodSync(home.kimiCliPath, 0o640);
     const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height });
-    try {
-      await pi.waitFor((screen) => joined(screen).includes("usingkimi-clicredentials"));
-      await enter(pi, "/kimi doctor");
-      await pi.waitFor((screen) => joined(screen).includes("--alllistseverycheck."));
-      // The next status line would take the place of a notice.
-      await pi.key("C-t");
-      await pi.waitFor(/Thinking blocks: \w+/);
-      await pi.submit("hello");
-      await pi.waitFor("You said: hello");
-      await scrollTo(
-        pi,
-        "1 thing is wrong:",
-        "✗ kimi-cli: file:",
-        "→ chmod 600",
-        "✓ Login in use: that of kimi",
-      );
-      const sent = JSON.stringify(service.chats().map(({ body }) => body));
-      expect(sent).toContain("hello");
-      expect(sent).not.toMatch(/thing is wrong|chmod 600/);
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor((screen) => joined(screen).includes("usingkimi-clicredentials"));
+    await enter(pi, "/kimi doctor");
+    await pi.waitFor((screen) => joined(screen).includes("--alllistseverycheck."));
+    // The next status line would take the place of a notice.
+    await pi.key("C-t");
+    await pi.waitFor(/Thinking blocks: \w+/);
+    await pi.submit("hello");
+    await pi.waitFor("You said: hello");
+    await scrollTo(
+      pi,
+      "1 thing is wrong:",
+      "✗ kimi-cli: file:",
+      "→ chmod 600",
+      "✓ Login in use: that of kimi",
+    );
+    const sent = JSON.stringify(service.chats().map(({ body }) => body));
+    expect(sent).toContain("hello");
+    expect(sent).not.toMatch(/thing is wrong|chmod 600/);
   });
 
   test("has colours for what is wrong, its fix and what is fine, and is drawn again after /reload", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     chmodSync(home.kimiCliPath, 0o640);
     const pi = await startTmux(host, home, [...ourModel], { ...env(), width: 120, height: 50 });
     const colourOf = (styled: string, text: string) =>
       /(?:\u001b\[[\d;]*m)+(?=[^\u001b]*$)/.exec(styled.slice(0, styled.indexOf(text)))?.[0];
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await enter(pi, "/kimi doctor");
-      await pi.waitFor("--all lists every check.");
-      const styled = await pi.styled();
-      const colours = ["✗ kimi-cli: file", "→ chmod 600", "✓ pi: "].map((text) => colourOf(styled, text));
-      expect(colours).not.toContain(undefined);
-      expect(new Set(colours).size, JSON.stringify(colours)).toBe(3);
-      await pi.submit("/reload");
-      await pi.waitFor(/Reloaded[\s\S]*/);
-      await scrollTo(pi, "→ chmod 600");
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("using kimi-cli credentials");
+    await enter(pi, "/kimi doctor");
+    await pi.waitFor("--all lists every check.");
+    const styled = await pi.styled();
+    const colours = ["✗ kimi-cli: file", "→ chmod 600", "✓ pi: "].map((text) => colourOf(styled, text));
+    expect(colours).not.toContain(undefined);
+    expect(new Set(colours).size, JSON.stringify(colours)).toBe(3);
+    await pi.submit("/reload");
+    await pi.waitFor(/Reloaded[\s\S]*/);
+    await scrollTo(pi, "→ chmod 600");
   });
 });

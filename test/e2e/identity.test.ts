@@ -87,12 +87,9 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     const { service, home, env } = world;
     service.deviceResponse({ interval: 0.2 });
     const pi = await startTmux(host, home, [], env({ KIMI_CODER_IDENTITY: identity }));
-    try {
-      await enterLogin(pi, host);
-      await service.waitFor(({ kind, finished }) => kind === "models" && finished, 20_000);
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    await service.waitFor(({ kind, finished }) => kind === "models" && finished, 20_000);
+    await pi.close();
     const api = service.log.filter(({ kind }) => ["models", "usages", "me"].includes(kind));
     const asked = service.log.filter((entry) => !api.includes(entry));
     expect(new Set(asked.map(({ kind }) => kind))).toEqual(new Set(["device_authorization", "device_poll"]));

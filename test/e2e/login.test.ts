@@ -5,7 +5,7 @@ import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter, enterLogin } from "../support/typing.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, createWorld, type World } from "../support/world.ts";
 
 /** Both stores hold the login that the service issued last. */
 function expectLogin({ service, home }: World): void {
@@ -36,47 +36,38 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     service.deviceResponse({ interval: 0.5 });
     service.scriptDevice(["pending", "pending", "approved"]);
     const pi = await startTmux(host, home, [], env({ DISPLAY: ":0" }));
-    try {
-      await enterLogin(pi, host);
-      const screen = await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
-      expect(screen).toContain(`${service.url}/device`);
-      await pi.waitFor(/logged in/i);
-      expectLogin(world);
-      expect(home.files()[".kimi/credentials/kimi-code.json"]).toBe("600");
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-      if (host === olderHost) {
-        expect(home.openedUrls()).toHaveLength(1);
-        expect(home.openedUrls()[0]).toContain("/device?user_code=");
-      }
-    } finally {
-      await pi.close();
+    await enterLogin(pi, host);
+    const screen = await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
+    expect(screen).toContain(`${service.url}/device`);
+    await pi.waitFor(/logged in/i);
+    expectLogin(world);
+    expect(home.files()[".kimi/credentials/kimi-code.json"]).toBe("600");
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    if (host === olderHost) {
+      expect(home.openedUrls()).toHaveLength(1);
+      expect(home.openedUrls()[0]).toContain("/device?user_code=");
     }
   });
 
   test("again offers the login that is there, then a new one, so that one can change account", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    const before = logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { service, home, env, login: before } = world;
     service.deviceResponse({ interval: 0.5 });
     service.scriptDevice([{ approved: "somebody else" }]);
     const pi = await startTmux(host, home, [...ourModel], env());
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await enterLogin(pi, host);
-      await pi.waitFor(/Which login\?[\s\S]*→ the login of kimi-cli, valid/);
-      await pi.key("Down");
-      await pi.waitFor(/→ a new login/);
-      await pi.key("Enter");
-      await pi.waitFor(/logged in/i);
-      expectLogin(world);
-      expect(home.readKimiCli()).not.toMatchObject({ refresh_token: before.refresh_token });
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-      expect(service.chats().at(-1)?.accessToken).toBe(home.readKimiCli()?.access_token);
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("using kimi-cli credentials");
+    await enterLogin(pi, host);
+    await pi.waitFor(/Which login\?[\s\S]*→ the login of kimi-cli, valid/);
+    await pi.key("Down");
+    await pi.waitFor(/→ a new login/);
+    await pi.key("Enter");
+    await pi.waitFor(/logged in/i);
+    expectLogin(world);
+    expect(home.readKimiCli()).not.toMatchObject({ refresh_token: before.refresh_token });
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    expect(service.chats().at(-1)?.accessToken).toBe(home.readKimiCli()?.access_token);
   });
 
   test("stops at once on Esc, says no more, and leaves everything as it was", async () => {
@@ -84,22 +75,18 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     service.deviceResponse({ interval: 0.5 });
     service.scriptDevice(Array.from({ length: 1000 }, () => "pending" as const));
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enterLogin(pi, host);
-      await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
-      await service.waitFor(({ kind, finished }) => kind === "device_poll" && finished);
-      await pi.key("Escape");
-      const screen = await pi.waitFor((text) => !/[A-Z]{4}-[A-Z]{4}/.test(text));
-      // The newer pi reports an Esc in any device flow with an error of its own.
-      expect(screen).not.toMatch(host === olderHost ? /cancel|fail|abort/i : /cancel/i);
-      const polls = service.log.length;
-      await pi.type("still here");
-      await pi.waitFor("still here");
-      expect(service.log.length - polls).toBeLessThanOrEqual(1);
-      expect(home.readKimiCli()).toBeUndefined();
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/);
+    await service.waitFor(({ kind, finished }) => kind === "device_poll" && finished);
+    await pi.key("Escape");
+    const screen = await pi.waitFor((text) => !/[A-Z]{4}-[A-Z]{4}/.test(text));
+    // The newer pi reports an Esc in any device flow with an error of its own.
+    expect(screen).not.toMatch(host === olderHost ? /cancel|fail|abort/i : /cancel/i);
+    const polls = service.log.length;
+    await pi.type("still here");
+    await pi.waitFor("still here");
+    expect(service.log.length - polls).toBeLessThanOrEqual(1);
+    expect(home.readKimiCli()).toBeUndefined();
   });
 
   test("shows a fresh code when one has expired, and says when the user declined", async () => {
@@ -107,18 +94,14 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     service.deviceResponse({ interval: 1 });
     service.scriptDevice(["expired", "pending", "pending", "denied"]);
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enterLogin(pi, host);
-      const first = /[A-Z]{4}-[A-Z]{4}/.exec(await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/))?.[0];
-      await pi.waitFor((text) => {
-        const codes = text.match(/[A-Z]{4}-[A-Z]{4}/g) ?? [];
-        return codes.some((code) => code !== first);
-      });
-      await pi.waitFor(/declined in the browser; type \/login kimi-coder/);
-      expect(home.readKimiCli()).toBeUndefined();
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    const first = /[A-Z]{4}-[A-Z]{4}/.exec(await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/))?.[0];
+    await pi.waitFor((text) => {
+      const codes = text.match(/[A-Z]{4}-[A-Z]{4}/g) ?? [];
+      return codes.some((code) => code !== first);
+    });
+    await pi.waitFor(/declined in the browser; type \/login kimi-coder/);
+    expect(home.readKimiCli()).toBeUndefined();
   });
 
   test.each([
@@ -130,55 +113,44 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     service.deviceResponse({ user_code: "BCDF-GHJK", verification_uri_complete: address });
     service.scriptDevice(Array.from({ length: 1000 }, () => "pending" as const));
     const pi = await startTmux(host, home, [...ourModel], { ...env(), ...size });
-    try {
-      await enterLogin(pi, host);
-      const first = await pi.waitFor(/another (29:\d\d)/);
-      expect(first.replace(/\n */g, "")).toContain(address);
-      expect(first).toMatch(/BCDF-GHJK(?!.*https)/);
-      expect(first).toContain(size.width > 60 ? LETTERS : "B C D F - G H J K");
-      expect(first.replace(/\s+/g, " ")).toContain("pi and kimi-cli then share the login.");
-      if (size.width > 60) expect(first).toContain("on any device");
-      expect(first.includes(FINDER)).toBe(qr);
-      const shown = /another (29:\d\d)/.exec(first)?.[1];
-      await pi.waitFor((screen) => {
-        const later = /another (29:\d\d)/.exec(screen)?.[1];
-        return later !== undefined && later !== shown;
-      });
-      await pi.key("Escape");
-      await pi.waitFor((screen) => !screen.includes("good for another"));
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    const first = await pi.waitFor(/another (29:\d\d)/);
+    expect(first.replace(/\n */g, "")).toContain(address);
+    expect(first).toMatch(/BCDF-GHJK(?!.*https)/);
+    expect(first).toContain(size.width > 60 ? LETTERS : "B C D F - G H J K");
+    expect(first.replace(/\s+/g, " ")).toContain("pi and kimi-cli then share the login.");
+    if (size.width > 60) expect(first).toContain("on any device");
+    expect(first.includes(FINDER)).toBe(qr);
+    const shown = /another (29:\d\d)/.exec(first)?.[1];
+    await pi.waitFor((screen) => {
+      const later = /another (29:\d\d)/.exec(screen)?.[1];
+      return later !== undefined && later !== shown;
+    });
+    await pi.key("Escape");
+    await pi.waitFor((screen) => !screen.includes("good for another"));
   });
 
   test("over SSH opens no browser of its own", async () => {
     const { service, home, env } = await createWorld();
     service.deviceResponse({ interval: 0.5 });
     const pi = await startTmux(host, home, [], env({ SSH_CONNECTION: "::1 1 ::1 22", DISPLAY: ":0" }));
-    try {
-      await enterLogin(pi, host);
-      await pi.waitFor(/on any device/);
-      await pi.waitFor(/logged in/i);
-      expect(home.openedUrls()).toEqual([]);
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    await pi.waitFor(/on any device/);
+    await pi.waitFor(/logged in/i);
+    expect(home.openedUrls()).toEqual([]);
   });
 
   test("with a variable that is wrong names it, once, and so does a prompt; nothing is sent", async () => {
     const { service, home, env } = await createWorld();
     const pi = await startTmux(host, home, [...ourModel], env({ KIMI_CODER_REGION: "mars" }));
-    try {
-      await enter(pi, "hello");
-      const asked = await pi.waitFor(/Error: (?:Kimi Coder: KIMI_CODER_REGION is neither|No API key)/);
-      expect(asked).not.toContain("No API key");
-      await enterLogin(pi, host);
-      const intro = host === olderHost ? "Error" : "Failed to login to Kimi Coder";
-      const said = await pi.waitFor(new RegExp(`${intro}: (?:Kimi Coder: )+KIMI_CODER_REGION is neither`));
-      expect(said).not.toContain(`${intro}: Kimi Coder: Kimi Coder:`);
-    } finally {
-      await pi.close();
-    }
+    await enter(pi, "hello");
+    const asked = await pi.waitFor(/Error: (?:Kimi Coder: KIMI_CODER_REGION is neither|No API key)/);
+    expect(asked).not.toContain("No API key");
+    await enterLogin(pi, host);
+    const intro = host === olderHost ? "Error" : "Failed to login to Kimi Coder";
+    const said = await pi.waitFor(new RegExp(`${intro}: (?:Kimi Coder: )+KIMI_CODER_REGION is neither`));
+    expect(said).not.toContain(`${intro}: Kimi Coder: Kimi Coder:`);
+    await pi.close();
     expect(service.log).toEqual([]);
   });
 
@@ -187,18 +159,14 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     const { service, home, env } = world;
     service.deviceResponse({ interval: 0.5 });
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enter(pi, "/login");
-      await pi.waitFor(/→ (Use a subscription|Sign in with an account)/);
-      await pi.key("Enter");
-      await pi.type("kimi");
-      await pi.waitFor(/Kimi Coder/);
-      await pi.key("Enter");
-      await pi.waitFor(/logged in|login (is )?saved|credentials saved/i);
-      expectLogin(world);
-    } finally {
-      await pi.close();
-    }
+    await enter(pi, "/login");
+    await pi.waitFor(/→ (Use a subscription|Sign in with an account)/);
+    await pi.key("Enter");
+    await pi.type("kimi");
+    await pi.waitFor(/Kimi Coder/);
+    await pi.key("Enter");
+    await pi.waitFor(/logged in|login (is )?saved|credentials saved/i);
+    expectLogin(world);
   });
 });
 

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, olderHost } from "../support/hosts.ts";
 import { printPi, runPi } from "../support/pi.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld, createWorld } from "../support/world.ts";
 
 describe.each(hosts)("pi $name with kimi-cli's login", (host) => {
   test("answers, and mirrors the login into auth.json beside what stands there", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const token = logInToKimiCli();
+    const { service, home, env, login: token } = await createLoggedInWorld();
     const before = '{\n "anthropic": {"type":"api_key",   "key":"k", "odd": 1e2}\n}';
     home.write(".pi/agent/auth.json", before);
 
@@ -34,8 +33,7 @@ describe.each(hosts)("pi $name with kimi-cli's login", (host) => {
   });
 
   test("goes through a symlinked auth.json and other folders than the usual", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     const share = join(home.path, "share");
     renameSync(join(home.path, ".kimi"), share);
     const agentDir = join(home.path, "agent");
@@ -106,8 +104,7 @@ describe.each(hosts)("pi $name with a key", (host) => {
   });
 
   test("that cannot be one is not passed over for a login, wherever it stands", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const KIMI_CODER_API_KEY = "sk test key";
     const refused = await printPi(host, home, ["hello"], env({ KIMI_CODER_API_KEY }));
     expect(refused).toMatchObject({ stdout: "", exitCode: 1 });
@@ -120,8 +117,7 @@ describe.each(hosts)("pi $name with a key", (host) => {
   });
 
   test("that the service refuses is not renewed", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
 
     const { stderr, exitCode } = await printPi(
       host,
@@ -176,8 +172,7 @@ describe.each(hosts)("pi $name", (host) => {
   });
 
   test("leaves a damaged auth.json byte for byte, and says so", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     home.write(".pi/agent/auth.json", '{"anthropic": {"type"');
     const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], env());
     expect(home.read(".pi/agent/auth.json")).toBe('{"anthropic": {"type"');
@@ -194,8 +189,7 @@ describe.each(hosts)("pi $name", (host) => {
   });
 
   test("answers from a home that nothing can be written to", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     chmodSync(home.kimiCliPath, 0o400);
     chmodSync(join(home.path, ".kimi", "credentials"), 0o500);
     const { stdout, exitCode } = await printPi(host, home, ["hello"], env());

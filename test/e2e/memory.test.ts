@@ -5,15 +5,14 @@ import { hosts, root } from "../support/hosts.ts";
 import { assistantMessages, ourModel } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { heapOf } from "../support/skewed-clock.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld } from "../support/world.ts";
 
 const HOUR = 3_600_000;
 /** Bytes; pi itself keeps 180 to 450 kB of each, and the extension built anew is more than 1 MB. */
 const OF_A_SESSION = 650_000;
 
 test.concurrent.for(hosts)("pi $name lets go of a session whose login failed", async (host, context) => {
-  const { service, home, env, logInToKimiCli } = await createWorld({}, context.onTestFinished);
-  logInToKimiCli();
+  const { service, home, env } = await createLoggedInWorld({}, context.onTestFinished);
   home.write(".pi/agent/settings.json", JSON.stringify({ retry: { enabled: false } }));
   const extension = join(root, "test", "support", "skewed-clock.ts");
   const pi = startRpc(host, home, ["-e", root, ...ourModel], { ...env(), extension });

@@ -6,7 +6,7 @@ import { allHosts, hosts, newerHost } from "../support/hosts.ts";
 import { modelsOfSeptember2026 } from "../support/kimi-service/index.ts";
 import { ourModel, printPi, runPi } from "../support/pi.ts";
 import { type RpcPi, startRpc } from "../support/rpc.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld, createWorld } from "../support/world.ts";
 
 const KEPT = ".pi/agent/kimi-coder-models.json";
 
@@ -37,8 +37,7 @@ async function expectOffered(rpc: RpcPi): Promise<void> {
 
 describe.each(allHosts)("on pi $name", (host) => {
   test("a login's list that arrives in the first session is offered at once, with all that follows", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld({ models: modelsOfSeptember2026 });
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld({ models: modelsOfSeptember2026 });
     service.fault({ path: "models", do: { delay: 1_000 } });
     const rpc = startRpc(host, home, ourModel, env());
     await expectOffered(rpc);
@@ -118,8 +117,7 @@ describe.each(hosts)("on pi $name", (host) => {
 });
 
 test(`on pi ${newerHost.name} what models.json says of the provider and of a model wins`, async () => {
-  const { service, home, env, logInToKimiCli } = await createWorld();
-  logInToKimiCli();
+  const { service, home, env } = await createLoggedInWorld();
   const own = {
     baseUrl: `${service.url}/proxy/v1`,
     modelOverrides: { "kimi-for-coding": { contextWindow: 99_000 } },

@@ -3,19 +3,17 @@ import { expect, test } from "vitest";
 import { hosts } from "../support/hosts.ts";
 import { refusals } from "../support/kimi-service/index.ts";
 import { printPi } from "../support/pi.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld } from "../support/world.ts";
 
 test.each(hosts)("pi $name says on stderr that a prompt exceeds the context", async (host) => {
-  const { service, home, env, logInToKimiCli } = await createWorld();
-  logInToKimiCli();
+  const { service, home, env } = await createLoggedInWorld();
   service.fault({ path: "chat", times: Number.POSITIVE_INFINITY, do: refusals.overflow(262_144) });
   const { stderr } = await printPi(host, home, ["hello"], env());
   expect(stderr).toMatch(/^Kimi Coder: this request exceeds the context window of the model; [^\n]*\n$/);
 });
 
 test.each(hosts)("pi $name says nothing of an overflow that it has recovered from", async (host) => {
-  const { service, home, env, logInToKimiCli } = await createWorld();
-  logInToKimiCli();
+  const { service, home, env } = await createLoggedInWorld();
   home.write(".pi/agent/settings.json", JSON.stringify({ compaction: { keepRecentTokens: 1 } }));
   service.fault({
     path: "chat",

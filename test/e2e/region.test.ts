@@ -72,21 +72,18 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     home.writeKimiCli(kimiCli);
     ai.deviceResponse({ interval: 0.2 });
     const pi = await startTmux(host, home, [...ourModel], env());
-    try {
-      await enterLogin(pi, host);
-      await pi.waitFor(/Which login\?[\s\S]*→ the login of kimi-cli, valid/);
-      await pi.key("Down");
-      await pi.waitFor(/→ a new login for kimi\.com/);
-      await pi.key("Down");
-      await pi.waitFor(/→ a new login for kimi\.ai/);
-      await pi.key("Enter");
-      const screen = await pi.waitFor(/logged in/i);
-      if (host === olderHost) expect(screen).toContain("saved for pi and kimi-code");
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    await pi.waitFor(/Which login\?[\s\S]*→ the login of kimi-cli, valid/);
+    await pi.key("Down");
+    await pi.waitFor(/→ a new login for kimi\.com/);
+    await pi.key("Down");
+    await pi.waitFor(/→ a new login for kimi\.ai/);
+    await pi.key("Enter");
+    const screen = await pi.waitFor(/logged in/i);
+    if (host === olderHost) expect(screen).toContain("saved for pi and kimi-code");
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    await pi.close();
     const issued = ai.log.findLast(({ issued }) => issued)?.issued;
     expect(home.readKimiCode(REGIONS["kimi.ai"])).toMatchObject({ refresh_token: issued?.refresh_token });
     expect(home.readAuth()?.["kimi-coder"]).toMatchObject({
@@ -102,23 +99,20 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
   test("leaves everything as it was when the question is not answered", async () => {
     const { home, com, ai, env } = await createTwoRegions();
     const pi = await startTmux(host, home, [], env());
-    try {
-      await enterLogin(pi, host);
-      await pi.waitFor(/Which Kimi account\?/);
+    await enterLogin(pi, host);
+    await pi.waitFor(/Which Kimi account\?/);
+    await pi.key("Escape");
+    await pi.waitFor((screen) => !screen.includes("Which Kimi account"));
+    if (host !== olderHost) {
+      // The newer pi goes back to its own question.
+      await pi.waitFor("Select authentication method");
       await pi.key("Escape");
-      await pi.waitFor((screen) => !screen.includes("Which Kimi account"));
-      if (host !== olderHost) {
-        // The newer pi goes back to its own question.
-        await pi.waitFor("Select authentication method");
-        await pi.key("Escape");
-        await pi.waitFor((screen) => !screen.includes("Select authentication method"));
-      }
-      await pi.type("still here");
-      const screen = await pi.waitFor("still here");
-      if (host === olderHost) expect(screen).not.toMatch(/cancel|fail/i);
-    } finally {
-      await pi.close();
+      await pi.waitFor((screen) => !screen.includes("Select authentication method"));
     }
+    await pi.type("still here");
+    const screen = await pi.waitFor("still here");
+    if (host === olderHost) expect(screen).not.toMatch(/cancel|fail/i);
+    await pi.close();
     expect([com.log, ai.log]).toEqual([[], []]);
     expect(home.readAuth()?.["kimi-coder"]).toBeUndefined();
   });
@@ -127,12 +121,9 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     const { home, com, ai, env } = await createTwoRegions();
     ai.deviceResponse({ interval: 0.2 });
     const pi = await startTmux(host, home, [], env({ KIMI_CODER_REGION: "kimi.ai" }));
-    try {
-      await enterLogin(pi, host);
-      expect(await pi.waitFor(/logged in/i)).not.toContain("Which Kimi account");
-    } finally {
-      await pi.close();
-    }
+    await enterLogin(pi, host);
+    expect(await pi.waitFor(/logged in/i)).not.toContain("Which Kimi account");
+    await pi.close();
     expect(home.readKimiCode(REGIONS["kimi.ai"])).toBeDefined();
     expect(home.readKimiCli()).toBeUndefined();
     expect(com.log).toEqual([]);
@@ -145,20 +136,17 @@ describeInTmux(`/login typed on pi ${olderHost.version}, whose own takes no argu
     com.deviceResponse({ interval: 0.2 });
     ai.deviceResponse({ interval: 0.2 });
     const pi = await startTmux(olderHost, home, [], env());
-    try {
-      await enter(pi, "/login kimi-coder kimi.org");
-      await pi.waitFor("that is not a region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai");
-      await enter(pi, "/login kimi-coder kimi.ai");
-      await pi.waitFor("saved for pi and kimi-code");
-      expect(com.log).toEqual([]);
-      expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ owner: "kimi-code", region: "kimi.ai" });
-      await enter(pi, "/login kimi-coder kimi.com");
-      await pi.waitFor("saved for pi and kimi-cli");
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-    } finally {
-      await pi.close();
-    }
+    await enter(pi, "/login kimi-coder kimi.org");
+    await pi.waitFor("that is not a region; type /login kimi-coder kimi.com or /login kimi-coder kimi.ai");
+    await enter(pi, "/login kimi-coder kimi.ai");
+    await pi.waitFor("saved for pi and kimi-code");
+    expect(com.log).toEqual([]);
+    expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ owner: "kimi-code", region: "kimi.ai" });
+    await enter(pi, "/login kimi-coder kimi.com");
+    await pi.waitFor("saved for pi and kimi-cli");
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    await pi.close();
     expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ owner: "kimi-cli" });
     expect(home.readAuth()?.["kimi-coder"]).not.toHaveProperty("region");
     expect(com.chats()).toHaveLength(1);

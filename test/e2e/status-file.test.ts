@@ -8,13 +8,13 @@ import { startRpc } from "../support/rpc.ts";
 import { readStatusFile } from "../support/status-file.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter, enterLogin } from "../support/typing.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld, createWorld } from "../support/world.ts";
 
 const serverError = { status: 500, body: { error: { type: "server_error", message: "boom" } } };
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
-async function createWatched() {
-  const world = await createWorld();
+async function createWatched(create: typeof createWorld = createLoggedInWorld) {
+  const world = await create();
   const path = join(world.home.path, "run", "worker.json");
   const watched = { KIMI_CODER_STATUS_FILE: path };
   const env = (extra: Readonly<Record<string, string>> = {}) => world.env({ ...watched, ...extra });
@@ -23,8 +23,7 @@ async function createWatched() {
 
 describe.each(hosts)("the status file of pi $name", (host) => {
   test("follows print mode, and holds the answer without the thinking", async () => {
-    const { service, home, path, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, path, env, status } = await createWatched();
     service.reply({ thinking: "secret thoughts", text: "forty-two" });
     const { exitCode, stdout } = await printPi(host, home, ["hello"], env());
     expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: "forty-two\n" });
@@ -52,8 +51,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("is at its default place for CAO, also for an id that is a path", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     for (const id of ["ab12cd34", "../../ef56"])
       await printPi(host, home, ["hello"], env({ CAO_TERMINAL_ID: id }));
     for (const name of ["ab12cd34.json", "ef56.json"]) {
@@ -63,7 +61,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("says in one line and with pi's exit code that there is no login", async () => {
-    const { service, home, env, status } = await createWatched();
+    const { service, home, env, status } = await createWatched(createWorld);
     const print = await printPi(host, home, ["hello"], env());
     expect(print.stderr.trim().split("\n")).toEqual([expect.stringContaining("no login found")]);
     expect(print.exitCode).toBe(1);
@@ -77,8 +75,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("stays at processing while pi repeats, aborts, gives up, compacts and begins anew", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, env, status } = await createWatched();
     home.write(
       ".pi/agent/settings.json",
       JSON.stringify({
@@ -131,8 +128,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("says that a compaction in the middle of a turn aborted it", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, env, status } = await createWatched();
     const pi = startRpc(host, home, ourModel, env());
     await status.waitFor({ state: "idle" });
     for (const turn of [1, 2]) {
@@ -157,7 +153,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("counts a prompt that pi refuses, also the same one again", async () => {
-    const { service, home, env, status } = await createWatched();
+    const { service, home, env, status } = await createWatched(createWorld);
     const pi = startRpc(host, home, ["--provider", "openai", "--model", "gpt-4o"], env());
     await status.waitFor({ state: "idle" });
     for (const turn of [1, 2]) {
@@ -170,8 +166,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("says that a pi crashed in the middle of a turn", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, env, status } = await createWatched();
     service.fault({ path: "chat", do: { hang: true } });
     const crash = 'setImmediate(() => { throw new Error("crash"); })';
     home.write("crash.ts", `export default (pi) => pi.on("agent_start", () => { ${crash}; });\n`);
@@ -188,8 +183,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("names the file of a long answer until the next turn, in whose middle pi is ended", async () => {
-    const { service, home, path, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, path, env, status } = await createWatched();
     const text = "long € ".repeat(2_000).trim();
     service.reply({ text });
     const pi = startRpc(host, home, ourModel, env());
@@ -215,8 +209,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("that holds somebody's notes costs one warning, and no answer", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     const precious = join(home.path, "notes.txt");
     writeFileSync(precious, "dear diary");
     const { stdout, stderr, exitCode } = await printPi(
@@ -233,8 +226,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
   });
 
   test("stays the parent's while a subagent runs", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, env, status } = await createWatched();
     const child = [host.program, ...piArguments(host, [...ourModel, "-p", "--no-session", "child"], root)];
     const command = child.map((word) => `'${word}'`).join(" ");
     service.reply({ toolCalls: [{ name: "bash", arguments: { command } }] }, { text: "from the child" });
@@ -249,7 +241,7 @@ describe.each(hosts)("the status file of pi $name", (host) => {
 });
 
 test(`of pi ${newerHost.name} says that no model is selected, and why a prompt is refused`, async () => {
-  const { home, env, status } = await createWatched();
+  const { home, env, status } = await createWatched(createWorld);
   const pi = startRpc(newerHost, home, [], env());
   expect(await status.waitFor({ state: "idle" })).toMatchObject({ model: null });
   pi.send({ type: "prompt", message: "hello" });
@@ -261,8 +253,7 @@ test(`of pi ${newerHost.name} says that no model is selected, and why a prompt i
 });
 
 test(`of pi ${newerHost.name} says that Esc in the pause before a retry aborted the turn`, async () => {
-  const { service, home, env, status, logInToKimiCli } = await createWatched();
-  logInToKimiCli();
+  const { service, home, env, status } = await createWatched();
   home.write(".pi/agent/settings.json", JSON.stringify({ retry: { baseDelayMs: 60_000 } }));
   service.fault({ path: "chat", do: serverError });
   const pi = startRpc(newerHost, home, ourModel, env());
@@ -276,8 +267,7 @@ test(`of pi ${newerHost.name} says that Esc in the pause before a retry aborted 
 });
 
 test(`of pi ${olderHost.name} waits for the compaction that aborted the turn`, async () => {
-  const { service, home, env, status, logInToKimiCli } = await createWatched();
-  logInToKimiCli();
+  const { service, home, env, status } = await createWatched();
   const pi = startRpc(olderHost, home, ourModel, env());
   await status.waitFor({ state: "idle" });
   service.fault({ path: "chat", do: { stallStream: 3 } });
@@ -293,8 +283,7 @@ test(`of pi ${olderHost.name} waits for the compaction that aborted the turn`, a
 });
 
 test(`of pi ${olderHost.name} says that a compaction which never began aborted the turn`, async () => {
-  const { service, home, env, status, logInToKimiCli } = await createWatched();
-  logInToKimiCli();
+  const { service, home, env, status } = await createWatched();
   // What pi has just compacted it does not compact again, and tells no extension about it.
   const compacted = "sessionManager.appendCompaction('summary', sessionManager.getBranch()[0].id, 1)";
   home.write(
@@ -316,39 +305,34 @@ test(`of pi ${olderHost.name} says that a compaction which never began aborted t
 
 describeInTmux.each(hosts)("the status file of pi $name in a terminal", (host) => {
   test("leads through a session, and /login asks nobody", async () => {
-    const { service, home, env, status, logInToKimiCli } = await createWatched();
-    logInToKimiCli();
+    const { service, home, env, status } = await createWatched();
     const pi = await startTmux(host, home, ourModel, env());
-    try {
-      const { sessionId } = await status.waitFor({ state: "idle" });
-      await enterLogin(pi, host);
-      await pi.waitFor(/login needs a\s+person/);
-      expect(home.openedUrls()).toEqual([]);
-      expect(service.log.map(({ kind }) => kind)).not.toContain("device_authorization");
-      await enter(pi, "hello");
-      await status.waitFor({ state: "completed", message: "You said: hello" });
-      const { pid } = status.read();
-      service.fault({ path: "chat", do: { hang: true } });
-      await pi.submit("slow");
-      await status.waitFor({ state: "processing", turn: 2 });
-      await service.waitFor(() => service.chats().length === 2);
-      await pi.key("Escape");
-      expect(await status.waitFor({ state: "error", turn: 2 })).toMatchObject({
-        error: { class: "aborted" },
-      });
-      await pi.submit("/reload");
-      await pi.waitFor(/[Rr]eloaded/);
-      await pi.submit("after");
-      expect(await status.waitFor({ state: "completed", turn: 3 })).toMatchObject({ sessionId, pid });
-      await pi.submit("/new");
-      await status.waitFor({ state: "idle", turn: 0 });
-      await pi.submit("/quit");
-      expect(await pi.ended()).toBe(0);
-      expect(status.read()).toMatchObject({ state: "idle", exit: { code: 0 } });
-      expect(status.complaints()).toEqual([]);
-      expect(status.states().slice(1)).not.toContain("starting");
-    } finally {
-      await pi.close();
-    }
+    const { sessionId } = await status.waitFor({ state: "idle" });
+    await enterLogin(pi, host);
+    await pi.waitFor(/login needs a\s+person/);
+    expect(home.openedUrls()).toEqual([]);
+    expect(service.log.map(({ kind }) => kind)).not.toContain("device_authorization");
+    await enter(pi, "hello");
+    await status.waitFor({ state: "completed", message: "You said: hello" });
+    const { pid } = status.read();
+    service.fault({ path: "chat", do: { hang: true } });
+    await pi.submit("slow");
+    await status.waitFor({ state: "processing", turn: 2 });
+    await service.waitFor(() => service.chats().length === 2);
+    await pi.key("Escape");
+    expect(await status.waitFor({ state: "error", turn: 2 })).toMatchObject({
+      error: { class: "aborted" },
+    });
+    await pi.submit("/reload");
+    await pi.waitFor(/[Rr]eloaded/);
+    await pi.submit("after");
+    expect(await status.waitFor({ state: "completed", turn: 3 })).toMatchObject({ sessionId, pid });
+    await pi.submit("/new");
+    await status.waitFor({ state: "idle", turn: 0 });
+    await pi.submit("/quit");
+    expect(await pi.ended()).toBe(0);
+    expect(status.read()).toMatchObject({ state: "idle", exit: { code: 0 } });
+    expect(status.complaints()).toEqual([]);
+    expect(status.states().slice(1)).not.toContain("starting");
   });
 });

@@ -6,7 +6,7 @@ import { ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, createWorld, type World } from "../support/world.ts";
 
 /** Runs commands in RPC mode; gives what each one says. */
 async function startTalk(host: PiHost, { home, env }: World) {
@@ -23,9 +23,8 @@ async function startTalk(host: PiHost, { home, env }: World) {
 
 describe.each(hosts)("/kimi status on pi $name", (host) => {
   test("says in RPC mode what was really sent, turn by turn, and no secret", async () => {
-    const world = await createWorld();
-    const { service, home } = world;
-    const token = world.logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { service, home, login: token } = world;
     const { pi, say } = await startTalk(host, world);
     expect(await say("/kimi status")).toContain("Last request: none since pi started");
 
@@ -69,8 +68,7 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
   });
 
   test("works in print mode, names a key's place, and leaves no trace", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     utimesSync(home.kimiCliPath, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
     const login = await runPi(host, home, ["-p", "/kimi status"], env());
     expect({ stderr: login.stderr, exitCode: login.exitCode }).toEqual({ stderr: "", exitCode: 0 });
@@ -86,8 +84,7 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
   });
 
   test("gives the shell one JSON object", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const token = logInToKimiCli();
+    const { service, home, env, login: token } = await createLoggedInWorld();
     const run = await printPi(host, home, ["/kimi status --json"], env());
     expect({ stderr: run.stderr, exitCode: run.exitCode }).toEqual({ stderr: "", exitCode: 0 });
     const accessTokenEnds = new Date(Math.floor(token.expires_at * 1000)).toISOString();
@@ -104,8 +101,7 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
   });
 
   test("gives the shell one JSON object where a variable is refused, and a failure", async () => {
-    const { home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { home, env } = await createLoggedInWorld();
     const refused = env({ KIMI_CODER_IDENTITY: "somebody" });
     const json = await runPi(host, home, ["-p", "/kimi status --json"], refused);
     expect({ stderr: withoutModelsWarning(json.stderr), exitCode: json.exitCode }).toEqual({
@@ -182,55 +178,41 @@ describeInTmux.each(hosts)("/kimi on the screen of pi $name", (host) => {
     [80, 24],
     [200, 50],
   ])("completes its subcommands, and shows the status, at %d × %d", async (width, height) => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const pi = await startTmux(host, home, [...ourModel], { ...env(), width, height });
     // Lines are broken anywhere at 40 columns.
     const shows = (...parts: string[]) =>
       pi.waitFor((screen) => parts.every((part) => screen.replace(/\s+/g, " ").includes(part)));
-    try {
-      await shows("using kimi-cli");
-      await enter(pi, "/kimi");
-      await shows(
-        "Login: kimi-cli, ~/.kimi/",
-        "Model: kimi-for-coding, thinking medium",
-        "/kimi usage shows",
-      );
-      await pi.type("/kimi stat");
-      await pi.waitFor(width < 80 ? /→ status/ : /→ status\s+The login in use, and what was really sent/);
-      await pi.type("us");
-      // What is typed in full needs Enter once.
-      await pi.waitFor((screen) => !screen.includes("→ status"));
-      await pi.key("Enter");
-      await shows("Region: kimi.com", "Model: kimi-coder/", "Last request: none since pi");
-      await pi.key("C-t");
-      await pi.waitFor(/Thinking blocks: \w+/);
-      await shows("Model: kimi-coder/", "Last request: none since pi");
-      expect(service.chats()).toEqual([]);
-    } finally {
-      await pi.close();
-    }
+    await shows("using kimi-cli");
+    await enter(pi, "/kimi");
+    await shows("Login: kimi-cli, ~/.kimi/", "Model: kimi-for-coding, thinking medium", "/kimi usage shows");
+    await pi.type("/kimi stat");
+    await pi.waitFor(width < 80 ? /→ status/ : /→ status\s+The login in use, and what was really sent/);
+    await pi.type("us");
+    // What is typed in full needs Enter once.
+    await pi.waitFor((screen) => !screen.includes("→ status"));
+    await pi.key("Enter");
+    await shows("Region: kimi.com", "Model: kimi-coder/", "Last request: none since pi");
+    await pi.key("C-t");
+    await pi.waitFor(/Thinking blocks: \w+/);
+    await shows("Model: kimi-coder/", "Last request: none since pi");
+    expect(service.chats()).toEqual([]);
   });
 
   test("answers during a turn, without asking the model once more", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     service.fault({ path: "chat", times: 1, do: { delay: 5_000 } });
     const pi = await startTmux(host, home, [...ourModel], { ...env(), width: 120, height: 50 });
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await enter(pi, "hello");
-      await pi.waitFor(/Working/);
-      await pi.submit("/kimi status");
-      await pi.waitFor("Region: kimi.com");
-      expect(await pi.screen()).toMatch(/Working/);
-      await pi.waitFor("You said: hello");
-      await pi.submit("again");
-      await pi.waitFor("You said: again");
-      expect(service.chats()).toHaveLength(2);
-      await pi.waitFor("Region: kimi.com");
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("using kimi-cli credentials");
+    await enter(pi, "hello");
+    await pi.waitFor(/Working/);
+    await pi.submit("/kimi status");
+    await pi.waitFor("Region: kimi.com");
+    expect(await pi.screen()).toMatch(/Working/);
+    await pi.waitFor("You said: hello");
+    await pi.submit("again");
+    await pi.waitFor("You said: again");
+    expect(service.chats()).toHaveLength(2);
+    await pi.waitFor("Region: kimi.com");
   });
 });

@@ -6,7 +6,7 @@ import { hosts, type PiHost, root } from "../support/hosts.ts";
 import type { KimiService, LogEntry } from "../support/kimi-service/index.ts";
 import { ourModel, runPi } from "../support/pi.ts";
 import { codeBlocks, readDocument } from "../support/readme.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld } from "../support/world.ts";
 
 const TASKS = Array.from({ length: 8 }, (_, index) => `name planet ${index + 1}`);
 
@@ -46,8 +46,7 @@ function endLoginInTheMiddle(service: KimiService): void {
 
 describe.each(hosts)("pi's subagent extension on pi $name", (host) => {
   test("has eight right answers and one refresh when the login ends in the middle", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const { refresh_token } = logInToKimiCli();
+    const { service, home, env, login } = await createLoggedInWorld();
     home.write(".pi/agent/settings.json", JSON.stringify({ packages: [root] }));
     const extensions = join(home.agentDir, "extensions", "subagent");
     mkdirSync(dirname(extensions));
@@ -72,7 +71,7 @@ describe.each(hosts)("pi's subagent extension on pi $name", (host) => {
     expect(workers.filter(({ status }) => status === 401).length).toBeGreaterThan(0);
     expect(service.refreshes()).toHaveLength(1);
     expect(service.reusedRefreshTokens()).toBe(0);
-    expect(service.currentTokens(refresh_token)).toMatchObject({
+    expect(service.currentTokens(login.refresh_token)).toMatchObject({
       refresh_token: home.readKimiCli()?.refresh_token,
     });
   });

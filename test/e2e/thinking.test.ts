@@ -7,13 +7,12 @@ import { defaultModels } from "../support/kimi-service/index.ts";
 import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, type World } from "../support/world.ts";
 
 /** A login, and the list of models from an earlier run. */
 async function createKnownWorld(): Promise<World> {
-  const world = await createWorld();
-  const { service, home, logInToKimiCli } = world;
-  logInToKimiCli();
+  const world = await createLoggedInWorld();
+  const { service, home } = world;
   const account = { owner: "kimi-cli", path: home.kimiCliPath, baseUrl: service.baseUrl } as const;
   const path = join(home.agentDir, "kimi-coder-models.json");
   await keepList(path, account, { data: defaultModels }, service.now());
@@ -26,36 +25,32 @@ describeInTmux.each(hosts)("/thinking on pi $name", (host) => {
   test("completes the levels that differ, says what is set, and is sent as Kimi understands it", async () => {
     const { service, home, env } = await createKnownWorld();
     const pi = await startTmux(host, home, [...ourModel, "--thinking", "off"], env());
-    try {
-      await pi.waitFor("using kimi-cli credentials");
-      await pi.ready();
-      await pi.type("/thinking ");
-      const levels = await pi.waitFor((screen) => screen.includes(largest));
-      expect(levels).toMatch(new RegExp(`off[\\s\\S]*low[\\s\\S]*high[\\s\\S]*${largest}`));
-      expect(levels).not.toMatch(/minimal|medium/);
-      await pi.type("high");
-      if (host === olderHost) await pi.waitFor((screen) => !screen.includes("→ "));
-      else await pi.key("Escape");
-      await pi.key("Enter");
-      await pi.waitFor(/thinking[^\n]*high/i);
-      await pi.submit("hello");
-      await pi.waitFor("You said: hello");
-      expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "high" } });
-      expect(service.chats()).toHaveLength(1); // the command itself was not sent to the model
-      // A level that is not offered becomes the one it equals, also where the command is pi's own.
-      await pi.submit("/thinking minimal");
-      await pi.waitFor("Thinking is low, which is what this model has for minimal.");
-      await pi.submit("hello again");
-      await pi.waitFor("You said: hello again");
-      expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "low" } });
-      await pi.submit("/thinking medium");
-      await pi.waitFor("Thinking is high, which is what this model has for medium.");
-      // pi's own words for what is no level.
-      await pi.submit("/thinking lots");
-      await pi.waitFor(/choose one of|Available levels:/);
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("using kimi-cli credentials");
+    await pi.ready();
+    await pi.type("/thinking ");
+    const levels = await pi.waitFor((screen) => screen.includes(largest));
+    expect(levels).toMatch(new RegExp(`off[\\s\\S]*low[\\s\\S]*high[\\s\\S]*${largest}`));
+    expect(levels).not.toMatch(/minimal|medium/);
+    await pi.type("high");
+    if (host === olderHost) await pi.waitFor((screen) => !screen.includes("→ "));
+    else await pi.key("Escape");
+    await pi.key("Enter");
+    await pi.waitFor(/thinking[^\n]*high/i);
+    await pi.submit("hello");
+    await pi.waitFor("You said: hello");
+    expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "high" } });
+    expect(service.chats()).toHaveLength(1); // the command itself was not sent to the model
+    // A level that is not offered becomes the one it equals, also where the command is pi's own.
+    await pi.submit("/thinking minimal");
+    await pi.waitFor("Thinking is low, which is what this model has for minimal.");
+    await pi.submit("hello again");
+    await pi.waitFor("You said: hello again");
+    expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "enabled", effort: "low" } });
+    await pi.submit("/thinking medium");
+    await pi.waitFor("Thinking is high, which is what this model has for medium.");
+    // pi's own words for what is no level.
+    await pi.submit("/thinking lots");
+    await pi.waitFor(/choose one of|Available levels:/);
   });
 });
 

@@ -8,7 +8,7 @@ import { hosts, newerHost } from "../support/hosts.ts";
 import { modelsOfSeptember2026 } from "../support/kimi-service/index.ts";
 import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld } from "../support/world.ts";
 import { PIXEL } from "./extensions/icon-tool.ts";
 import { LATE_NAME } from "./extensions/late-tool.ts";
 
@@ -16,8 +16,7 @@ const extension = (name: string) => fileURLToPath(new URL(`extensions/${name}.ts
 
 describe.each(hosts)("on pi $name", (host) => {
   test("a picture that Kimi cannot decode is left out, and the session goes on", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     service.reply(
       { toolCalls: [{ name: "show_icon", arguments: {} }] },
       { text: "A dot." },
@@ -44,8 +43,7 @@ describe(`on pi ${newerHost.name}`, () => {
     { model: "k3", kept: true },
     { model: "kimi-for-coding", kept: false },
   ])("a tool that comes in mid-session leaves the cache of $model whole: $kept", async ({ model, kept }) => {
-    const { service, home, env, logInToKimiCli } = await createWorld({ models: modelsOfSeptember2026 });
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld({ models: modelsOfSeptember2026 });
     // The list of models is for the next start.
     await printPi(newerHost, home, ["hello"], env());
     await service.waitFor(({ kind, finished }) => kind === "models" && finished);

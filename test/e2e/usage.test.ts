@@ -13,7 +13,7 @@ import { type RpcPi, startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
 import { eventually } from "../support/waiting.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, createWorld, type World } from "../support/world.ts";
 
 const schema: unknown = JSON.parse(
   readFileSync(new URL("../../extensions/quota/report.schema.json", import.meta.url), "utf8"),
@@ -34,8 +34,7 @@ function keep({ home, service }: World, answer: unknown, ms: number): void {
 
 describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
   test("is text, and with --json an object that fits its schema, of both shapes in one answer", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const token = logInToKimiCli();
+    const { service, home, env, login: token } = await createLoggedInWorld();
     service.setUsages({ ...Object(olderUsages(service.now())), ...Object(newerUsages(service.now())) });
     const ran = await runPi(host, home, ["-p", "/kimi usage", "/kimi-usage --json"], env());
     expect({ stderr: ran.stderr, exitCode: ran.exitCode }).toEqual({ stderr: "", exitCode: 0 });
@@ -62,8 +61,7 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
   });
 
   test("fails with one sentence when the service does and nothing is known", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const sentence = "Kimi Coder: Kimi answered 503 about the quota; try again in a minute.";
     service.fault({ path: "usages", times: 9, do: { status: 503 } });
     const ran = await runPi(host, home, ["-p", "/kimi usage", "/kimi usage --json"], env());
@@ -74,8 +72,7 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
   });
 
   test("renews a rejected login once", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     service.revokeAccessToken();
     const { stdout, exitCode } = await runPi(host, home, ["-p", "/kimi usage"], env());
     expect(exitCode).toBe(0);
@@ -94,8 +91,7 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
   });
 
   test("nothing is asked, kept or said by itself in print and JSON mode", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const print = await printPi(host, home, ["hello"], env());
     expect(print).toMatchObject({ stdout: "You said: hello\n", stderr: "" });
     const json = await jsonPi(host, home, ["hello"], env());
@@ -105,9 +101,8 @@ describe.each(hosts)("/kimi usage from the shell on pi $name", (host) => {
 });
 
 test("/kimi usage waits no longer than ten seconds, then shows what it has", async () => {
-  const world = await createWorld();
-  const { service, home, env, logInToKimiCli } = world;
-  logInToKimiCli();
+  const world = await createLoggedInWorld();
+  const { service, home, env } = world;
   keep(world, olderUsages(service.now()), 3_600_000 + 60_000);
   service.fault({ path: "usages", do: { hang: true } });
   const late = await runPi(olderHost, home, ["-p", "/kimi usage"], env());
@@ -135,9 +130,8 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
 
   // MoonshotAI/kimi-code#3951
   test("is the larger of two figures everywhere, warned of once, and sent when it changes", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { service, home, env } = world;
     const reset_time = new Date(service.now() + 9 * 3_600_000).toISOString();
     const both = {
       usage: { limit: "100", used: "100", resetTime: reset_time },
@@ -228,8 +222,7 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
   });
 
   test("is not there with another provider's model, nor when it is switched off", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const elsewhere = startRpc(
       host,
       home,
@@ -259,79 +252,69 @@ async function open(pi: TmuxPi): Promise<void> {
 
 describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
   test("fits every size, is in the footer, and goes when it is closed", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     service.setUsages(newerUsages(service.now()));
     const pi = await startTmux(host, home, [...ourModel], { ...env(), width: 200, height: 50 });
-    try {
-      await pi.waitFor("Kimi 5h 27% · week 26%");
-      await enter(pi, "hello");
-      await pi.waitFor("You said: hello");
-      await open(pi);
-      const wide =
-        /▸ 5 hours +█{11}░{29} +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used/;
-      const screen = await pi.waitFor((shown) => wide.test(shown) && !shown.includes("asking Kimi"));
-      for (const text of [
-        "Kimi quota · Moderato",
-        "code, of month",
-        "Booster wallet: 150.00 USD",
-        "the limit you will reach first",
-        "This session: 1 request",
-      ])
-        expect(screen).toContain(text);
-      expect(screen).not.toContain("↑↓");
+    await pi.waitFor("Kimi 5h 27% · week 26%");
+    await enter(pi, "hello");
+    await pi.waitFor("You said: hello");
+    await open(pi);
+    const wide =
+      /▸ 5 hours +█{11}░{29} +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used/;
+    const screen = await pi.waitFor((shown) => wide.test(shown) && !shown.includes("asking Kimi"));
+    for (const text of [
+      "Kimi quota · Moderato",
+      "code, of month",
+      "Booster wallet: 150.00 USD",
+      "the limit you will reach first",
+      "This session: 1 request",
+    ])
+      expect(screen).toContain(text);
+    expect(screen).not.toContain("↑↓");
 
-      await pi.resize(80, 24);
-      await pi.waitFor(
-        /Kimi quota[\s\S]*▸ 5 hours +█+░+ +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used[\s\S]*r asks again · esc closes/,
-      );
+    await pi.resize(80, 24);
+    await pi.waitFor(
+      /Kimi quota[\s\S]*▸ 5 hours +█+░+ +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used[\s\S]*r asks again · esc closes/,
+    );
 
-      // What does not fit scrolls between the title and the keys, which stay.
-      await pi.resize(40, 20);
-      await pi.waitFor(
-        /Kimi quota · Moderato *\n *\n ▸ 5 hours +█+░+ +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used[\s\S]*↑↓ more · r asks again · esc closes/,
-      );
-      await pi.key(...Array.from({ length: 40 }, () => "Down"));
-      const end = await pi.waitFor(
-        /This session: 1 request[\s\S]*As of [\s\S]*↑↓ more · r asks again · esc closes/,
-      );
-      expect(end).not.toContain("Kimi quota");
-      for (const line of end.split("\n")) expect(line.length).toBeLessThanOrEqual(40);
-      await pi.key(...Array.from({ length: 40 }, () => "Up"));
-      await pi.waitFor("Kimi quota");
-      await pi.key("Escape");
-      await pi.waitFor((shown) => !shown.includes("Kimi quota"));
-      expect(service.chats()).toHaveLength(1);
-    } finally {
-      await pi.close();
-    }
+    // What does not fit scrolls between the title and the keys, which stay.
+    await pi.resize(40, 20);
+    await pi.waitFor(
+      /Kimi quota · Moderato *\n *\n ▸ 5 hours +█+░+ +27 % used *\n +resets [\w ]*\d\d:\d\d, in 3 h *\n +week +█+░+ +26 % used[\s\S]*↑↓ more · r asks again · esc closes/,
+    );
+    await pi.key(...Array.from({ length: 40 }, () => "Down"));
+    const end = await pi.waitFor(
+      /This session: 1 request[\s\S]*As of [\s\S]*↑↓ more · r asks again · esc closes/,
+    );
+    expect(end).not.toContain("Kimi quota");
+    for (const line of end.split("\n")) expect(line.length).toBeLessThanOrEqual(40);
+    await pi.key(...Array.from({ length: 40 }, () => "Up"));
+    await pi.waitFor("Kimi quota");
+    await pi.key("Escape");
+    await pi.waitFor((shown) => !shown.includes("Kimi quota"));
+    expect(service.chats()).toHaveLength(1);
   });
 });
 
 describeInTmux("/kimi usage on the screen", () => {
   test("opens with the old figures, says why there are no newer ones, and takes what comes", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { service, home, env } = world;
     keep(world, olderUsages(service.now()), 2 * 3_600_000);
     service.fault({ path: "usages", times: 1, do: { status: 500 } }); // the footer's
     service.fault({ path: "usages", times: 1, do: { hang: true } });
     const pi = await startTmux(olderHost, home, [...ourModel], env());
-    try {
-      await pi.waitFor("Kimi 5h 27% · week 26% (2 h ago)");
-      await pi.waitFor(() => asked(service) > 0);
-      await open(pi);
-      await pi.waitFor(/27 % used[\s\S]*\(2 h ago\) · asking Kimi…/);
-      await pi.waitFor(
-        /\(2 h ago\)\s+Kimi Coder: Kimi does not answer about the quota; try again in a minute\./,
-      );
-      service.setUsages({ usage: { limit: "100", used: "96" } });
-      await pi.key("r");
-      await pi.waitFor(
-        (shown) => /96 % used[\s\S]*\(just now\)/.test(shown) && !shown.includes("does not answer"),
-      );
-    } finally {
-      await pi.close();
-    }
+    await pi.waitFor("Kimi 5h 27% · week 26% (2 h ago)");
+    await pi.waitFor(() => asked(service) > 0);
+    await open(pi);
+    await pi.waitFor(/27 % used[\s\S]*\(2 h ago\) · asking Kimi…/);
+    await pi.waitFor(
+      /\(2 h ago\)\s+Kimi Coder: Kimi does not answer about the quota; try again in a minute\./,
+    );
+    service.setUsages({ usage: { limit: "100", used: "96" } });
+    await pi.key("r");
+    await pi.waitFor(
+      (shown) => /96 % used[\s\S]*\(just now\)/.test(shown) && !shown.includes("does not answer"),
+    );
   });
 });

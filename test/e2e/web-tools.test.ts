@@ -11,7 +11,7 @@ import { copyExtension, ourModel, printPi, runPi } from "../support/pi.ts";
 import { type RpcPi, startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
-import { createWorld } from "../support/world.ts";
+import { createLoggedInWorld, createWorld } from "../support/world.ts";
 
 const BOTH = { KIMI_CODER_TOOLS: "search,fetch" };
 const SETTINGS = ".pi/agent/kimi-coder-settings.json";
@@ -66,8 +66,7 @@ async function say(pi: RpcPi, message: string): Promise<string> {
 
 describe.each(allHosts)("Kimi's tools on pi $name", (host) => {
   test("are called, and their results answer", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    const token = logInToKimiCli();
+    const { service, home, env, login: token } = await createLoggedInWorld();
     service.setSearchResults(RESULTS);
     service.setPage(PAGE, "# About\u001b[2J\n\nA \u009druntime.");
     service.reply(
@@ -101,8 +100,7 @@ describe.each(allHosts)("Kimi's tools on pi $name", (host) => {
 
 describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) => {
   test("is no by default, and then nothing of them is loaded; a call loads what it needs", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const without = copyExtension(home, "tools");
     const off = await printPi(host, home, ["hello"], { ...env(), extension: without });
     expect({ stdout: off.stdout, stderr: off.stderr }).toEqual({ stdout: "You said: hello\n", stderr: "" });
@@ -123,8 +121,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
   });
 
   test("is switched by /kimi tools, for this project or for all, at once and for later", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     home.write(SETTINGS, JSON.stringify({ ours: 1, projects: { "/elsewhere": { tools: { fetch: "on" } } } }));
     const pi = startRpc(host, home, [...ourModel], env());
     expect(await say(pi, "/kimi tools")).toBe(
@@ -198,8 +195,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
   });
 
   test("is yes only while a model of ours is selected", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     home.write(".pi/agent/models.json", otherProviderModels("http://127.0.0.1:9"));
     const elsewhere = ["--provider", "elsewhere", "--model", "other"];
     const pi = startRpc(host, home, ["-e", extension("active-tools"), ...elsewhere], env(BOTH));
@@ -218,8 +214,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
   });
 
   test("is no where another tool does the same, until that one is chosen", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const pi = startRpc(host, home, ["-e", extension("web-search-tool"), ...ourModel], env());
     expect(await say(pi, "/kimi tools on")).toMatch(
       /^kimi_search: on for this project, but left out, because web_search does the same; \/kimi tools on search takes both$/m,
@@ -238,8 +233,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
 describe.each(hosts)("a call of Kimi's tools on pi $name", (host) => {
   /** A pi with the tools, and what the model is told of a call. */
   async function open() {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     const pi = startRpc(host, home, [...ourModel], env(BOTH));
     const resultOf = async (name: string, given: object) => {
       service.reply(call(name, given), { text: "Well." });
@@ -325,32 +319,25 @@ describe.each(hosts)("a call of Kimi's tools on pi $name", (host) => {
 
 describeInTmux.each(hosts)("Kimi's tools on the screen of pi $name", (host) => {
   test("are a line or two, expand, and Esc ends them", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
+    const { service, home, env } = await createLoggedInWorld();
     service.setSearchResults(RESULTS);
     service.reply(call("kimi_search", { query: "node\u001b[31m 24" }), { text: "It is out." });
     const pi = await startTmux(host, home, [...ourModel], env(BOTH));
-    try {
-      await enter(pi, "is it out?");
-      const shown = await pi.waitFor("It is out.");
-      expect(shown).toMatch(
-        /kimi_search node 24\s+2 results: nodejs\.org, github\.com \(ctrl\+o to expand\)/,
-      );
-      expect(shown).not.toContain("All of them.");
-      await pi.key("C-o");
-      expect(await pi.waitFor("All of them.")).toContain("2026-05-06 · nodejs.org");
+    await enter(pi, "is it out?");
+    const shown = await pi.waitFor("It is out.");
+    expect(shown).toMatch(/kimi_search node 24\s+2 results: nodejs\.org, github\.com \(ctrl\+o to expand\)/);
+    expect(shown).not.toContain("All of them.");
+    await pi.key("C-o");
+    expect(await pi.waitFor("All of them.")).toContain("2026-05-06 · nodejs.org");
 
-      service.fault({ path: "fetch", do: { hang: true } });
-      service.reply(call("kimi_fetch", { url: PAGE }), { text: "Never said." });
-      await enter(pi, "read it");
-      await service.waitFor(({ kind }) => kind === "fetch", 20_000);
-      expect(await pi.screen()).toContain(`kimi_fetch ${PAGE}`);
-      await pi.key("Escape");
-      await service.waitFor(({ kind, finished }) => kind === "fetch" && finished);
-      await pi.waitFor(/aborted/i);
-      expect(await pi.screen()).not.toContain("Never said.");
-    } finally {
-      await pi.close();
-    }
+    service.fault({ path: "fetch", do: { hang: true } });
+    service.reply(call("kimi_fetch", { url: PAGE }), { text: "Never said." });
+    await enter(pi, "read it");
+    await service.waitFor(({ kind }) => kind === "fetch", 20_000);
+    expect(await pi.screen()).toContain(`kimi_fetch ${PAGE}`);
+    await pi.key("Escape");
+    await service.waitFor(({ kind, finished }) => kind === "fetch" && finished);
+    await pi.waitFor(/aborted/i);
+    expect(await pi.screen()).not.toContain("Never said.");
   });
 });

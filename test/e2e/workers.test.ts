@@ -9,7 +9,7 @@ import { codeBlocks, readDocument } from "../support/readme.ts";
 import { readStatusFile } from "../support/status-file.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { eventually } from "../support/waiting.ts";
-import { createWorld, type World } from "../support/world.ts";
+import { createLoggedInWorld, type LoggedInWorld, type World } from "../support/world.ts";
 
 /** ms; a whole pi starts in it, eight at a time. */
 const PATIENCE = 60_000;
@@ -40,25 +40,23 @@ async function untilDead(pid: unknown): Promise<void> {
 }
 
 /** One refresh, which all have the result of. */
-function expectOneRefresh({ service, home }: World, first: string): void {
+function expectOneRefresh({ service, home, login }: LoggedInWorld): void {
   expect(service.refreshes()).toHaveLength(1);
   expect(service.reusedRefreshTokens()).toBe(0);
-  expect(service.currentTokens(first)?.refresh_token).toBe(home.readKimiCli()?.refresh_token);
+  expect(service.currentTokens(login.refresh_token)?.refresh_token).toBe(home.readKimiCli()?.refresh_token);
 }
 
 describeInTmux("eight pi in terminals on one login", () => {
   test("answer all, one refresh, while the login ends, one is killed and another's login is revoked", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service } = world;
-    const { refresh_token } = world.logInToKimiCli();
-    const other = await createWorld();
-    const foreign = other.logInToKimiCli();
+    const other = await createLoggedInWorld();
     const hostOf = (index: number) => (index % 2 ? olderHost : newerHost);
     const [workers, revoked] = await Promise.all([
       Promise.all(Array.from({ length: 8 }, (_, index) => startWorker(hostOf(index), world, `${index}`))),
       startWorker(olderHost, other, "revoked"),
     ]);
-    other.service.revokeLogin(foreign.refresh_token);
+    other.service.revokeLogin(other.login.refresh_token);
 
     // Every answer takes its time, so that each worker is seen at work.
     service.fault({ path: "chat", times: Number.POSITIVE_INFINITY, do: { delay: 1_500 } });
@@ -92,15 +90,14 @@ describeInTmux("eight pi in terminals on one login", () => {
     const successor = await startWorker(olderHost, world, "0");
     await successor.ask("count to 0");
     await successor.becomes({ state: "completed", message: "You said: count to 0" });
-    expectOneRefresh(world, refresh_token);
+    expectOneRefresh(world);
   });
 });
 
 describeInTmux.each(hosts)("on pi $name", (host) => {
   test("a hand-off after fifteen minutes survives the end of the access token", async () => {
-    const world = await createWorld();
+    const world = await createLoggedInWorld();
     const { service, home } = world;
-    const { refresh_token } = world.logInToKimiCli();
     const clock = join(home.path, "clock");
     writeFileSync(clock, "0");
     const shifted = `--require ${join(root, "test", "support", "shifted-clock.cjs")}`;
@@ -120,13 +117,12 @@ describeInTmux.each(hosts)("on pi $name", (host) => {
       message: "You said: repair this: You said: find the bug",
     });
     await first.becomes({ state: "completed", turn: 2, message: "You said: and another one" });
-    expectOneRefresh(world, refresh_token);
+    expectOneRefresh(world);
   });
 
   test("the script of docs/workers.md starts a worker, asks it twice, and says what went wrong", async () => {
-    const world = await createWorld();
-    const { service, home } = world;
-    const { refresh_token } = world.logInToKimiCli();
+    const world = await createLoggedInWorld();
+    const { service, home, login } = world;
     const script = codeBlocks(readDocument("docs/workers.md")).find(({ language }) => language === "bash");
     home.write("kimi-worker.sh", (script?.lines ?? []).join("\n"));
     home.write(".pi/agent/settings.json", JSON.stringify({ packages: [root] }));
@@ -151,7 +147,7 @@ describeInTmux.each(hosts)("on pi $name", (host) => {
 
     expect(await ask("hello")).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
     expect(await ask("- and again")).toMatchObject({ stdout: "You said: - and again\n", exitCode: 0 });
-    service.revokeLogin(refresh_token);
+    service.revokeLogin(login.refresh_token);
     const refused = await ask("one more");
     expect(refused.stdout).toMatch(/^Kimi Coder: .*\/login kimi-coder/);
     expect(refused.exitCode).toBe(1);

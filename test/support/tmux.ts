@@ -31,7 +31,7 @@ export interface TmuxPi {
   resize(width: number, height: number): Promise<void>;
   /** Waits until pi has ended; gives its exit status. */
   ended(timeoutMs?: number): Promise<number>;
-  /** Ends the server and with it pi. May be called twice. */
+  /** Ends the server and with it pi, as the home's removal does. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -94,7 +94,13 @@ export async function startTerminal(
 
   keepTrace("argv", command.join("\n"));
   keepTrace("environment", JSON.stringify(surroundings.env));
-  home.atRemoval(() => spawnSync("tmux", ["-S", socket, "kill-server"]));
+  home.atRemoval(() => {
+    const { stdout } = spawnSync("tmux", ["-S", socket, "capture-pane", "-p", "-S", "-"], {
+      encoding: "utf8",
+    });
+    keepTrace("screen", stdout);
+    spawnSync("tmux", ["-S", socket, "kill-server"]);
+  });
   await tmux(
     ...["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"],
     ...["set-option", "-g", "status", "off", ";", "set-option", "-g", "history-limit", "5000", ";"],

@@ -65,6 +65,16 @@ export async function createWorld(
   };
 }
 
+export interface LoggedInWorld extends World {
+  /** Of kimi-cli, valid at first. */
+  readonly login: IssuedToken;
+}
+
+export async function createLoggedInWorld(...given: Parameters<typeof createWorld>): Promise<LoggedInWorld> {
+  const world = await createWorld(...given);
+  return { ...world, login: world.logInToKimiCli() };
+}
+
 /** The same token in this extension's words. */
 export function asToken(issued: IssuedToken): Token {
   return {
