@@ -79,20 +79,17 @@ test.each(hosts)(
 test("/thinking on pi 0.73.1 answers in RPC and print mode, also to what it does not know", async () => {
   const { service, home, env } = await createKnownWorld();
   const rpc = startRpc(olderHost, home, ourModel, env());
-  const say = async (message: string, answer: string) => {
-    const from = rpc.events.length;
-    await rpc.request({ type: "prompt", message });
-    await rpc.waitFor((event) => JSON.stringify(event).includes(answer), { from });
-  };
-  await say("/thinking low", "Thinking is low.");
-  await say("/thinking lots", "Thinking is still low; choose one of off, low, high, xhigh.");
-  await say("/thinking", "Thinking is low; choose one of");
-  await say("/thinking max", "Thinking is xhigh, which is what this model has for max.");
-  await say("/thinking off", "Thinking is off.");
+  expect(await rpc.say("/thinking low")).toBe("Thinking is low.");
+  expect(await rpc.say("/thinking lots")).toBe("Thinking is still low; choose one of off, low, high, xhigh.");
+  expect(await rpc.say("/thinking")).toMatch(/^Thinking is low; choose one of /);
+  expect(await rpc.say("/thinking max")).toBe("Thinking is xhigh, which is what this model has for max.");
+  expect(await rpc.say("/thinking off")).toBe("Thinking is off.");
   await rpc.prompt("hello");
   expect(service.chats()).toMatchObject([{ body: { thinking: { type: "disabled" } } }]);
   await rpc.close();
 
-  const { stderr, exitCode } = await printPi(olderHost, home, ["/thinking high"], env());
-  expect({ stderr, exitCode }).toEqual({ stderr: "Thinking is high.\n", exitCode: 0 });
+  expect(await printPi(olderHost, home, ["/thinking high"], env())).toMatchObject({
+    stderr: "Thinking is high.\n",
+    exitCode: 0,
+  });
 });

@@ -8,7 +8,7 @@ import { otherProviderModels } from "../conformance/other-provider.ts";
 import { allHosts, hosts } from "../support/hosts.ts";
 import { type KimiService, refusals } from "../support/kimi-service/index.ts";
 import { copyExtension, ourModel, printPi, runPi } from "../support/pi.ts";
-import { type RpcPi, startRpc } from "../support/rpc.ts";
+import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
 import { createLoggedInWorld, createWorld } from "../support/world.ts";
@@ -54,15 +54,6 @@ const asked = (service: KimiService, tool: "search" | "fetch") =>
 const call = (name: string, given: object, id = "call_of_the_model") => ({
   toolCalls: [{ id, name, arguments: given }],
 });
-
-/** What a command of an extension says. */
-async function say(pi: RpcPi, message: string): Promise<string> {
-  const from = pi.events.length;
-  await pi.request({ type: "prompt", message });
-  const isGreeting = (text: unknown) => /^Kimi Coder: using /.test(String(text));
-  const said = await pi.waitFor((event) => event.method === "notify" && !isGreeting(event.message), { from });
-  return String(said.message);
-}
 
 describe.each(allHosts)("Kimi's tools on pi $name", (host) => {
   test("are called, and their results answer", async () => {
@@ -124,7 +115,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
     const { service, home, env } = await createLoggedInWorld();
     home.write(SETTINGS, JSON.stringify({ ours: 1, projects: { "/elsewhere": { tools: { fetch: "on" } } } }));
     const pi = startRpc(host, home, [...ourModel], env());
-    expect(await say(pi, "/kimi tools")).toBe(
+    expect(await pi.say("/kimi tools")).toBe(
       [
         "Kimi's own tools for the model, part of the plan",
         "kimi_search: off",
@@ -136,7 +127,7 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
     );
     await pi.prompt("hello");
     expect(offered(service)).toEqual([]);
-    expect(await say(pi, "/kimi tools search on")).toMatch(/^kimi_search: on for this project$/m);
+    expect(await pi.say("/kimi tools search on")).toMatch(/^kimi_search: on for this project$/m);
     await pi.prompt("hello");
     expect(offered(service)).toEqual(["kimi_search"]);
     expect(JSON.parse(home.read(SETTINGS))).toEqual({
@@ -149,8 +140,8 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
     await pi.request({ type: "new_session" });
     await pi.prompt("hello");
     expect(offered(service)).toEqual(["kimi_search"]);
-    await say(pi, "/kimi tools off search --global");
-    expect(await say(pi, "/kimi tools on fetch --global")).toMatch(
+    await pi.say("/kimi tools off search --global");
+    expect(await pi.say("/kimi tools on fetch --global")).toMatch(
       /^kimi_search: off for all projects\n.*\nkimi_fetch: on for all projects$/m,
     );
     await pi.prompt("hello");
@@ -200,13 +191,13 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
     const elsewhere = ["--provider", "elsewhere", "--model", "other"];
     const pi = startRpc(host, home, ["-e", extension("active-tools"), ...elsewhere], env(BOTH));
     const usual = "active: read bash edit write";
-    expect(await say(pi, "/active-tools")).toBe(usual);
+    expect(await pi.say("/active-tools")).toBe(usual);
     await pi.request({ type: "set_model", provider: "kimi-coder", modelId: "kimi-for-coding" });
-    expect(await say(pi, "/active-tools")).toBe(`${usual} kimi_search kimi_fetch`);
+    expect(await pi.say("/active-tools")).toBe(`${usual} kimi_search kimi_fetch`);
     await pi.request({ type: "set_model", provider: "kimi-coder", modelId: "kimi-k2-thinking" });
-    expect(await say(pi, "/active-tools")).toBe(`${usual} kimi_search kimi_fetch`);
+    expect(await pi.say("/active-tools")).toBe(`${usual} kimi_search kimi_fetch`);
     await pi.request({ type: "set_model", provider: "elsewhere", modelId: "other" });
-    expect(await say(pi, "/active-tools")).toBe(usual);
+    expect(await pi.say("/active-tools")).toBe(usual);
     await pi.request({ type: "set_model", provider: "kimi-coder", modelId: "kimi-for-coding" });
     await pi.prompt("hello");
     expect(offered(service)).toEqual(["kimi_fetch", "kimi_search"]);
@@ -216,12 +207,12 @@ describe.each(hosts)("whether the model has Kimi's tools on pi $name", (host) =>
   test("is no where another tool does the same, until that one is chosen", async () => {
     const { service, home, env } = await createLoggedInWorld();
     const pi = startRpc(host, home, ["-e", extension("web-search-tool"), ...ourModel], env());
-    expect(await say(pi, "/kimi tools on")).toMatch(
+    expect(await pi.say("/kimi tools on")).toMatch(
       /^kimi_search: on for this project, but left out, because web_search does the same; \/kimi tools on search takes both$/m,
     );
     await pi.prompt("hello");
     expect(offered(service)).toEqual(["kimi_fetch"]);
-    expect(await say(pi, "/kimi tools on search")).toMatch(
+    expect(await pi.say("/kimi tools on search")).toMatch(
       /^kimi_search: on for this project; web_search does the same$/m,
     );
     await pi.prompt("hello");

@@ -26,9 +26,11 @@ export interface RpcPi {
   ): Promise<JsonObject>;
   /**
    * Asks the model and waits until it is done; gives the events since. For text that a command or an extension
-   * handles without the model, use `request({type: "prompt", message})`.
+   * handles without the model, use `say` or `request({type: "prompt", message})`.
    */
   prompt(message: string, timeoutMs?: number): Promise<readonly JsonObject[]>;
+  /** Types a command that an extension answers with a notice; gives that, whatever is greeted beside it. */
+  say(command: string): Promise<string>;
   /** Closes stdin and waits until pi has ended. Throws unless it ends in time with status 0. */
   close(timeoutMs?: number): Promise<Finished>;
   kill(signal?: NodeJS.Signals): Promise<Finished>;
@@ -136,6 +138,15 @@ export function startRpc(
       await request({ type: "prompt", message }, timeoutMs);
       await waitFor((event) => event.type === host.settled, { from, timeoutMs });
       return events.slice(from);
+    },
+    async say(command) {
+      const from = events.length;
+      await request({ type: "prompt", message: command });
+      const isGreeting = (text: unknown) => String(text).startsWith("Kimi Coder: using ");
+      const said = await waitFor((event) => event.method === "notify" && !isGreeting(event.message), {
+        from,
+      });
+      return String(said.message);
     },
     async close(timeoutMs = PATIENCE) {
       pi.child.stdin?.end();
