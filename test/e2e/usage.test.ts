@@ -10,6 +10,7 @@ import { hosts, olderHost } from "../support/hosts.ts";
 import { type KimiService, newerUsages, olderUsages } from "../support/kimi-service/index.ts";
 import { jsonPi, ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts";
 import { type RpcPi, startRpc } from "../support/rpc.ts";
+import { readStatusFile } from "../support/status-file.ts";
 import { describeInTmux, startTmux, type TmuxPi } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
 import { eventually } from "../support/waiting.ts";
@@ -120,12 +121,6 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
     events
       .filter(({ method, statusKey }) => method === "setStatus" && statusKey === "kimi-coder")
       .map(({ statusText }) => statusText);
-  async function command(pi: RpcPi, message: string): Promise<string> {
-    const from = pi.events.length;
-    await pi.request({ type: "prompt", message });
-    const said = await pi.waitFor(({ method }) => method === "notify", { from });
-    return `${said.message}`;
-  }
   const parse = (text: string): JsonObject => JSON.parse(text);
 
   // MoonshotAI/kimi-code#3951
@@ -138,14 +133,15 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
       usages: { limit_7d: { used_ratio: 0, reset_time }, limit_month_code: { used_ratio: 1 } },
     };
     service.setUsages(both);
-    const record = join(home.path, "status.json");
-    const pi = startRpc(host, home, [...ourModel], env({ KIMI_CODER_STATUS_FILE: record }));
+    const path = join(home.path, "status.json");
+    const status = readStatusFile(path);
+    const pi = startRpc(host, home, [...ourModel], env({ KIMI_CODER_STATUS_FILE: path }));
     await pi.waitFor(({ statusText }) => statusText === "Kimi week 100%");
     await pi.waitFor(({ method, message }) => method === "notify" && /100 % of the quota/.test(`${message}`));
-    expect(await command(pi, "/kimi usage")).toMatch(
-      /^Kimi quota · Moderato\n\n▸ week +█+ 100 % used\n {2}resets [^\n]* · used up\n {2}code, of month .* 100 % used\n/,
+    expect(await pi.say("/kimi usage")).toMatch(
+      /^Kimi quota · Moderato\n\n▸ week +█+ 100 % used\n {2}resets [^\n]* · used up\n {2}code, of month .* 100 % used\n\n▸ the limit/,
     );
-    const { windows } = parse(await command(pi, "/kimi usage --json"));
+    const { windows } = parse(await pi.say("/kimi usage --json"));
     expect(windows).toMatchObject([{ kind: "week", usedPercent: 100, binding: true }, { binding: false }]);
     await pi.prompt("hello");
     await pi.prompt("hello again");
@@ -153,9 +149,11 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
     expect(warnings(pi)).toHaveLength(1);
     expect(asked(service)).toBe(3); // the start and the commands, not the turns
     expect(statuses(pi).filter((text) => text !== undefined)).toEqual(["Kimi week 100%"]);
-    expect(JSON.parse(readFileSync(record, "utf8")).quota).toMatchObject({
-      windows: [{ kind: "week", usedPercent: 100 }, { kind: "month-code" }],
+    expect(await status.waitFor({ state: "completed", turn: 2 })).toMatchObject({
+      quota: { plan: "Moderato", windows: [{ kind: "week", usedPercent: 100 }, { kind: "month-code" }] },
+      usage: { requests: 2, since: expect.any(Number), windows: [{ kind: "week", movedPercent: 0 }] },
     });
+    expect(status.complaints()).toEqual([]);
     await pi.close();
 
     // A process that asks again later does not repeat the warning.
@@ -187,20 +185,20 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
     expect(asked(service)).toBe(1);
     await pi.prompt("hello again");
     used(0.19, 0.21);
-    const { session } = parse(await command(pi, "/kimi usage --json"));
+    const { session } = parse(await pi.say("/kimi usage --json"));
     const windows = [
       { kind: "5h", label: "5 hours", movedPercent: 9 },
       { kind: "week", label: "week", movedPercent: 1 },
     ];
     expect(session).toMatchObject({ requests: 2, misses: [], windows, since: expect.stringMatching(/Z$/) });
-    expect(await command(pi, "/kimi usage")).toMatch(
+    expect(await pi.say("/kimi usage")).toMatch(
       /\nThis session: 2 requests, [\d,]+ prompt tokens, \d+ % from the cache\n {2}since [\w ]*\d\d:\d\d: 5 hours \+9 %, week \+1 %, all programs together\n/,
     );
     await pi.request({ type: "set_thinking_level", level: "off" });
     await pi.prompt("and again");
     await pi.request({ type: "prompt", message: "/fewer" });
     await pi.prompt("once more");
-    const costly = await command(pi, "/kimi usage --json");
+    const costly = await pi.say("/kimi usage --json");
     expect(parse(costly).session).toMatchObject({
       requests: 4,
       misses: expect.arrayContaining([
@@ -208,7 +206,7 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
         { cause: "tools", times: 1, tokens: expect.any(Number) },
       ]),
     });
-    expect(await command(pi, "/kimi usage")).toMatch(
+    expect(await pi.say("/kimi usage")).toMatch(
       /\n {2}read anew after another thinking level \([\d,]+ tokens\), other tools \(/,
     );
     await pi.close();
@@ -221,9 +219,10 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
     expect(parse(printed).session).toEqual(parse(costly).session);
   });
 
-  test("is not there with another provider's model, nor when it is switched off", async () => {
-    const { service, home, env } = await createLoggedInWorld();
-    const elsewhere = startRpc(
+  test("is there while a model of ours is selected, also another pi's, and nowhere when it is off", async () => {
+    const world = await createLoggedInWorld();
+    const { service, home, env } = world;
+    const switched = startRpc(
       host,
       home,
       ["--provider", "openai", "--model", "gpt-4o"],
@@ -234,12 +233,26 @@ describe.each(hosts)("the quota in RPC mode on pi $name", (host) => {
       () => "the login was not looked after",
       20_000,
     );
-    await elsewhere.close();
+    expect([statuses(switched), asked(service)]).toEqual([[], 0]);
+    await switched.request({ type: "set_model", provider: "kimi-coder", modelId: "kimi-for-coding" });
+    await switched.waitFor(({ statusText }) => statusText === "Kimi 5h 27% · week 26%");
+    const release = service.hold({ path: "chat" });
+    await switched.request({ type: "prompt", message: "hello" });
+    await service.waitFor(({ kind }) => kind === "chat");
+    keep(world, { usages: { limit_5h: { used_ratio: 0.5 } } }, 0);
+    release();
+    await switched.waitFor(({ statusText }) => statusText === "Kimi 5h 50%");
+    await switched.request({ type: "set_model", provider: "openai", modelId: "gpt-4o" });
+    await eventually(
+      () => statuses(switched).at(-1) === undefined || undefined,
+      () => `shown: ${statuses(switched)}`,
+    );
+    await switched.close();
     const pi = startRpc(host, home, [...ourModel], env({ KIMI_CODER_FOOTER: "off" }));
     await pi.prompt("hello");
     await pi.close();
-    expect(asked(service)).toBe(0);
-    expect([...statuses(elsewhere), ...statuses(pi)]).toEqual([]);
+    expect(asked(service)).toBe(1);
+    expect(statuses(pi)).toEqual([]);
   });
 });
 
@@ -265,7 +278,8 @@ describeInTmux.each(hosts)("the quota on the screen of pi $name", (host) => {
     for (const text of [
       "Kimi quota · Moderato",
       "code, of month",
-      "Booster wallet: 150.00 USD",
+      "Booster wallet: 150.00 USD of 200.00 USD left",
+      "  this month 1.50 USD of 20.00 USD",
       "the limit you will reach first",
       "This session: 1 request",
     ])

@@ -1,17 +1,15 @@
-/** The quota in the footer: on which events it looks, what it says, when it asks and warns, and what it notes in a session. */
+/** The quota in the footer: what it says, when it asks and warns, and what it notes in a session. */
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { lazy } from "../../extensions/lib/lazy.ts";
 import { parseFigures } from "../../extensions/quota/figures.ts";
 import { createFooter, footerText } from "../../extensions/quota/footer.ts";
 import { keepAnswer, readKeptFigures } from "../../extensions/quota/kept.ts";
 import { createUsage } from "../../extensions/quota/usage.ts";
 import { claimWarnings, quotaWarnings } from "../../extensions/quota/warnings.ts";
 import { Screen } from "../../extensions/screen.ts";
-import { followQuota } from "../../extensions/session.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -111,49 +109,6 @@ function createSession() {
     },
   };
 }
-
-test.each([
-  ["session_start", false],
-  ["model_select", false],
-  ["agent_start", true],
-  ["turn_end", true],
-])("it looks at %s, once somebody uses Kimi on a screen (noting the tools: %s)", async (event, noted) => {
-  const handlers = new Map<string, (event: object, ctx: object) => void>();
-  const statuses: (string | undefined)[] = [];
-  const appendEntry = vi.fn();
-  const look = vi.fn(async () => ({ kind: "login", account: { id: "/a" } }));
-  // Only what the footer uses; the compiler cannot know that.
-  const [pi, runtime, usage, ctx] = JSON.parse("[{},{},{},{}]");
-  Object.assign(pi, {
-    on: (name: string, handler: (event: object, ctx: object) => void) => handlers.set(name, handler),
-    getActiveTools: () => ["read"],
-    appendEntry,
-  });
-  const known = () => kept(answerOf({ limit_5h: 0.31 }));
-  Object.assign(usage, { path: temporaryFile(), look, known, stop() {} });
-  Object.assign(runtime, { usage: lazy(async () => usage), clock: { now: () => start } });
-  const ui = { setStatus: (_key: string, text: string | undefined) => statuses.push(text) };
-  Object.assign(ctx, { ui, sessionManager: { getEntries: () => [] } });
-  const screen = new Screen();
-  screen.open(ctx);
-  followQuota(
-    pi,
-    screen,
-    lazy(async () => runtime),
-    true,
-  );
-  const fire = (provider: string, hasUI = true) => {
-    handlers.get(event)?.({ model: { provider } }, { ...ctx, hasUI, model: { provider } });
-  };
-  fire("kimi-coder", false);
-  fire("openai");
-  fire("kimi-coder");
-  await vi.waitFor(() => expect(statuses.at(-1)).toBe("Kimi 5h 31%"));
-  expect(appendEntry).toHaveBeenCalledTimes(noted ? 1 : 0);
-  fire("openai");
-  await vi.waitFor(() => expect(statuses.at(-1)).toBeUndefined());
-  expect(look).toHaveBeenCalledTimes(1);
-});
 
 describe("the text", () => {
   test("is there while our model is selected, sent when it changes, and to each session anew", async () => {

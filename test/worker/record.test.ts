@@ -1,7 +1,6 @@
 /** The record of a worker, made of pi's events: sequences that test/e2e/status-file.test.ts does not bring about. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { beginningOf, sessionUse } from "../../extensions/quota/session-use.ts";
 import { type Answer, classOf, failureOf, INTERRUPTED, NO_KEY } from "../../extensions/worker/failure.ts";
 import { isOlder, silenceAfter } from "../../extensions/worker/older-pi.ts";
 import {
@@ -10,7 +9,6 @@ import {
   type Life,
   next,
   quotaOf,
-  usageOf,
   type WorkerEvent,
 } from "../../extensions/worker/record.ts";
 import { keepsToSchema } from "../support/status-file.ts";
@@ -124,42 +122,15 @@ test("any order of events gives a record that keeps to the schema", () => {
   );
 });
 
-describe("what is known of the plan keeps to the schema:", () => {
-  const window = { kind: "week", label: "week", length: undefined } as const;
-  const figures = (windows: readonly { usedPercent: number; resetsAt: number | undefined }[]) => ({
-    plan: "Pro",
-    windows: windows.map((one) => ({ ...window, ...one })),
-    parallelLimit: 3,
-    wallet: undefined,
-  });
-
-  test("its limits, of which nothing is used where they were reset since", () => {
-    const resets = [5_000, 8_000, 20_000].map((resetsAt) => ({ usedPercent: 97, resetsAt }));
-    const quota = quotaOf({ figures: figures(resets), fetchedAt: 6_000 }, 10_000);
-    expect(quota).toMatchObject({ plan: "Pro", fetchedAt: 6_000 });
-    expect(quota.windows.map(({ usedPercent }) => usedPercent)).toEqual([97, 0, 97]);
-    expectToFit(contentOf(BEGINNING, 7, { quota, usage: null }));
-  });
-
-  test("what the session has used of it", () => {
-    const kept = (usedPercent: number, fetchedAt: number) => ({
-      figures: figures([{ usedPercent, resetsAt: undefined }]),
-      fetchedAt,
-    });
-    const message = { role: "assistant", provider: "kimi-coder", usage: { input: 30, cacheRead: 70 } };
-    const entries = [{ type: "message", message }];
-    const usage = usageOf(sessionUse(entries, beginningOf(kept(3, 5), "a"), kept(4, 9)));
-    expect(usage).toEqual({
-      requests: 1,
-      promptTokens: 100,
-      cachedTokens: 70,
-      cachedPercent: 70,
-      since: 5,
-      windows: [{ kind: "week", label: "week", movedPercent: 1 }],
-    });
-    const none = usageOf(sessionUse([]));
-    for (const one of [usage, none]) expectToFit(contentOf(BEGINNING, 7, { quota: null, usage: one }));
-  });
+test("of a limit that was reset since nothing is used", () => {
+  const windows = [5_000, 8_000, 20_000].map(
+    (resetsAt) => ({ kind: "week", label: "week", length: undefined, usedPercent: 97, resetsAt }) as const,
+  );
+  const figures = { plan: "Pro", windows, parallelLimit: 3, wallet: undefined };
+  const quota = quotaOf({ figures, fetchedAt: 6_000 }, 10_000);
+  expect(quota).toMatchObject({ plan: "Pro", fetchedAt: 6_000 });
+  expect(quota.windows.map(({ usedPercent }) => usedPercent)).toEqual([97, 0, 97]);
+  expectToFit(contentOf(BEGINNING, 7, { quota, usage: null }));
 });
 
 describe("a failure", () => {
