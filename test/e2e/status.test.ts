@@ -1,39 +1,25 @@
 /** `/kimi status` in the real pi: on the screen, in RPC and in print mode. */
 import { utimesSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { hosts, type PiHost } from "../support/hosts.ts";
+import { hosts } from "../support/hosts.ts";
 import { ourModel, printPi, runPi, withoutModelsWarning } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { describeInTmux, startTmux } from "../support/tmux.ts";
 import { enter } from "../support/typing.ts";
-import { createLoggedInWorld, createWorld, type World } from "../support/world.ts";
-
-/** Runs commands in RPC mode; gives what each one says. */
-async function startTalk(host: PiHost, { home, env }: World) {
-  const pi = startRpc(host, home, [...ourModel, "--thinking", "high"], env());
-  const say = async (message: string) => {
-    const from = pi.events.length;
-    await pi.request({ type: "prompt", message });
-    const { message: said } = await pi.waitFor(({ method }) => method === "notify", { from });
-    return String(said);
-  };
-  await pi.waitFor(({ method }) => method === "notify");
-  return { pi, say };
-}
+import { createLoggedInWorld, createWorld } from "../support/world.ts";
 
 describe.each(hosts)("/kimi status on pi $name", (host) => {
   test("says in RPC mode what was really sent, turn by turn, and no secret", async () => {
-    const world = await createLoggedInWorld();
-    const { service, home, login: token } = world;
-    const { pi, say } = await startTalk(host, world);
-    expect(await say("/kimi status")).toContain("Last request: none since pi started");
+    const { service, home, env, login } = await createLoggedInWorld();
+    const pi = startRpc(host, home, [...ourModel, "--thinking", "high"], env());
+    expect(await pi.say("/kimi status")).toContain("Last request: none since pi started");
 
     const usage = (prompt_tokens: number, cached_tokens: number) => ({ prompt_tokens, cached_tokens });
     service.reply({ text: "hi", usage: usage(1000, 200), cachedTokensAt: "top" });
     await pi.prompt("hello");
     service.reply({ text: "hi", usage: usage(1000, 640), cachedTokensAt: "top" });
     await pi.prompt("hello again");
-    const status = await say("/kimi status");
+    const status = await pi.say("/kimi status");
     expect(status.split("\n")).toEqual([
       expect.stringMatching(new RegExp(`^pi-kimi-coder \\d+\\.\\d+\\.\\d+ on pi ${host.version}$`)),
       "Login: kimi-cli, ~/.kimi/credentials/kimi-code.json",
@@ -50,54 +36,63 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
       ),
       "  of its prompt 640 of 1,000 tokens (64 %) came from Kimi's cache",
     ]);
+    const json = await pi.say("/kimi status --json");
     const body = service.chats().at(-1)?.body;
-    const [, thinking] = /thinking (\{.*\}), max_tokens/.exec(status) ?? [];
-    expect(body).toMatchObject({ thinking: JSON.parse(thinking ?? "{}") });
-    expect(body).toMatchObject({ max_tokens: Number(/max_tokens (\d+)/.exec(status)?.[1]) });
-    for (const secret of [token.access_token, token.refresh_token, home.read(".kimi/device_id").trim()])
-      expect(status).not.toContain(secret);
+    const [, thinking = "", max] = /thinking (\{.*\}), max_tokens (\d+)/.exec(status) ?? [];
+    expect(body).toMatchObject({ thinking: JSON.parse(thinking), max_tokens: Number(max) });
+    expect(JSON.parse(json)).toMatchObject({
+      lastRequest: { model: "kimi-for-coding", thinking: JSON.parse(thinking), maxTokens: Number(max) },
+      cache: { answers: 2, promptTokens: 2_000, cachedTokens: 840, percent: 42 },
+    });
+    for (const secret of [login.access_token, login.refresh_token, home.read(".kimi/device_id").trim()])
+      expect(status + json).not.toContain(secret);
 
-    expect(await say("/kimi usages")).toMatch(
+    expect(await pi.say("/kimi usages")).toMatch(
       /^Kimi Coder: there is no \/kimi usages; there is .*\/kimi status/,
     );
-    const overview = await say("/kimi");
+    const overview = await pi.say("/kimi");
     expect(overview).toMatch(/^Kimi Coder \d+\.\d+\.\d+\nLogin: kimi-cli, .* \(kimi\.com\)\nPlan: /);
     expect(overview).toContain("\nModel: kimi-for-coding, thinking high\n/kimi usage shows every limit");
     expect(service.chats()).toHaveLength(2); // no command was sent to the model
     await pi.close();
   });
 
-  test("works in print mode, names a key's place, and leaves no trace", async () => {
-    const { service, home, env } = await createLoggedInWorld();
-    utimesSync(home.kimiCliPath, Date.now() / 1000 - 7200, Date.now() / 1000 - 7200);
-    const login = await runPi(host, home, ["-p", "/kimi status"], env());
-    expect({ stderr: login.stderr, exitCode: login.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    expect(login.stdout).toMatch(
+  test("works in print mode, in text and as one JSON object, names a key's place, and leaves no trace", async () => {
+    const { service, home, env, login } = await createLoggedInWorld();
+    const renewedAt = Math.floor(Date.now() / 1000) - 7200;
+    utimesSync(home.kimiCliPath, renewedAt, renewedAt);
+    const ran = await printPi(host, home, ["/kimi status", "/kimi status --json"], env());
+    expect({ stderr: ran.stderr, exitCode: ran.exitCode }).toEqual({ stderr: "", exitCode: 0 });
+    const [text, json = ""] = ran.stdout.split(/^(?=\{)/m);
+    expect(text).toMatch(
       /\nLogin: kimi-cli, ~\/\.kimi\/credentials\/kimi-code\.json\nAccess token: until .*\nRenewed: .* \(2 h ago\)\n/,
     );
+    expect(JSON.parse(json)).toMatchObject({
+      version: 1,
+      pi: host.version,
+      state: "login",
+      login: {
+        owner: "kimi-cli",
+        path: home.kimiCliPath,
+        accessTokenEnds: new Date(Math.floor(login.expires_at * 1000)).toISOString(),
+      },
+      key: null,
+      problem: null,
+      renewal: { at: new Date(renewedAt * 1000).toISOString(), by: null, pid: null, login: null },
+      plan: null,
+      region: "kimi.com",
+      api: service.baseUrl,
+      authorizationServer: service.oauthHost,
+      identity: expect.stringContaining("pi-kimi-coder/"),
+      model: "kimi-coder/kimi-for-coding",
+      cache: { answers: 0, percent: null },
+    });
     const key = { KIMI_CODER_API_KEY: "sk-very-secret" };
     const { stdout } = await printPi(host, home, ["/kimi status"], env(key));
     expect(stdout).toContain("\nKey: from KIMI_CODER_API_KEY\n");
     expect(stdout).not.toContain("sk-very-secret");
     expect([...service.refreshes(), ...service.chats()]).toEqual([]);
     expect(Object.keys(home.files())).not.toContain(".kimi/device_id");
-  });
-
-  test("gives the shell one JSON object", async () => {
-    const { service, home, env, login: token } = await createLoggedInWorld();
-    const run = await printPi(host, home, ["/kimi status --json"], env());
-    expect({ stderr: run.stderr, exitCode: run.exitCode }).toEqual({ stderr: "", exitCode: 0 });
-    const accessTokenEnds = new Date(Math.floor(token.expires_at * 1000)).toISOString();
-    expect(JSON.parse(run.stdout)).toMatchObject({
-      version: 1,
-      pi: host.version,
-      state: "login",
-      login: { owner: "kimi-cli", path: home.kimiCliPath, accessTokenEnds },
-      problem: null,
-      api: service.baseUrl,
-      model: "kimi-coder/kimi-for-coding",
-      cache: { answers: 0, percent: null },
-    });
   });
 
   test("gives the shell one JSON object where a variable is refused, and a failure", async () => {
@@ -140,11 +135,16 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
       const status = await say("/kimi status");
       expect(status).toContain("\nPlan: Moderato (asked just now)\n");
       expect(status).toMatch(new RegExp(`\nKey: from .*${named}\n`));
+      const json = await say("/kimi status --json");
+      expect(JSON.parse(json)).toMatchObject({
+        ...{ state: "key", login: null, key: { source: expect.stringContaining(named) } },
+        plan: { name: "Moderato", askedAt: expect.stringMatching(/Z$/) },
+      });
       const doctor = await say("/kimi doctor --all");
       expect(doctor).toContain(`✓ Login in use: ${said}, no login\n`);
       expect(doctor).toContain("✓ API at the host in KIMI_CODE_BASE_URL: answers, and takes the key\n");
       expect(doctor).toMatch(/\n✓ Quota: \d+ % of the .* used, asked just now\n/);
-      expect(`${status}${doctor}`).not.toMatch(/sk-/);
+      expect(`${status}${json}${doctor}`).not.toMatch(/sk-/);
     },
   );
 
@@ -160,7 +160,9 @@ describe.each(hosts)("/kimi status on pi $name", (host) => {
     expect(overview).toBe(status);
     // pi 0.73 selects a model all the same.
     const model = expect.toBeOneOf([null, "kimi-coder/kimi-for-coding"]);
-    expect(JSON.parse(json.join("\n"))).toMatchObject({ state: "none", reason: "no-login", model });
+    expect(JSON.parse(json.join("\n"))).toMatchObject({
+      ...{ state: "none", reason: "no-login", problem: null, login: null, renewal: null, plan: null, model },
+    });
     home.write(".kimi-code/config.toml", '[providers.kimi.oauth]\nstorage = "keyring"\n');
     expect((await ask()).stdout).toMatch(
       /^Kimi Coder: kimi-code keeps its login in the system's keyring, .*\/login kimi-coder/,
