@@ -8,7 +8,7 @@ import { canFlock } from "../../extensions/doctor/locks.ts";
 import { askHost } from "../../extensions/doctor/network.ts";
 import { checkQuota } from "../../extensions/doctor/plan.ts";
 import { checkPi } from "../../extensions/doctor/program.ts";
-import { badChecks, reportJson, reportLines } from "../../extensions/doctor/report.ts";
+import { badChecks, reportJson } from "../../extensions/doctor/report.ts";
 import type { QuotaWindow } from "../../extensions/quota/figures.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
 import { readReadme } from "../support/readme.ts";
@@ -33,46 +33,6 @@ const answering = (status: number, date = NOW): Partial<Probes> => ({
       status: String(url).endsWith("/models") ? status : 200,
       headers: { date: new Date(date).toUTCString() },
     }),
-});
-
-describe("a report", () => {
-  it("of one in good health says so", async () => {
-    const report = await createHealthyPatient().examine();
-    expect(shown(report)).toContain("✓ Login of kimi-cli: valid for 13 m");
-    expect(reportLines(report, false).map(({ text }) => text)).toEqual([
-      "Nothing is wrong.",
-      "✓ pi: 0.73.1 (4 more fine)",
-      "✓ Login in use: that of kimi-cli (1 more fine)",
-      "✓ kimi-cli: file: ~/.kimi/credentials/kimi-code.json can be read by you alone (4 more fine)",
-      "✓ Means to lock: flock(2) can be taken (3 more fine)",
-      "✓ API at api.kimi.com: answers, and takes the login (2 more fine)",
-      "pi-kimi-coder 0.1.0 on pi 0.73.1, Node 20.17.0, linux x64",
-      "/kimi doctor --all lists every check.",
-    ]);
-    expect(reportJson(report)).toMatchObject({
-      version: 1,
-      ok: true,
-      about: { pi: "0.73.1", node: "20.17.0", runtime: "Node 20.17.0" },
-    });
-  });
-
-  it("has a fix for each thing that is wrong, and only for those", async () => {
-    const report = await createPatient().examine({ fetch: failing("ENOTFOUND") });
-    const checks = report.groups.flatMap((group) => group.checks);
-    expect(badChecks(report)).toHaveLength(3);
-    for (const { state, fix } of checks) expect(fix !== undefined).toBe(state === "bad");
-    const lines = reportLines(report, false);
-    expect(lines.slice(0, 3)).toEqual([
-      { text: "3 things are wrong:", tone: "title" },
-      { text: "✗ Login in use: no login found", tone: "bad" },
-      {
-        text: "  → type /login kimi-coder in pi, or log in with kimi-cli, or set KIMI_CODER_API_KEY",
-        tone: "fix",
-      },
-    ]);
-    expect(new Set(lines.slice(7).map(({ tone }) => tone))).toEqual(new Set(["quiet"]));
-    expect(reportJson(report).checks).toHaveLength(checks.length);
-  });
 });
 
 describe("logins", () => {
@@ -192,13 +152,6 @@ describe("files", () => {
   it.each<[string, string, FileLook, string, string]>([
     ["unreadable", KIMI_CLI, { ...regular, readable: false }, `${LOGIN} cannot be read`, "chmod u+rw"],
     ["another's", KIMI_CLI, { ...regular, own: false }, `${LOGIN} belongs to another user`, 'chown "$USER"'],
-    [
-      "open to others",
-      KIMI_CLI,
-      { ...regular, mode: 0o644 },
-      `${LOGIN} has mode 0644: others on this machine may get at it`,
-      "chmod 600",
-    ],
     ["a FIFO", KIMI_CLI, { ...regular, kind: "other" }, `${LOGIN} is no file`, "move it away"],
     [
       "behind a closed folder",
@@ -289,7 +242,6 @@ describe("locks", () => {
   }
 
   it.each([
-    [4711, "python3", "held by process 4711 (python3)"],
     [4711, "a-secret", "held by process 4711"],
     [process.pid, "node", undefined],
   ])("are held by process %i, %s", async (pid, program, says) => {
@@ -394,7 +346,6 @@ describe("network", () => {
   it.each([
     ["EAI_AGAIN", "DNS: the name cannot be resolved (EAI_AGAIN)"],
     ["CERT_HAS_EXPIRED", "TLS: its certificate is not accepted (CERT_HAS_EXPIRED)"],
-    ["ECONNREFUSED", "it cannot be reached (ECONNREFUSED)"],
     ["a-secret", "it cannot be reached (an error of another kind)"],
   ])("fails with %s", async (code, says) => {
     const report = await createHealthyPatient().examine({ fetch: failing(code) });
@@ -405,7 +356,6 @@ describe("network", () => {
   });
 
   it.each([
-    [401, "does not take the access token (401)"],
     [402, "says that the account has no membership (402)"],
     [403, "refuses this account (403)"],
     [404, "is not Kimi's (404)"],
@@ -446,13 +396,7 @@ describe("network", () => {
     ]);
   });
 
-  it("names proxies and does not show them", async () => {
-    const env = { HTTPS_PROXY: "http://user:secret@proxy.example:3128", no_proxy: "localhost, .kimi.ai" };
-    const report = await createHealthyPatient(env).examine();
-    expect(complaints(report)).toEqual([]);
-    expect(find(report, "Proxy variables")?.says).toBe("HTTPS_PROXY, NO_PROXY set; requests go by them");
-    expect(shown(report).join("\n")).not.toMatch(/secret|proxy\.example/);
-    // pi does not go by ALL_PROXY.
+  it("is not by a proxy of another kind, which is named and not shown; pi does not go by ALL_PROXY", async () => {
     const socks = { https_proxy: "socks5://127.0.0.1:7890", ALL_PROXY: "socks5://127.0.0.1:7890" };
     expect(complaints(await createHealthyPatient(socks).examine())).toEqual([
       "Proxy variables: HTTPS_PROXY names no http(s) proxy",
@@ -513,18 +457,11 @@ describe("programs and neighbours", () => {
     expect(said.join()).not.toContain("secret");
   });
 
-  it.each([
-    [".pi/agent/extensions/my-kimi.ts", "", "a file or folder in ~/.pi/agent/extensions"],
-    [
-      "work/.pi/settings.json",
-      '{"packages": ["npm:kimi"]}',
-      "packages[0] in the project's .pi/settings.json",
-    ],
-  ])("another is in %s", async (path, text, where) => {
+  it("another is in the project's settings", async () => {
     const patient = createHealthyPatient();
-    patient.write(path, text);
+    patient.write("work/.pi/settings.json", '{"packages": ["npm:kimi"]}');
     expect(complaints(await patient.examine())).toEqual([
-      `Other extensions for Kimi: there is one: ${where}`,
+      "Other extensions for Kimi: there is one: packages[0] in the project's .pi/settings.json",
     ]);
   });
 });

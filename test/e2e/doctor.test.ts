@@ -54,6 +54,9 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
     expect(short.stdout.split("\n")[0]).toBe("Nothing is wrong.");
     expect(short.stdout).toContain("\n✓ Login in use: that of kimi-cli (1 more fine)\n");
     expect(short.stdout.split("\n").length).toBeLessThan(10);
+    expect(short.stdout).toMatch(
+      /\npi-kimi-coder \S+ on pi \S+, Node \S+, \w+ \w+\n\/kimi doctor --all lists every check\.\n$/,
+    );
   });
 
   test("names files that are open, or no files, and locks that are held or cannot be taken", async () => {
@@ -81,6 +84,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
       ),
       "✗ Lock ~/.kimi-code/oauth/kimi-code-env-<slot>.lock: ~/.kimi-code/oauth is no folder: the login cannot be renewed",
     ]);
+    expect(stdout).toMatch(/^7 things are wrong:\n✗ .*\n {2}→ /);
     // Nothing needs it.
     expect(stdout).toContain("\n– Login of opencode-kimi-auth: its file is not a JSON object\n");
     expect(exitCode).toBe(1);
@@ -169,11 +173,7 @@ describe.each(hosts)("/kimi doctor on pi $name", (host) => {
   test("answers in RPC mode with a notice, and pi goes on", async () => {
     const { service, home, env } = await createLoggedInWorld();
     const pi = startRpc(host, home, [...ourModel], env());
-    await pi.waitFor(({ method }) => method === "notify");
-    const from = pi.events.length;
-    await pi.request({ type: "prompt", message: "/kimi doctor" });
-    const { message } = await pi.waitFor(({ method }) => method === "notify", { from });
-    expect(String(message)).toContain("✓ Login in use: that of kimi-cli (");
+    expect(await pi.say("/kimi doctor")).toContain("✓ Login in use: that of kimi-cli (");
     await pi.prompt("hello");
     expect(service.chats()).toHaveLength(1);
     await pi.close();
