@@ -64,6 +64,7 @@ async function leftBehind(host: PiHost, login: (world: World) => void): Promise<
   const worker = env({ CAO_TERMINAL_ID: "a1b2c3d4" });
   const answer = await printPi(host, home, ["hello"], worker);
   expect(answer, answer.stderr).toMatchObject({ stdout: "You said: hello\n", exitCode: 0 });
+  expect(home.files()[".pi/agent/kimi-coder-status/a1b2c3d4.json"]).toBe("600");
   if (login === kimiCli) {
     const session = startRpc(host, home, ourModel, env());
     await session.prompt("hello");

@@ -72,18 +72,6 @@ describe("writing", () => {
     expect(files()).toEqual(["s.json"]);
   });
 
-  test("says why not where something else is in the file, and leaves it", () => {
-    const complain = () => openStatusFile(path)(contentOf(BEGINNING, 7));
-    for (const text of ["dear diary", "[1]", '{"version":1}']) {
-      writeFileSync(path, text);
-      expect(complain()).toContain("(something else is in it); name another");
-      expect(readFileSync(path, "utf8")).toBe(text);
-    }
-    path = join(folder, "d");
-    mkdirSync(path);
-    expect(complain()).toContain("cannot be written (it is no file); name another");
-  });
-
   test("an empty file, as mktemp makes it, is there to be written", () => {
     writeFileSync(path, "");
     expect(openStatusFile(path)(contentOf(done, 7))).toBeUndefined();
