@@ -98,7 +98,7 @@ describeInTmux.each(hosts)("/login on pi $name", (host) => {
     const first = /[A-Z]{4}-[A-Z]{4}/.exec(await pi.waitFor(/[A-Z]{4}-[A-Z]{4}/))?.[0];
     await pi.waitFor((text) => {
       const codes = text.match(/[A-Z]{4}-[A-Z]{4}/g) ?? [];
-      return codes.some((code) => code !== first);
+      return codes.some((code) => code !== first) && text.includes("code has expired; here is a new one.");
     });
     await pi.waitFor(/declined in the browser; type \/login kimi-coder/);
     expect(home.readKimiCli()).toBeUndefined();
