@@ -5,10 +5,8 @@ import { describe, expect, test } from "vitest";
 import { isJsonObject } from "../../extensions/lib/json.ts";
 import { hosts, newerHost } from "../support/hosts.ts";
 import { type Completion, type JsonObject, refusals } from "../support/kimi-service/index.ts";
-import { assistantMessages, jsonPi, ourModel, printPi, streamed } from "../support/pi.ts";
+import { assistantMessages, jsonPi, printPi, streamed } from "../support/pi.ts";
 import { readStatusFile } from "../support/status-file.ts";
-import { describeInTmux, startTmux } from "../support/tmux.ts";
-import { enter } from "../support/typing.ts";
 import { createLoggedInWorld } from "../support/world.ts";
 import { PIXEL } from "./extensions/icon-tool.ts";
 
@@ -58,8 +56,7 @@ describe.each(hosts)("pi $name, answered with thinking alone", (host) => {
       thinkingAlone(),
       { deltas: [said("Done.")] },
     );
-    const { stdout, exitCode } = await printPi(host, home, ["count"], env());
-    expect({ stdout, exitCode }).toEqual({ stdout: "Done.\n", exitCode: 0 });
+    expect(await printPi(host, home, ["count"], env())).toMatchObject({ stdout: "Done.\n", exitCode: 0 });
     expect(home.read("work/counted")).toBe("x\n");
     expect(service.chats()).toHaveLength(3);
   });
@@ -101,28 +98,11 @@ describe.each(hosts)("pi $name, answered with thinking alone", (host) => {
   });
 });
 
-describeInTmux.each(hosts)("pi $name in a terminal, answered with thinking alone", (host) => {
-  test("shows the next answer in its place", async () => {
-    const { service, home, env } = await createPatientWorld();
-    service.reply(
-      { deltas: [thought("The first thoughts.")] },
-      { deltas: [thought("The second thoughts."), said("Three files.")] },
-    );
-    const pi = await startTmux(host, home, ourModel, env());
-    await pi.waitFor("using kimi-cli credentials");
-    await enter(pi, "which files are here?");
-    const screen = await pi.waitFor("Three files.");
-    expect(screen).toContain("The second thoughts.");
-    expect(screen).not.toMatch(/The first thoughts|error|retrying/i);
-  });
-});
-
 describe.each(hosts)("pi $name, answered with half an answer", (host) => {
   test("has a stream asked for again that ends in order in the middle of a sentence", async () => {
     const { service, home, env } = await createPatientWorld();
     service.reply({ deltas: [said("There are thr")], finishReason: null }, { deltas: [said("Three.")] });
-    const { stdout, exitCode } = await printPi(host, home, ["hello"], env());
-    expect({ stdout, exitCode }).toEqual({ stdout: "Three.\n", exitCode: 0 });
+    expect(await printPi(host, home, ["hello"], env())).toMatchObject({ stdout: "Three.\n", exitCode: 0 });
     expect(service.chats()).toHaveLength(2);
   });
 
@@ -207,8 +187,7 @@ test.each(hosts)(
       more({ arguments: '{"command":"echo y >second"}' }, 1),
     ];
     service.reply({ deltas, finishReason: "tool_calls" }, { deltas: [said("Done.")] });
-    const { stdout, exitCode } = await printPi(host, home, ["count"], env());
-    expect({ stdout, exitCode }).toEqual({ stdout: "Done.\n", exitCode: 0 });
+    expect(await printPi(host, home, ["count"], env())).toMatchObject({ stdout: "Done.\n", exitCode: 0 });
     expect(home.read("work/first") + home.read("work/second")).toBe("x\ny\n");
     expect(service.refused()).toEqual([]);
   },
@@ -218,8 +197,10 @@ describe.each(hosts)("pi $name, told another address of Kimi's", (host) => {
   test("asks the API that is meant", async () => {
     const { service, home, env } = await createPatientWorld();
     const told = { KIMI_CODE_BASE_URL: `${service.url}/coding/v1/chat/completions` };
-    const { stdout, stderr } = await printPi(host, home, ["hello"], { env: { ...env().env, ...told } });
-    expect({ stdout, stderr }).toEqual({ stdout: "You said: hello\n", stderr: "" });
+    expect(await printPi(host, home, ["hello"], { env: { ...env().env, ...told } })).toMatchObject({
+      stdout: "You said: hello\n",
+      stderr: "",
+    });
   });
 
   test("names the variable and the usual value where nothing of Kimi's is there", async () => {

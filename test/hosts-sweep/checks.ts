@@ -25,13 +25,18 @@ export interface Check {
 export const checks: readonly Check[] = [
   {
     name: "models",
-    async run({ host, home, service }) {
+    async run({ host, home, service, login }) {
+      home.writeKimiCli({ ...login, expires_at: service.now() / 1000 - 60 });
       // Older versions print the list to stderr where stdin is no terminal.
       const { stdout, stderr } = await runPi(host, home, ["--list-models", "kimi-coder"], {
         env: service.environment,
       });
       for (const id of ["kimi-for-coding", "kimi-k2.6", "kimi-k2-thinking"])
         expectIn(`${stdout}${stderr}`, id, "--list-models");
+      expectNothing(
+        service.log.map(({ kind }) => kind),
+        "asked",
+      );
     },
   },
   {

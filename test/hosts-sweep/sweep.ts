@@ -3,6 +3,7 @@
  * `npm run test:hosts [-- <version>…]`
  */
 import { createHome } from "../support/home.ts";
+import type { PiHost } from "../support/hosts.ts";
 import { startKimiService } from "../support/kimi-service/index.ts";
 import { type Check, checks } from "./checks.ts";
 import { type Installation, install, usualVersions } from "./hosts.ts";
@@ -48,10 +49,7 @@ async function judge(installation: Installation): Promise<string[]> {
 }
 
 /** What went wrong; undefined where nothing did. */
-async function tryOut(
-  check: Check,
-  host: Extract<Installation, { state: "installed" }>["host"],
-): Promise<string | undefined> {
+async function tryOut(check: Check, host: PiHost): Promise<string | undefined> {
   const service = await startKimiService();
   const home = createHome();
   try {
