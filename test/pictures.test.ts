@@ -6,7 +6,6 @@ import { describe, expect, test } from "vitest";
 import { olderHost, readObject, root } from "./support/hosts.ts";
 import { capture, galleryScene, scenes } from "./support/pictures/scenes.ts";
 import { textOf } from "./support/pictures/svg.ts";
-import { readReadme } from "./support/readme.ts";
 import { findSecrets } from "./support/secrets.ts";
 import { describeInTmux } from "./support/tmux.ts";
 
@@ -20,11 +19,6 @@ test("there is a picture for each scene, and no other", () => {
   const made = [...names.map((name) => `${name}.svg`), `${galleryScene}.png`];
   expect(readdirSync(images).sort()).toEqual(made.sort());
   expect(names).toEqual(expect.arrayContaining(["login", "thinking", "usage", "doctor"]));
-});
-
-test("the README names only pictures that are there", () => {
-  const named = [...readReadme().matchAll(/images\/[\w.-]+/g)].map(([path]) => path.replace("images/", ""));
-  for (const name of named) expect(readdirSync(images)).toContain(name);
 });
 
 describe.each(scenes)("$name", ({ name, shows }) => {
