@@ -1,6 +1,5 @@
-import type { Api, AssistantMessage, Context, Model, SimpleStreamOptions } from "@mariozechner/pi-ai";
+import type { AssistantMessage, Context, SimpleStreamOptions } from "@mariozechner/pi-ai";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import type { Account } from "../../extensions/caller.ts";
 import {
   type AdapterParts,
   askAdapter,
@@ -9,6 +8,7 @@ import {
 } from "../../extensions/chat/adapter.ts";
 import { Connection } from "../../extensions/chat/fetch.ts";
 import { startLoopback } from "../support/loopback.ts";
+import { account, model } from "./support.ts";
 
 const real = globalThis.fetch;
 afterEach(() => {
@@ -29,21 +29,6 @@ async function service(): Promise<string> {
 }
 
 const hello: Context = { messages: [{ role: "user", content: "hi", timestamp: 1 }] };
-
-const model: Model<Api> = {
-  id: "m",
-  name: "m",
-  api: "kimi-coder",
-  provider: "kimi-coder",
-  baseUrl: "http://unused.invalid",
-  reasoning: false,
-  input: ["text"],
-  cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-  contextWindow: 1000,
-  maxTokens: 10,
-};
-
-const account: Account = { owner: "key", path: "f", baseUrl: "", region: "kimi.com", id: "one" };
 
 const catalogue: AdapterParts["catalogue"] = { wireModel: (id) => ({ id, thinking: "none" }) };
 
@@ -68,10 +53,12 @@ async function ask(
   return seen.at(-1);
 }
 
-test("the global fetch is itself again before anybody else's code runs", async () => {
+test("the global fetch is itself again before anybody else's code runs, whose request is the one that is noted", async () => {
   const during: unknown[] = [];
+  const noted: unknown[] = [];
   const onPayload: SimpleStreamOptions["onPayload"] = () => {
     during.push(globalThis.fetch);
+    return { model: "changed", messages: [], stream: true };
   };
   const shaping: AdapterParts["catalogue"] = {
     wireModel(id) {
@@ -79,9 +66,14 @@ test("the global fetch is itself again before anybody else's code runs", async (
       return catalogue.wireModel(id);
     },
   };
-  const last = await ask(await service(), { catalogue: shaping }, { onPayload });
+  const note = (body: unknown) => {
+    noted.push(body);
+    return (usage: unknown) => noted.push(usage);
+  };
+  const last = await ask(await service(), { catalogue: shaping, lastRequest: { note } }, { onPayload });
   expect(during).toEqual([real, real]);
   expect(last).toMatchObject({ type: "done", message: { usage: { cacheRead: 4, input: 6 } } });
+  expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);
 });
 
 test("an adapter that fails before it has a payload leaves the global fetch as it was", async () => {
@@ -98,20 +90,6 @@ test("a fetch that the caller brings is the one that asks", async () => {
   const url = await service();
   expect(await ask(url, {}, { fetch: theirs })).toMatchObject({ type: "done" });
   expect(asked).toEqual([[`${url}/chat/completions`, "manual"]]);
-});
-
-test("what is noted is what other extensions made of the request, and how it was counted", async () => {
-  const noted: unknown[] = [];
-  const note = (body: unknown) => {
-    noted.push(body);
-    return (usage: unknown) => noted.push(usage);
-  };
-  await ask(
-    await service(),
-    { lastRequest: { note } },
-    { onPayload: () => ({ model: "changed", messages: [], stream: true }) },
-  );
-  expect(noted).toMatchObject([{ model: "changed" }, { input: 6, cacheRead: 4 }]);
 });
 
 test("the answers of our other models are signed with the one that is asked, those of other providers are not", () => {

@@ -1,19 +1,14 @@
-import {
-  type Api,
-  createAssistantMessageEventStream,
-  type Model,
-  type SimpleStreamOptions,
-} from "@mariozechner/pi-ai";
+import { createAssistantMessageEventStream, type SimpleStreamOptions } from "@mariozechner/pi-ai";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { Account, Usable } from "../../extensions/caller.ts";
+import type { Usable } from "../../extensions/caller.ts";
 import { createJudge, createStream } from "../../extensions/chat/stream.ts";
 import { kimiCliStore } from "../../extensions/credentials/stores.ts";
 import { mustLoad, NOT_LOADED } from "../../extensions/lib/lazy.ts";
 import type { Refusal } from "../../extensions/queue/tickets.ts";
 import { startLoopback } from "../support/loopback.ts";
+import { account, model } from "./support.ts";
 
 const now = new Date(2026, 10, 21, 13, 45, 20);
-const account: Account = { owner: "key", path: "f", baseUrl: "", region: "kimi.com", id: "one" };
 const key: Usable = { state: "key", key: "k", account };
 const token: Usable = { state: "token", accessToken: "a", store: kimiCliStore("/kimi"), account };
 
@@ -34,18 +29,6 @@ const noWindows = async (): Promise<[]> => [];
 async function ask(baseUrl: string, circumstances: Circumstances = {}) {
   const { bearer = token, load = explain, windows = noWindows, isWatched = true } = circumstances;
   const { signal, onPayload } = circumstances;
-  const model: Model<Api> = {
-    id: "m",
-    name: "m",
-    api: "kimi-coder",
-    provider: "kimi-coder",
-    baseUrl,
-    reasoning: false,
-    input: ["text"],
-    cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 },
-    contextWindow: 1000,
-    maxTokens: 10,
-  };
   const waits: number[] = [];
   let asked: number | undefined;
   const place = {
@@ -142,16 +125,6 @@ describe("a turn that fails", () => {
     expect(errorMessage).toContain("the plan's weekly limit is used up; wait until it resets, or");
   });
 
-  test("says what the service says, and until when to wait", async () => {
-    const url = await refusing(429, "rate_limit_reached_error", "slow down", { "retry-after": "90" });
-    expect(await ask(url)).toEqual({
-      stopReason: "error",
-      errorMessage:
-        "Kimi Coder: the plan's rate limit is reached; wait until 13:47 and try again. (Kimi: slow down)",
-      waits: [],
-    });
-  });
-
   test("waits as long as the service asks, twice, before pi hears of it", async () => {
     const url = await refusing(429, "rate_limit_reached_error", "rate limit", { "retry-after": "7" });
     const { errorMessage, waits } = await ask(url);
@@ -161,9 +134,11 @@ describe("a turn that fails", () => {
 
   test("is not repeated when a limit of the plan is used up, whatever retry-after says", async () => {
     const url = await refusing(429, "exceeded_current_quota_error", "exceeded quota", { "retry-after": "7" });
-    const { errorMessage, waits } = await ask(url);
-    expect(errorMessage).toContain("wait until it resets 13:46, in 1 m");
-    expect(waits).toEqual([]);
+    expect(await ask(url)).toEqual({
+      stopReason: "error",
+      errorMessage: expect.stringContaining("wait until it resets 13:46, in 1 m"),
+      waits: [],
+    });
   });
 
   test("asks for another login after the second 401, and for another key where one was sent", async () => {

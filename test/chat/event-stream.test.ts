@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { eventFilter } from "../../extensions/chat/event-stream.ts";
 
@@ -49,25 +48,6 @@ describe("cached tokens", () => {
   ])("leave what says nothing of them as it is: %j", (text) => {
     expect(filter([text])).toBe(text);
   });
-});
-
-it("comes out the same wherever the stream is cut, also inside a character", () => {
-  const text = fc.string({ unit: "grapheme", maxLength: 20 });
-  const call = { index: 0, id: "x", function: { name: "bash", arguments: "{}" } };
-  const line = fc.oneof(
-    text.map((content) => event({ choices: [{ delta: { content } }] })),
-    fc
-      .nat()
-      .map((cached_tokens) => event({ choices: [{ delta: { content: "€𝄞" }, usage: { cached_tokens } }] })),
-    fc.constant(event({ choices: [{ delta: { tool_calls: [call] } }] })),
-    text.map((comment) => `: ${comment.replace(/[\r\n]/g, "")} cached_tokens\r\n`),
-  );
-  fc.assert(
-    fc.property(fc.array(line, { maxLength: 8 }), (lines) => {
-      const stream = Buffer.from(lines.join(""));
-      expect(filter(Array.from(stream, (byte) => Buffer.of(byte)))).toBe(filter([stream]));
-    }),
-  );
 });
 
 it.each([0, 1, 2])(

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { cacheSession, type RequestOptions, shapeRequest } from "../../../extensions/chat/payload/shape.ts";
+import {
+  cacheSession,
+  type RequestOptions,
+  shapeRequest,
+  thinkingFor,
+} from "../../../extensions/chat/payload/shape.ts";
 import { count } from "../../support/counts.ts";
 import { checkChatRequest } from "../../support/kimi-service/chat-rules.ts";
 import { defaultModels } from "../../support/kimi-service/defaults.ts";
@@ -12,7 +17,6 @@ const model = {
   thinking: "both",
   efforts: ["low", "high", "max"],
 } as const;
-const dynamic = defaultModels.map((one) => ({ ...one, supports_dynamic_tools: true }));
 const high: RequestOptions = { model, thinkingLevel: "high", sessionId: "s1" };
 const off: RequestOptions = { ...high, thinkingLevel: "off" };
 
@@ -118,30 +122,6 @@ describe("the output cap", () => {
 });
 
 describe("messages", () => {
-  test("that need nothing stay as they are", async () => {
-    const given = [
-      { role: "system", content: "s" },
-      user,
-      {
-        role: "user",
-        content: [
-          { type: "text", text: "see" },
-          { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
-        ],
-      },
-      { role: "assistant", content: "a", reasoning_content: "r" },
-      {
-        role: "assistant",
-        content: null,
-        reasoning_content: "",
-        tool_calls: [call("bash:0"), call("bash:1")],
-      },
-      result("bash:0"),
-      result("bash:1"),
-    ];
-    expect(JSON.stringify(await messagesOf(given, high))).toBe(JSON.stringify(given));
-  });
-
   const table: readonly (readonly [what: string, given: readonly unknown[], sent: readonly unknown[]])[] = [
     ["a single text part is a string", [{ role: "user", content: [{ type: "text", text: "hi" }] }], [user]],
     [
@@ -366,28 +346,11 @@ describe("tools that come in mid-session", () => {
   });
   const further = { role: "system", tools: [tool("late"), tool("later")] };
 
-  test("are sent where they came in", async () => {
+  test("are sent where they came in, each once", async () => {
     const given = [user, further, { role: "system", content: "Use them." }, user];
-    expect((await body(payload(given, { tools: [tool("first")] }))).messages).toEqual(given);
-  });
-
-  test("are repaired, and named, as the others are", async () => {
-    const message = {
-      role: "system",
-      tools: [tool("mcp/late", { properties: { a: {} } }), null, tool("first")],
-    };
-    const conversation = [user, message, calling(call("a", "mcp/late")), result("a")];
-    const shaped = await shapeRequest(payload(conversation, { tools: [tool("first")] }), off);
-    const name = shaped.toolNames.toKimi("mcp/late");
-    expect(name).toMatch(/^mcp_late_[0-9a-f]{8}$/);
-    expect(shaped.body).toHaveProperty("messages", [
-      user,
-      { role: "system", tools: [tool(name, { type: "object", properties: { a: expect.anything() } })] },
-      calling(call("a", name)),
-      result("a"),
-    ]);
-    expect(checkChatRequest(shaped.body, dynamic)).toBeUndefined();
-    expect(checkChatRequest(shaped.body, defaultModels)).toBe("tokenization failed");
+    const message = { role: "system", tools: [tool("late"), null, tool("first"), tool("later")] };
+    const tools = [tool("first")];
+    expect((await body(payload([user, message, ...given.slice(2)], { tools }))).messages).toEqual(given);
   });
 
   test("leave nothing where there is none left", async () => {
@@ -421,19 +384,22 @@ test.each([
     const options = { ...high, model: { ...model, thinking }, thinkingLevel: level };
     const { messages } = await body(payload(earlier), options);
     expect(Object(messages).slice(1)).toEqual([
-      {
-        role: "assistant",
-        content: "with",
-        ...(sent[0] === undefined ? {} : { reasoning_content: sent[0] }),
-      },
-      {
-        role: "assistant",
-        content: "without",
-        ...(sent[1] === undefined ? {} : { reasoning_content: sent[1] }),
-      },
+      { role: "assistant", content: "with", reasoning_content: sent[0] },
+      { role: "assistant", content: "without", reasoning_content: sent[1] },
     ]);
   },
 );
+
+// Each level of each kind of model: conformance/golden/thinking.json.
+test.each([
+  // The nearest, of two the higher one.
+  ["max", { thinking: "both", efforts: ["low", "high"] }, "high"],
+  ["high", { thinking: "both", efforts: ["low", "max"] }, "max"],
+  // pi's levels hide off for it.
+  ["off", { ...model, thinking: "only", defaultEffort: "high" }, "high"],
+] as const)("%s of %j is the effort %s", (level, thinker, effort) => {
+  expect(thinkingFor(thinker, level)).toEqual({ type: "enabled", effort, keep: "all" });
+});
 
 test("the cache key is the turn's session; for a summary the open one, as far as one is open", () => {
   const madeUp = { sessionId: "made up", cacheRetention: "none" };
