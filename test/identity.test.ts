@@ -81,16 +81,6 @@ describe("the device id", () => {
     file = join(share, "device_id");
   });
 
-  it("is made once, for the user's eyes alone, in a folder that may not exist yet", async () => {
-    expect(await readDeviceId(share, false, "fresh")).toBe("fresh");
-    expect(readdirSync(home)).toEqual([]);
-    expect(await readDeviceId(share, true, "fresh")).toBe("fresh");
-    expect(readFileSync(file, "utf8")).toBe("fresh");
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    expect(await readDeviceId(share, true, "other")).toBe("fresh");
-    expect(readdirSync(share)).toEqual(["device_id"]);
-  });
-
   it("is the one that another program makes in the same moment", async () => {
     const ours = readDeviceId(share, true, "ours");
     mkdirSync(share);

@@ -122,23 +122,12 @@ describe("the question", () => {
     expect(await labels({}, { home })).toEqual([COM, AI]);
   });
 
-  it.each<[Environment, Region]>([
-    [{ KIMI_CODER_REGION: "kimi.ai" }, "kimi.ai"],
-    [{ KIMI_CODE_BASE_URL: LOOPBACK }, "kimi.com"],
-  ])("is not asked with %j where there is no login", async (env, region) => {
-    const onSelect = () => Promise.reject(new Error("asked"));
-    expect(await answerOf(ask(env, { marker: "global" }), { onSelect })).toMatchObject(anew(region));
-  });
-
-  it("is settled by the answer, by what was answered before, or by the usual region where nobody can be asked", async () => {
-    const answer = (id: string | undefined) => ({ onSelect: async () => id });
-    expect(await answerOf(ask({}), answer(AI))).toMatchObject(anew("kimi.ai"));
+  it("is settled by what was answered before, and a strange answer is none", async () => {
     const { forLogin } = createStores(readConfiguration({}, HOME));
     const before: LoginAnswer = { store: forLogin("kimi.ai"), token: undefined };
-    expect(await answerOf(ask({}), { ...answer(COM), answer: before })).toBe(before);
-    expect(await answerOf(ask({}), {})).toMatchObject(anew("kimi.com"));
-    for (const id of [undefined, "kimi.org"]) {
-      await expect(answerOf(ask({}), answer(id))).rejects.toThrow(new Error("Login cancelled"));
-    }
+    expect(await answerOf(ask({}), { onSelect: async () => COM, answer: before })).toBe(before);
+    await expect(answerOf(ask({}), { onSelect: async () => "kimi.org" })).rejects.toThrow(
+      new Error("Login cancelled"),
+    );
   });
 });

@@ -46,68 +46,40 @@ describe("time awake", () => {
     vi.useRealTimers();
   });
 
-  /** What passes unseen before a timer fires, ms: the machine sleeps, or the process is stopped. */
-  function lateBy(late: () => number) {
+  /** A time of `ms` awake; `asleep` is what passes unseen before a timer fires, ms: the machine sleeps. */
+  function start(ms: number) {
     let time = 0;
+    let over = false;
     vi.spyOn(performance, "now").mockImplementation(() => time);
-    return (ms: number) => {
-      time += ms + late();
-      vi.advanceTimersByTime(ms);
+    const stop = afterAwake(ms, () => {
+      over = true;
+    });
+    const pass = (awake: number, asleep = 0) => {
+      time += awake + asleep;
+      vi.advanceTimersByTime(awake);
+      return over;
     };
+    return { pass, stop };
   }
 
   it.each([1, 1_000, 2_500])("is over after %i ms without a sleep, and not before", (ms) => {
-    const pass = lateBy(() => 0);
-    let over = false;
-    afterAwake(ms, () => {
-      over = true;
-    });
-    pass(ms - 1);
-    expect(over).toBe(false);
-    pass(1);
-    expect(over).toBe(true);
+    const { pass } = start(ms);
+    expect([pass(ms - 1), pass(1)]).toEqual([false, true]);
   });
 
   it("counts an hour asleep as the second in which it began", () => {
-    let asleep = 0;
-    const pass = lateBy(() => asleep);
-    let over = false;
-    afterAwake(5_000, () => {
-      over = true;
-    });
+    const { pass } = start(5_000);
     pass(1_000);
-    asleep = 3_600_000;
-    pass(1_000);
-    asleep = 0;
-    for (let s = 0; s < 2; s++) pass(1_000);
-    expect(over).toBe(false);
-    pass(1_000);
-    expect(over).toBe(true);
-  });
-
-  it("gives who slept through the end another second, in which what has come meanwhile is read", () => {
-    let asleep = 3_600_000;
-    const pass = lateBy(() => asleep);
-    let over = false;
-    afterAwake(10, () => {
-      over = true;
-    });
-    pass(10);
-    asleep = 0;
-    pass(999);
-    expect(over).toBe(false);
-    pass(1);
-    expect(over).toBe(true);
+    pass(1_000, 3_600_000);
+    for (let s = 0; s < 2; s++) expect(pass(1_000)).toBe(false);
+    expect(pass(1_000)).toBe(true);
   });
 
   it("ends for good where it is told to, in whichever slice", () => {
-    const pass = lateBy(() => 0);
-    const then = vi.fn();
-    const stop = afterAwake(5_000, then);
+    const { pass, stop } = start(5_000);
     pass(2_500);
     stop();
-    pass(10_000);
-    expect(then).not.toHaveBeenCalled();
+    expect(pass(10_000)).toBe(false);
     expect(vi.getTimerCount()).toBe(0);
   });
 });
