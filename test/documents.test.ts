@@ -13,7 +13,6 @@ import type { FailureCause } from "../extensions/oauth/token-endpoint.ts";
 import { sessionUse } from "../extensions/quota/session-use.ts";
 import { statusJson } from "../extensions/status/json.ts";
 import type { Status } from "../extensions/status/lines.ts";
-import type { FailureClass } from "../extensions/worker/failure.ts";
 import { readObject, root } from "./support/hosts.ts";
 import {
   anchors,
@@ -100,7 +99,7 @@ describe("docs/workers.md", () => {
     const states = new Set(tableRows(workers, "The status file").map(([state]) => codesIn(state)[0]));
     const { state } = isJsonObject(shown[1]) && isJsonObject(shown[1].properties) ? shown[1].properties : {};
     expect([...states]).toEqual(isJsonObject(state) ? state.enum : undefined);
-    expect([...firstColumn(workers, "Kinds of failure")].sort()).toEqual(Object.keys(FAILURES).sort());
+    expect([...firstColumn(workers, "Kinds of failure")].sort()).toEqual(failureClasses().sort());
   });
 });
 
@@ -169,54 +168,15 @@ test("README.md gives a reason for every dependency", () => {
   expect(reasons).toEqual(isJsonObject(dependencies) ? Object.keys(dependencies) : []);
 });
 
-/** All classes of failure that the status file may name; a missing or a strange one is an error of types. */
-const FAILURES: Readonly<Record<FailureClass, true>> = {
-  "no-login": true,
-  "logged-out": true,
-  "own-key": true,
-  "login-file": true,
-  "no-model": true,
-  "not-started": true,
-  login: true,
-  renewal: true,
-  configuration: true,
-  aborted: true,
-  interrupted: true,
-  membership: true,
-  forbidden: true,
-  suspended: true,
-  identity: true,
-  fiveHours: true,
-  weekly: true,
-  cycle: true,
-  quota: true,
-  concurrency: true,
-  rate: true,
-  overloaded: true,
-  server: true,
-  gateway: true,
-  overflow: true,
-  model: true,
-  level: true,
-  picture: true,
-  filtered: true,
-  rejected: true,
-  noAnswer: true,
-  allThinking: true,
-  lostCall: true,
-  cutCall: true,
-  address: true,
-  redirect: true,
-  name: true,
-  refused: true,
-  connectTimeout: true,
-  timeout: true,
-  connection: true,
-  certificate: true,
-  proxy: true,
-  proxyLogin: true,
-  unknown: true,
-};
+/** All classes of failure that the status file may name, as the two files that list them are written. */
+function failureClasses(): string[] {
+  const named = (file: string, pattern: RegExp) =>
+    [...readFileSync(join(root, "extensions", file), "utf8").matchAll(pattern)].map(([, name = ""]) => name);
+  return [
+    ...named("chat/errors/classify.ts", /^ {2}(\w+): "(?:show|retry|compact)",$/gm),
+    ...named("worker/failure.ts", /^ {2}\| "([\w-]+)"/gm),
+  ];
+}
 
 /** Of a JSON Schema, sorted. */
 function namesIn(schema: unknown): string[] {

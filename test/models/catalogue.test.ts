@@ -1,14 +1,13 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Account } from "../../extensions/caller.ts";
 import type { GetAnswer } from "../../extensions/lib/http.ts";
-import { fingerprint } from "../../extensions/lib/safe-text.ts";
-import { createCatalogue, fetchModels, keepList } from "../../extensions/models/catalogue.ts";
+import { createCatalogue, keepList } from "../../extensions/models/catalogue.ts";
 import { parseServerList, readKeptList, readListAtStart } from "../../extensions/models/list.ts";
 import { REGIONS, regionsInUse } from "../../extensions/region.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
-import { modelsOfSeptember2026, startKimiService } from "../support/kimi-service/index.ts";
+import { modelsOfSeptember2026 } from "../support/kimi-service/index.ts";
 
 const DAY = 86_400_000;
 const { baseUrl } = REGIONS["kimi.com"];
@@ -49,16 +48,6 @@ function start(...answers: readonly (GetAnswer | Promise<GetAnswer>)[]) {
 const keptIds = () => ids(readKeptList(path, baseUrl, account)?.models);
 
 describe("the catalogue", () => {
-  test("asks once where no list is kept, offers it at once, and the next process has it", async () => {
-    const first = start(listed("k3"));
-    expect(asked).toEqual([]);
-    first.keepUp("t1", account);
-    first.keepUp("t1", account);
-    await vi.waitFor(() => expect(offered).toEqual([["k3"]]));
-    expect(asked).toEqual(["t1"]);
-    for (const process of [first, start()]) expect(process.wireModel("kimi-for-coding").id).toBe("k3");
-  });
-
   test("offers what another process has asked for meanwhile, and does not ask itself", async () => {
     const catalogue = start();
     await keepList(path, account, list("k3"), now);
@@ -158,21 +147,6 @@ describe("the catalogue", () => {
   });
 });
 
-test("GET /models lists the account's models, and a huge list is unusable", async () => {
-  const service = await startKimiService({ models: modelsOfSeptember2026 });
-  onTestFinished(() => service.close());
-  const { access_token } = service.issueLogin();
-  const ask = (token = access_token) => fetchModels(service.baseUrl, token, new AbortController().signal);
-  const answer = await ask();
-  expect(parseServerList(answer.state === "answered" && answer.value)).toEqual(
-    parseServerList({ data: modelsOfSeptember2026 }),
-  );
-  expect(await ask("wrong")).toEqual({ state: "refused", status: 401 });
-  const body = { data: modelsOfSeptember2026, x: "x".repeat(200_000) };
-  service.fault({ path: "models", do: { status: 200, body } });
-  expect(await ask()).toEqual({ state: "unusable" });
-});
-
 describe("the kept list", () => {
   const september = { data: modelsOfSeptember2026 };
 
@@ -215,12 +189,6 @@ describe("the kept list", () => {
       expect(startsWith(entry, "sk-one")).toBe(false);
       await keepList(path, { ...account, baseUrl: REGIONS["kimi.ai"].baseUrl }, september, 1);
       expect(startsWith({ ...entry, region: "kimi.ai" })).toBe(true);
-    });
-
-    test("is that of the configured key, whatever login there is", async () => {
-      await keepList(path, { owner: "key", path: fingerprint("sk-one"), baseUrl }, september, 1);
-      expect(startsWith(entry, "sk-one")).toBe(true);
-      expect(startsWith(entry, "sk-two")).toBe(false);
     });
 
     test("is whichever is kept where auth.json mirrors no login", async () => {

@@ -1,7 +1,6 @@
-import { clampThinkingLevel, getSupportedThinkingLevels } from "@mariozechner/pi-ai";
+import { getSupportedThinkingLevels } from "@mariozechner/pi-ai";
 import type { ProviderModelConfig } from "@mariozechner/pi-coding-agent";
 import { beforeAll, describe, expect, test } from "vitest";
-import { thinkingFor } from "../../extensions/chat/payload/shape.ts";
 import { piModels as modelsFor, parseServerList, wireModel } from "../../extensions/models/list.ts";
 import { modelsOfSeptember2026 } from "../support/kimi-service/defaults.ts";
 
@@ -17,12 +16,8 @@ const brief = (models: readonly ProviderModelConfig[]) =>
     input.join(),
   ]);
 
-/** What a host makes of a model's levels. */
-interface HostLevels {
-  offered(model: ProviderModelConfig): readonly unknown[];
-  clamped(model: ProviderModelConfig, level: string): unknown;
-}
-const hosts: Record<string, HostLevels> = {};
+/** The levels that a host offers of a model. */
+const offered: Record<string, (model: ProviderModelConfig) => readonly unknown[]> = {};
 
 beforeAll(async () => {
   const full = ({ thinkingLevelMap, compat: _, ...model }: ProviderModelConfig) => ({
@@ -32,24 +27,12 @@ beforeAll(async () => {
     provider: "p",
     baseUrl: "",
   });
-  hosts["0.73.1"] = {
-    offered: (model) => getSupportedThinkingLevels(full(model)),
-    clamped: (model, level) => Reflect.apply(clampThinkingLevel, undefined, [full(model), level]),
-  };
+  offered["0.73.1"] = (model) => getSupportedThinkingLevels(full(model));
   const newer = await import(
     new URL("../hosts/node_modules/@earendil-works/pi-ai/dist/models.js", import.meta.url).href
   );
-  hosts["1.6.0"] = {
-    offered: (model) => newer.getSupportedThinkingLevels(full(model)),
-    clamped: (model, level) => newer.clampThinkingLevel(full(model), level),
-  };
+  offered["1.6.0"] = (model) => newer.getSupportedThinkingLevels(full(model));
 });
-
-function host(name: string): HostLevels {
-  const found = hosts[name];
-  if (!found) throw new Error(`no host ${name}`);
-  return found;
-}
 
 function find(models: readonly ProviderModelConfig[], id: string): ProviderModelConfig {
   const found = models.find((model) => model.id === id);
@@ -126,21 +109,7 @@ describe.each([
     ["low and max", { ...both, ...efforts("low", "max") }, ["off", "low", largest]],
   ])("of a model with thinking %s are those that differ", (_, entry, levels) => {
     const list = entry === undefined ? [] : listing({ id: "kimi-for-coding", ...entry });
-    expect(host(name).offered(find(piModels(list, name), "kimi-for-coding"))).toEqual(levels);
-  });
-
-  test.each([
-    ["minimal", "low"],
-    ["low", "low"],
-    ["medium", "high"],
-    ["high", "high"],
-    ["xhigh", largest],
-    ["off", "low"],
-  ])("%s becomes %s, to which the service takes it, of a model that always thinks", (level, offered) => {
-    const list = listing({ id: "k3", ...only, ...efforts("low", "high", "max") });
-    expect(host(name).clamped(find(piModels(list, name), "k3"), level)).toBe(offered);
-    if (level === "off") return;
-    expect(thinkingFor(wireModel(list, "k3"), level)).toEqual(thinkingFor(wireModel(list, "k3"), offered));
+    expect(offered[name]?.(find(piModels(list, name), "kimi-for-coding"))).toEqual(levels);
   });
 });
 

@@ -1,26 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { parseServerList } from "../../extensions/models/list.ts";
-import { modelsOfSeptember2026 } from "../support/kimi-service/defaults.ts";
 
 const list = (...data: readonly unknown[]) => parseServerList({ data });
 const one = (entry: object) => list({ id: "m", supports_reasoning: true, ...entry })[0];
 
 describe("the server's list", () => {
-  test("of September 2026 is read as it is meant", () => {
-    const efforts = ["low", "high", "max"];
-    const toggle = { image: true, lateTools: false, thinking: "both", efforts, defaultEffort: "high" };
-    const always = { ...toggle, lateTools: true, thinking: "only" };
-    expect(parseServerList({ data: modelsOfSeptember2026 })).toEqual([
-      { id: "kimi-for-coding", name: "Kimi for Coding", contextLength: 1_048_576, ...toggle },
-      {
-        ...{ id: "kimi-for-coding-highspeed", name: "Kimi for Coding Highspeed", contextLength: 262_144 },
-        ...{ ...toggle, efforts: [], defaultEffort: undefined },
-      },
-      { id: "k3", name: "K3", contextLength: 1_048_576, ...always },
-      { id: "k3-256k", name: "K3 256k", contextLength: 262_144, ...always },
-    ]);
-  });
-
   test.each([
     [{ supports_thinking_type: "only" }, "only"],
     [{ supports_thinking_type: "no" }, "none"],

@@ -12,21 +12,10 @@ const search = (...results: readonly unknown[]) => readSearch(JSON.stringify({ s
 const ORDERS = /[^\P{C}\n\t\u200c\u200d]/u;
 
 describe("the answer of a search", () => {
-  test("is a numbered list of titles, addresses, dates and snippets", () => {
-    expect(
-      search(
-        {
-          title: "One",
-          url: "https://www.a.com/1",
-          snippet: "first\nlines",
-          date: "2026-01-02",
-          site_name: "A",
-        },
-        { title: "", url: "https://b.com/", snippet: 7, date: "" },
-      ),
-    ).toEqual({
-      text: "1. One\n   https://www.a.com/1\n   2026-01-02 · A\n   first lines\n\n2. b.com\n   https://b.com/",
-      summary: "2 results: a.com, b.com",
+  test("names a result without a title by its site", () => {
+    expect(search({ title: "", url: "https://www.b.com/", snippet: 7, date: "" })).toEqual({
+      text: "1. b.com\n   https://www.b.com/",
+      summary: "1 result: b.com",
     });
   });
 

@@ -423,12 +423,6 @@ test("of a picture that Kimi refuses it is said where it is from", () => {
 });
 
 describe("the sentence", () => {
-  test("names the key, not the login, where a key was sent", () => {
-    const sentence = explainError("401 Invalid Authentication", now, { key: true });
-    expect(sentence).toContain("KIMI_CODER_API_KEY");
-    expect(sentence).not.toContain("type /login kimi-coder to log in again");
-  });
-
   test.each([
     [{ retryAfter: 90_000 }, "429 rate limit reached", "wait until 13:47"],
     [
