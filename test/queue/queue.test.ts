@@ -2,7 +2,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
-  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -144,21 +143,6 @@ describe("places", { timeout: 10_000 }, () => {
     expect(names()).toHaveLength(1);
   });
 
-  test("are given up by a request that is stopped while it waits", async () => {
-    const { place, held, clock, names, told } = scene();
-    await held(1);
-    const stop = new AbortController();
-    const waiter = place(1);
-    const waited = waiter.enter(stop.signal);
-    await clock.asleep();
-    stop.abort();
-    expect(await waited).toBe(true);
-    expect(told.at(-1)).toBeUndefined();
-    waiter.release();
-    expect(names()).toHaveLength(1);
-    expect(clock.sleeping()).toBe(0);
-  });
-
   test("cost nothing before they are entered, and are the account's own folder's", async () => {
     const { place, path, folder, names } = scene();
     const one = place(3);
@@ -216,21 +200,6 @@ describe("a sign of life", { timeout: 10_000 }, () => {
     expect(alive(id.replace(/\.\d+\.a$/, ".0.a"))).toEqual([]);
     // Another process has its number now.
     expect(alive(ownerOf(process.pid).replace(/\d+$/, "1"))).toEqual([]);
-  });
-});
-
-describe("the dead", { timeout: 10_000 }, () => {
-  test("hold no place, and are cleared away by whoever waits", async () => {
-    const { place, folder, clock, names } = scene();
-    const { id, kill } = startOther();
-    mkdirSync(folder);
-    writeFileSync(join(folder, `request-1-${id}`), "");
-    const waited = place(1).enter(undefined);
-    await clock.asleep();
-    await kill();
-    clock.advance(LOOK);
-    expect(await waited).toBe(true);
-    expect(names().filter((name) => name.includes(id))).toEqual([]);
   });
 });
 
