@@ -71,7 +71,6 @@ const page = "<html><body>Bad gateway</body></html>";
 /** None of these rotates the refresh token; see above. */
 const tokenFaults: Readonly<Record<string, FaultAction>> = {
   "late answer": { delay: 300 },
-  "late rotation": { delay: 300, commit: "late" },
   "status 500": { status: 500, body: page },
   "status 503": { status: 503, body: { error: "temporarily_unavailable" } },
   "status 429": { status: 429, body: {}, headers: { "retry-after": "1" } },

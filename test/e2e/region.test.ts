@@ -5,7 +5,7 @@ import { createStores } from "../../extensions/credentials/stores.ts";
 import { reserveLogin } from "../../extensions/credentials/successor.ts";
 import { REGIONS } from "../../extensions/region.ts";
 import { hosts, olderHost } from "../support/hosts.ts";
-import type { KimiService } from "../support/kimi-service/index.ts";
+import { type KimiService, refusals } from "../support/kimi-service/index.ts";
 import { configureKimiCode, runKimiCode } from "../support/peers.ts";
 import { ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
@@ -59,7 +59,7 @@ describe.each(hosts)("pi $name", (host) => {
   test("names the plan's page of the account's own region", async () => {
     const { home, ai, env } = await createTwoRegions();
     home.writeKimiCode(ai.issueLogin(), REGIONS["kimi.ai"]);
-    ai.setMembership("lapsed");
+    ai.fault({ path: "chat", do: refusals.membership });
     const { stderr } = await printPi(host, home, ["hello"], env());
     expect(stderr).toContain("renew the plan at https://www.kimi.ai/code.");
   });

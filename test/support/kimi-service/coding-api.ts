@@ -20,7 +20,6 @@ export interface ApiState extends WebState {
   models: readonly ModelEntry[];
   usages: unknown;
   me: unknown;
-  membership: "active" | "lapsed";
   parallelLimit: number;
 }
 
@@ -40,8 +39,7 @@ export function createCodingApi(state: ApiState, now: () => number, logins: Logi
     const known =
       accessToken !== undefined &&
       (state.apiKeys.has(accessToken) || logins.accountOf(accessToken) !== undefined);
-    if (!known) return refuse(refusals.unauthorized);
-    return state.membership === "lapsed" ? refuse(refusals.membership) : undefined;
+    return known ? undefined : refuse(refusals.unauthorized);
   };
   const refuseAgent = ({ headers }: LogEntry): Answer | undefined => {
     const agent = headers["user-agent"] ?? "";

@@ -1,90 +1,39 @@
 /** What an untouched service lists and counts: its models and its usages. */
 import type { ModelEntry } from "./types.ts";
 
-const efforts = { support: true, valid_efforts: ["low", "high", "max"], default_effort: "high" };
+function model(id: string, display_name: string, more: Partial<ModelEntry>): ModelEntry {
+  return {
+    id,
+    display_name,
+    context_length: 262_144,
+    supports_reasoning: true,
+    supports_image_in: true,
+    supports_video_in: false,
+    ...more,
+  };
+}
+
+const LARGE = { context_length: 1_048_576 };
+const toggled = { supports_thinking_type: "both" } as const;
+const alwaysOn = { supports_thinking_type: "only" } as const;
+const withEfforts = {
+  think_efforts: { support: true, valid_efforts: ["low", "high", "max"], default_effort: "high" },
+};
+const dynamic = { supports_dynamic_tools: true };
 
 /** The three documented models, as the service listed them through K2.6. */
 export const defaultModels: readonly ModelEntry[] = [
-  {
-    id: "kimi-for-coding",
-    display_name: "Kimi for Coding (K2.6)",
-    context_length: 262_144,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: true,
-    supports_tool_use: true,
-    supports_thinking_type: "both",
-    think_efforts: efforts,
-  },
-  {
-    id: "kimi-k2.6",
-    display_name: "Kimi K2.6",
-    context_length: 262_144,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: false,
-    supports_tool_use: true,
-    supports_thinking_type: "both",
-  },
-  {
-    id: "kimi-k2-thinking",
-    display_name: "Kimi K2 Thinking",
-    context_length: 262_144,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: false,
-    supports_tool_use: true,
-    supports_thinking_type: "only",
-  },
+  model("kimi-for-coding", "Kimi for Coding (K2.6)", { ...toggled, ...withEfforts }),
+  model("kimi-k2.6", "Kimi K2.6", toggled),
+  model("kimi-k2-thinking", "Kimi K2 Thinking", alwaysOn),
 ];
 
 /** The list of September 2026 for a large plan. */
 export const modelsOfSeptember2026: readonly ModelEntry[] = [
-  {
-    id: "kimi-for-coding",
-    display_name: "Kimi for Coding",
-    context_length: 1_048_576,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: true,
-    supports_tool_use: true,
-    supports_thinking_type: "both",
-    think_efforts: efforts,
-  },
-  {
-    id: "kimi-for-coding-highspeed",
-    display_name: "Kimi for Coding Highspeed",
-    context_length: 262_144,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: true,
-    supports_tool_use: true,
-    supports_thinking_type: "both",
-  },
-  {
-    id: "k3",
-    display_name: "K3",
-    context_length: 1_048_576,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: true,
-    supports_tool_use: true,
-    supports_dynamic_tools: true,
-    supports_thinking_type: "only",
-    think_efforts: efforts,
-  },
-  {
-    id: "k3-256k",
-    display_name: "K3 256k",
-    context_length: 262_144,
-    supports_reasoning: true,
-    supports_image_in: true,
-    supports_video_in: false,
-    supports_tool_use: true,
-    supports_dynamic_tools: true,
-    supports_thinking_type: "only",
-    think_efforts: efforts,
-  },
+  model("kimi-for-coding", "Kimi for Coding", { ...LARGE, ...toggled, ...withEfforts }),
+  model("kimi-for-coding-highspeed", "Kimi for Coding Highspeed", toggled),
+  model("k3", "K3", { ...LARGE, ...alwaysOn, ...withEfforts, ...dynamic }),
+  model("k3-256k", "K3 256k", { ...alwaysOn, ...withEfforts, ...dynamic }),
 ];
 
 const HOUR = 3_600_000;

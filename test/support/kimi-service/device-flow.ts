@@ -21,10 +21,6 @@ export interface DeviceFlow {
   secrets(): string[];
 }
 
-/** Where the user would decide; here a page that says nothing. */
-export const VERIFICATION_PATH = "/device";
-
-const DEFAULT_INTERVAL = 5;
 const SLOW_DOWN = 5000;
 /** A client that slept the whole interval by its own timer may seem this much early on ours (ms). */
 const TOLERANCE = 100;
@@ -33,7 +29,6 @@ const STRICT_FROM = 1000;
 
 const answers = {
   pending: () => oauthError("authorization_pending", "The authorization request is still pending", false),
-  slowDown: (rule: boolean) => oauthError("slow_down", "You are polling too quickly", rule),
   expired: () => oauthError("expired_token", "The device code has expired", false),
   denied: () => oauthError("access_denied", "The user denied the request", false),
 };
@@ -53,9 +48,6 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
     switch (outcome) {
       case "pending":
         return answers.pending();
-      case "slow_down":
-        authorization.interval += SLOW_DOWN;
-        return answers.slowDown(false);
       case "expired":
         authorization.end = "expired";
         return answers.expired();
@@ -76,16 +68,16 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
       const body: Record<string, unknown> = {
         user_code,
         device_code: `dc-sim-${randomBytes(24).toString("base64url")}`,
-        verification_uri: `${origin}${VERIFICATION_PATH}`,
-        verification_uri_complete: `${origin}${VERIFICATION_PATH}?user_code=${user_code}`,
+        verification_uri: `${origin}/device`,
+        verification_uri_complete: `${origin}/device?user_code=${user_code}`,
         expires_in: 1800,
-        interval: DEFAULT_INTERVAL,
+        interval: 5,
         ...patch,
       };
       if (typeof body.device_code === "string") {
         authorizations.set(body.device_code, {
-          expiresAt: now() + seconds(body.expires_in, 1800) * 1000,
-          interval: seconds(body.interval, DEFAULT_INTERVAL) * 1000,
+          expiresAt: now() + Number(body.expires_in) * 1000,
+          interval: Number(body.interval) * 1000,
           polledAt: undefined,
           end: undefined,
         });
@@ -104,7 +96,7 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
       const patient = authorization.interval < STRICT_FROM || since >= authorization.interval - TOLERANCE;
       if (!patient) {
         authorization.interval += SLOW_DOWN;
-        return answers.slowDown(true);
+        return oauthError("slow_down", "You are polling too quickly");
       }
       return tell(authorization, outcomes.shift() ?? "approved");
     },
@@ -116,10 +108,4 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
     },
     secrets: () => [...authorizations.keys()],
   };
-}
-
-/** A number or decimal string of seconds, or what stands in for it (RFC 8628 §3.2). */
-function seconds(value: unknown, otherwise: number): number {
-  const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
-  return typeof number === "number" && Number.isFinite(number) && number >= 0 ? number : otherwise;
 }

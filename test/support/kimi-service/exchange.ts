@@ -16,10 +16,10 @@ export interface Exchange {
 export async function answerExchange({ response, fault, decide, sleep }: Exchange): Promise<void> {
   if (!fault) return send(response, decide());
   if ("delay" in fault) {
-    const { delay, commit } = fault;
-    const early = commit === "late" ? undefined : decide();
+    const { delay } = fault;
+    const answer = decide();
     await (typeof delay === "number" ? sleep(delay) : delay);
-    return send(response, early ?? decide());
+    return send(response, answer);
   }
   if ("hang" in fault) {
     if (fault.commit) decide();

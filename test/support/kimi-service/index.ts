@@ -4,11 +4,11 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { closing, listen } from "../loopback.ts";
-import { type Answer, ok, refusals, refuse } from "./answers.ts";
+import { type Answer, refusals, refuse } from "./answers.ts";
 import { answerDeviceAuthorization, answerToken } from "./authorization-server.ts";
 import { type ApiState, createCodingApi } from "./coding-api.ts";
 import { defaultModels, olderUsages } from "./defaults.ts";
-import { createDeviceFlow, VERIFICATION_PATH } from "./device-flow.ts";
+import { createDeviceFlow } from "./device-flow.ts";
 import { answerExchange } from "./exchange.ts";
 import { createFaults } from "./faults.ts";
 import { createLogins } from "./logins.ts";
@@ -45,7 +45,6 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     models: options.models ?? defaultModels,
     usages: olderUsages(now()),
     me: undefined,
-    membership: "active",
     searchResults: [],
     pages: new Map(),
     parallelLimit: Number.POSITIVE_INFINITY,
@@ -72,7 +71,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       case "fetch":
         return api[entry.kind](entry);
       case "other":
-        return entry.path.startsWith(VERIFICATION_PATH) ? ok("Approve it.") : refuse(refusals.notFound);
+        return refuse(refusals.notFound);
     }
   };
   const commit = (entry: OpenEntry): Answer => {
@@ -130,8 +129,8 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     },
     issueLogin: logins.issue,
     apiKeys: state.apiKeys,
-    expireAccessTokens: () => logins.revokeAccess("all"),
-    revokeAccessToken: (token) => logins.revokeAccess(token === undefined ? "current" : { token }),
+    expireAccessTokens: () => logins.revokeAccess(),
+    revokeAccessToken: logins.revokeAccess,
     revokeLogin: logins.revoke,
     isLoginAlive: (refreshToken) => logins.current(refreshToken) !== undefined,
     currentTokens: logins.current,
@@ -163,9 +162,6 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     },
     setPage(url, text) {
       state.pages.set(url, text);
-    },
-    setMembership(membership) {
-      state.membership = membership;
     },
     setParallelLimit(limit) {
       state.parallelLimit = limit;

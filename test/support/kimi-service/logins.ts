@@ -5,8 +5,6 @@ import type { IssuedToken, KimiServiceOptions } from "./types.ts";
 interface Login {
   readonly account: string;
   tokens: IssuedToken;
-  /** When the unused refresh token ends, ms. */
-  refreshableUntil: number;
   revoked: boolean;
 }
 
@@ -26,14 +24,12 @@ export interface Logins {
   rotate(refreshToken: string): RotationOutcome;
   /** The account a bearer token stands for, while it is good. */
   accountOf(accessToken: string): string | undefined;
-  revokeAccess(which: "all" | "current" | { readonly token: string }): void;
+  /** Ends an access token, or all. */
+  revokeAccess(accessToken?: string): void;
   revoke(refreshToken?: string): void;
   current(refreshToken: string): IssuedToken | undefined;
   secrets(): string[];
 }
-
-/** How long a refresh token lives if it is not used, ms. */
-const REFRESHABLE = 30 * 86_400_000;
 
 /** As it goes over the wire (RFC 6749 §5.1): `expires_at` is what clients keep in files. */
 export function withoutExpiry({ expires_at: _, ...response }: IssuedToken): Omit<IssuedToken, "expires_at"> {
@@ -58,13 +54,11 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
     byRefreshToken.set(login.tokens.refresh_token, login);
     const expiresAt = now() + lifetime * 1000;
     accessTokens.set(login.tokens.access_token, { login, expiresAt, revoked: false });
-    login.refreshableUntil = now() + REFRESHABLE;
   };
-  const works = (login: Login) => !login.revoked && now() < login.refreshableUntil;
 
   return {
     issue(account = "someone") {
-      const login = { account, tokens: mintTokens(), refreshableUntil: 0, revoked: false };
+      const login = { account, tokens: mintTokens(), revoked: false };
       record(login);
       return login.tokens;
     },
@@ -75,7 +69,7 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
         if (options.reusePolicy !== "refuse") login.revoked = true;
         return { state: "reused" };
       }
-      if (!works(login)) return { state: "dead" };
+      if (login.revoked) return { state: "dead" };
       login.tokens = mintTokens();
       record(login);
       return { state: "rotated", tokens: login.tokens };
@@ -85,12 +79,9 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
       const good = access && !access.revoked && !access.login.revoked && now() < access.expiresAt;
       return good ? access.login.account : undefined;
     },
-    revokeAccess(which) {
+    revokeAccess(accessToken) {
       for (const [token, access] of accessTokens) {
-        const meant =
-          which === "all" ||
-          (which === "current" ? access.login.tokens.access_token === token : which.token === token);
-        if (meant) access.revoked = true;
+        if (accessToken === undefined || accessToken === token) access.revoked = true;
       }
     },
     revoke(refreshToken) {
@@ -100,7 +91,7 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
     },
     current(refreshToken) {
       const login = byRefreshToken.get(refreshToken);
-      return login && works(login) ? login.tokens : undefined;
+      return login?.revoked ? undefined : login?.tokens;
     },
     secrets: () => [...byRefreshToken.keys(), ...accessTokens.keys()],
   };

@@ -126,23 +126,10 @@ function checkPart(part: unknown, model: ModelEntry): string | undefined {
       return part.text === "" ? "text content is empty" : undefined;
     case "image_url":
       if (!model.supports_image_in) return `image input is not supported by ${model.id}`;
-      return checkPicture(addressOf(part.image_url));
-    case "video_url":
-      if (!model.supports_video_in) return `video input is not supported by ${model.id}`;
-      return isAddress(addressOf(part.video_url)) ? undefined : "invalid video_url";
+      return checkPicture(isObject(part.image_url) ? String(part.image_url.url) : "");
     default:
       return `content type '${String(part.type)}' is not supported`;
   }
-}
-
-function addressOf(value: unknown): string {
-  const url = isObject(value) ? value.url : value;
-  return typeof url === "string" ? url : "";
-}
-
-/** Inline data or an uploaded file; the service fetches nothing from elsewhere. */
-function isAddress(url: string): boolean {
-  return /^(data:[a-z]+\/[a-z0-9.+-]+;base64,.|ms:\/\/.)/i.test(url);
 }
 
 /** The pictures that kimi-code sends, and how they begin; others end in this answer (MoonshotAI/kimi-cli#2017). */
@@ -154,8 +141,8 @@ const PICTURES: Readonly<Record<string, RegExp>> = {
 };
 
 function checkPicture(url: string): string | undefined {
-  if (!isAddress(url)) return "invalid image_url";
-  if (url.startsWith("ms:")) return undefined;
+  // The service fetches nothing from elsewhere.
+  if (!url.startsWith("data:")) return "invalid image_url";
   const [, type = "", data = ""] = /^data:image\/([a-z]+);base64,([A-Za-z0-9+/]+={0,2})$/.exec(url) ?? [];
   const bytes = Buffer.from(data.slice(0, 32), "base64").toString("hex");
   return PICTURES[type]?.test(bytes) ? undefined : "unsupported image format";

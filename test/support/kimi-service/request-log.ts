@@ -1,14 +1,10 @@
 /** The log of requests: entries in order of arrival, and whoever waits for one. */
+import { EventEmitter, once } from "node:events";
 import { PATIENCE } from "../waiting.ts";
 import type { LogEntry } from "./types.ts";
 
 /** The service completes an entry as it goes; tests see it as LogEntry. */
 export type OpenEntry = { -readonly [K in keyof LogEntry]: LogEntry[K] };
-
-interface Waiter {
-  readonly look: () => void;
-  readonly fail: (reason: string) => void;
-}
 
 export interface RequestLog {
   readonly entries: readonly OpenEntry[];
@@ -22,51 +18,31 @@ export interface RequestLog {
 
 export function createRequestLog(): RequestLog {
   const entries: OpenEntry[] = [];
-  const waiters = new Set<Waiter>();
-  const notify = () => {
-    for (const waiter of [...waiters]) waiter.look();
-  };
+  const changes = new EventEmitter().setMaxListeners(0);
+  const ended = new AbortController();
   return {
     entries,
     arrive(entry) {
       entries.push(entry);
-      notify();
+      changes.emit("change");
     },
     complete(entry, known) {
       Object.assign(entry, known);
-      notify();
+      changes.emit("change");
     },
-    waitFor(predicate, timeoutMs = PATIENCE) {
-      return new Promise((resolve, reject) => {
-        const leave = () => {
-          clearTimeout(timer);
-          waiters.delete(waiter);
-        };
-        const waiter: Waiter = {
-          look() {
-            try {
-              const found = entries.find(predicate);
-              if (!found) return;
-              leave();
-              resolve(found);
-            } catch (error) {
-              leave();
-              reject(error);
-            }
-          },
-          fail(reason) {
-            leave();
-            const seen = entries.map((entry) => `${entry.kind} ${entry.status}`).join(", ");
-            reject(new Error(`${reason}; requests so far: ${seen || "none"}`));
-          },
-        };
-        const timer = setTimeout(() => waiter.fail(`no such request within ${timeoutMs} ms`), timeoutMs);
-        waiters.add(waiter);
-        waiter.look();
-      });
+    async waitFor(predicate, timeoutMs = PATIENCE) {
+      const deadline = AbortSignal.timeout(timeoutMs);
+      const signal = AbortSignal.any([ended.signal, deadline]);
+      for (;;) {
+        const found = entries.find(predicate);
+        if (found) return found;
+        await once(changes, "change", { signal }).catch(() => {
+          const why = deadline.aborted ? `nothing in ${timeoutMs} ms` : "the service was closed";
+          const seen = entries.map((entry) => `${entry.kind} ${entry.status}`).join(", ");
+          throw new Error(`no such request: ${why}; requests so far: ${seen || "none"}`);
+        });
+      }
     },
-    end() {
-      for (const waiter of [...waiters]) waiter.fail("the service was closed");
-    },
+    end: () => ended.abort(),
   };
 }

@@ -21,14 +21,12 @@ export interface ModelEntry {
   readonly supports_reasoning: boolean;
   readonly supports_image_in: boolean;
   readonly supports_video_in: boolean;
-  readonly supports_tool_use?: boolean;
   readonly supports_thinking_type?: "only" | "no" | "both";
   readonly think_efforts?: {
     readonly support: boolean;
     readonly valid_efforts: readonly string[];
     readonly default_effort?: string;
   };
-  readonly protocol?: string;
   /** Takes tools that a message brings in mid-session. */
   readonly supports_dynamic_tools?: boolean;
 }
@@ -56,7 +54,6 @@ export interface KimiServiceOptions {
 /** What one poll of the token endpoint says; `{approved}` names the account that the new login belongs to. */
 export type DeviceOutcome =
   | "pending"
-  | "slow_down"
   | "expired"
   | "denied"
   | "approved"
@@ -89,8 +86,8 @@ export interface Completion {
 export type FaultPath = Exclude<RequestKind, "device_poll" | "refresh" | "other">;
 
 export type FaultAction =
-  /** Answers after so many ms, or after a moment. The request is committed on arrival, unless `commit: "late"`. */
-  | { readonly delay: number | Promise<unknown>; readonly commit?: "early" | "late" }
+  /** Answers after so many ms, or after a moment. The request is committed on arrival. */
+  | { readonly delay: number | Promise<unknown> }
   /** Never answers; nothing is committed, unless `commit: true`. */
   | { readonly hang: true; readonly commit?: boolean }
   /** Answers this instead; nothing is committed. A string body is sent as it is (default type text/html). */
@@ -180,7 +177,7 @@ export interface KimiService {
   readonly apiKeys: Set<string>;
   /** Ends all access tokens issued so far, before their time. */
   expireAccessTokens(): void;
-  /** Ends one access token; without an argument all current ones. */
+  /** Ends one access token; without an argument all. */
   revokeAccessToken(accessToken?: string): void;
   /** Ends the login that this (current or used) refresh token belongs to; without an argument all. */
   revokeLogin(refreshToken?: string): void;
@@ -205,8 +202,6 @@ export interface KimiService {
   setSearchResults(results: readonly SearchResult[]): void;
   /** What `POST /fetch` gives for an address; for others it answers 404. */
   setPage(url: string, text: string): void;
-  /** Without a membership the API answers 402. */
-  setMembership(state: "active" | "lapsed"): void;
   /** More chats than this at once earn 403 `permission_error`. Default: no limit. */
   setParallelLimit(limit: number): void;
   readonly log: readonly LogEntry[];
