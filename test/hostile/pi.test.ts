@@ -1,6 +1,6 @@
 /** The real pi against a hostile service and hostile files: an answer or one clear sentence, soon, and no escape from the server. */
 import { execFileSync } from "node:child_process";
-import { lstatSync, mkdirSync, symlinkSync } from "node:fs";
+import { lstatSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts } from "../support/hosts.ts";
@@ -61,49 +61,21 @@ describe.each(hosts)("pi $name", (host) => {
     const { service, home, env, logInToKimiCli } = await createWorld();
     logInToKimiCli();
     const body = `data: ${"x".repeat(50_000_000)}`;
-    service.fault({ path: "chat", times: 9, do: { status: 200, body, contentType: "text/event-stream" } });
+    // Some proxies name a stream's type otherwise.
+    service.fault({ path: "chat", times: 9, do: { status: 200, body, contentType: "text/plain" } });
     const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], { ...env(), ...soon });
     expect({ stdout, exitCode }).toEqual({ stdout: "", exitCode: 1 });
     expect(stderr).toMatch(/^Kimi Coder: .* \(pi: an event of more than 8 MB\)\n$/);
   });
 
-  test("survives 100,000 levels in the stream of an answer", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli();
-    const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
-    const chunk = (delta: object, finish: string | null) =>
-      JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] });
-    const body = [
-      chunk({ content: "still here" }, null),
-      `{"x":${deep},"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"cached_tokens":4}}`,
-      chunk({}, "stop"),
-      "[DONE]",
-    ];
-    service.fault({
-      path: "chat",
-      do: {
-        status: 200,
-        body: body.map((one) => `data: ${one}\n\n`).join(""),
-        contentType: "text/event-stream",
-      },
-    });
-    const { stdout, exitCode } = await printPi(host, home, ["hello"], { ...env(), ...soon });
-    expect({ stdout, exitCode }).toEqual({ stdout: "still here\n", exitCode: 0 });
-  });
-
-  test.each([
-    ["a FIFO", /EFTYPE/, (path: string) => execFileSync("mkfifo", [path])],
-    ["a loop of symlinks", /ELOOP/, (path: string) => symlinkSync(path, path)],
-  ])("says of %s in the login's place what to do", async (_, code, make) => {
+  test("says of a FIFO in the login's place what to do", async () => {
     const { service, home, env } = await createWorld();
     mkdirSync(dirname(home.kimiCliPath), { recursive: true });
-    make(home.kimiCliPath);
-    const { ino } = lstatSync(home.kimiCliPath);
+    execFileSync("mkfifo", [home.kimiCliPath]);
     const { stdout, stderr, exitCode } = await printPi(host, home, ["hello"], { ...env(), ...soon });
     expect({ stdout, exitCode }).toEqual({ stdout: "", exitCode: 1 });
-    expect(stderr).toMatch(/^Kimi Coder: .*cannot be read .*\/login kimi-coder\.\n$/);
-    expect(stderr).toMatch(code);
-    expect(lstatSync(home.kimiCliPath).ino).toBe(ino);
+    expect(stderr).toMatch(/^Kimi Coder: .*cannot be read .*EFTYPE.*\/login kimi-coder\.\n$/);
+    expect(lstatSync(home.kimiCliPath).isFIFO()).toBe(true);
     expect(service.log).toEqual([]);
   });
 

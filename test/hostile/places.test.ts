@@ -5,7 +5,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
-  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -58,8 +57,6 @@ const isRoot = process.getuid?.() === 0;
 /** Somebody who owns nothing here; only root can become it. */
 const NOBODY = 65_534;
 
-let socket: string | undefined;
-
 interface Place {
   readonly make: (path: string) => void;
   /** What the stores say of it. */
@@ -73,21 +70,12 @@ const PLACES: Record<string, Place> = {
   "a directory": { make: (path) => mkdirSync(path), said: /EISDIR/ },
   "a loop of symlinks": { make: (path) => symlinkSync(path, path), said: /ELOOP/ },
   "a link to an endless device": { make: (path) => symlinkSync("/dev/zero", path), said: /EFTYPE/ },
-  "a link to the terminal": { make: (path) => symlinkSync("/dev/tty", path), said: /EFTYPE|ENXIO/ },
-  "a dead socket": {
-    make: (path) => linkSync(deadSocket(), path),
-    said: /ENXIO|EOPNOTSUPP|EFTYPE/,
-  },
   "a sparse file of 1 GB": {
     make: (path) => {
       writeFileSync(path, "");
       truncateSync(path, 2 ** 30);
     },
     said: /far too large/,
-  },
-  "a file of zeros": {
-    make: (path) => writeFileSync(path, Buffer.alloc(4_096)),
-    said: /is not a JSON object/,
   },
   "a file without permission": {
     make: (path) => writeFileSync(path, "{}", { mode: 0 }),
@@ -99,16 +87,6 @@ const PLACES: Record<string, Place> = {
     said: /is not a JSON object/,
   },
 };
-
-/** Left behind by its owner, as after a crash. */
-function deadSocket(): string {
-  if (socket !== undefined) return socket;
-  const folder = temporaryDirectory();
-  const listen = `require("node:net").createServer().listen("s", () => process.kill(process.pid, "SIGKILL"))`;
-  spawnSync(process.execPath, ["-e", listen], { cwd: folder });
-  socket = join(folder, "s");
-  return socket;
-}
 
 function readAll(home: string, stranger: boolean) {
   const started = performance.now();
