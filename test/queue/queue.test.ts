@@ -1,15 +1,7 @@
 /** The queue over a real folder, with a clock that tests move. Each queue is a process of its own, as far as it can tell. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  unlinkSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createQueue, type Waiting } from "../../extensions/queue/queue.ts";

@@ -1,5 +1,5 @@
 /** What most end-to-end tests begin with: a Kimi service and an empty home, both gone when the test is over. */
-import { onTestFinished } from "vitest";
+import { onTestFinished, test } from "vitest";
 import type { Token } from "../../extensions/oauth/token.ts";
 import { createHome, type Home } from "./home.ts";
 import {
@@ -74,6 +74,11 @@ export async function createLoggedInWorld(...given: Parameters<typeof createWorl
   const world = await createWorld(...given);
   return { ...world, login: world.logInToKimiCli() };
 }
+
+/** A `test` that is given a world of its own. */
+export const worldTest = test.extend<{ world: World }>({
+  world: async ({ onTestFinished: atEnd }, use) => use(await createWorld({}, atEnd)),
+});
 
 /** The same token in this extension's words. */
 export function asToken(issued: IssuedToken): Token {

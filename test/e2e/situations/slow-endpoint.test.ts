@@ -1,5 +1,5 @@
-/** A token endpoint that is slow, silent, broken or floods: who waits for it, how long, and what nobody has to wait for. */
-import { describe, expect, test } from "vitest";
+/** A token endpoint that is slow, silent or broken: who waits for it, how long, and what nobody has to wait for. */
+import { describe, expect } from "vitest";
 import { allHosts, hosts } from "../../support/hosts.ts";
 import { startLoopback } from "../../support/loopback.ts";
 import { runKimiCli } from "../../support/peers.ts";
@@ -16,13 +16,10 @@ import {
 } from "../../support/survival.ts";
 import { describeInTmux, startTmux } from "../../support/tmux.ts";
 import { enter } from "../../support/typing.ts";
-import { createWorld } from "../../support/world.ts";
+import { worldTest as test } from "../../support/world.ts";
 
 describe.concurrent.each(allHosts)("on pi $name", (host) => {
-  test("waits 18 s for the token endpoint, longer than the user's httpIdleTimeoutMs", async ({
-    onTestFinished,
-  }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("waits 18 s for the token endpoint, longer than the user's httpIdleTimeoutMs", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     home.write(".pi/agent/settings.json", JSON.stringify({ httpIdleTimeoutMs: 1_000 }));
@@ -37,9 +34,8 @@ describe.concurrent.each(allHosts)("on pi $name", (host) => {
 
 describe.concurrent.each(hosts)("pi $name", (host) => {
   test("holds kimi-cli's lock as long as the endpoint takes; kimi-cli, due meanwhile, adopts", async ({
-    onTestFinished,
+    world,
   }) => {
-    const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     // kimi-cli waits 8 s.
@@ -55,29 +51,31 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test("presents the token three times at most to an endpoint that answers 500", async ({
-    onTestFinished,
-  }) => {
-    const world = await createWorld({}, onTestFinished);
-    const { service, home, env } = world;
-    const { refresh_token } = ordinaryLogin(world, "expired");
-    const repair = service.fault({ path: "token", times: Infinity, do: { status: 500, body: "<html>" } });
-    const finished = await printPi(host, home, ["hello"], env());
-    expect(service.refreshes().length).toBeLessThanOrEqual(3);
-    expectOneSentence(finished);
-    expect(finished.stderr).toContain("the authorization server is out of order");
-    repair();
-    await expectLoginSurvives(host, world, refresh_token);
-  });
+  test.for([
+    ["500", { status: 500, body: "<html>" }, "the authorization server is out of order"],
+    ["401", { status: 401, body: { error: "invalid_client" } }, "/login kimi-coder"],
+  ] as const)(
+    "says what to do about an endpoint that answers %s, and presents the token three times at most",
+    async ([_, answer, says], { world }) => {
+      const { service, home, env } = world;
+      const { refresh_token } = ordinaryLogin(world, "expired");
+      const repair = service.fault({ path: "token", times: Infinity, do: answer });
+      const finished = await printPi(host, home, ["hello"], env());
+      expect(service.refreshes().length).toBeLessThanOrEqual(3);
+      expectOneSentence(finished);
+      expect(finished.stderr).toContain(says);
+      repair();
+      await expectLoginSurvives(host, world, refresh_token);
+    },
+  );
 
   test("ends with one sentence where the endpoint says nothing, and holds auth.json's lock for none of that time", async ({
-    onTestFinished,
+    world,
   }) => {
-    const world = await createWorld({}, onTestFinished);
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const repair = service.fault({ path: "token", times: Infinity, do: { hang: true } });
-    const longest = watchFolder(`${home.authPath}.lock`, onTestFinished);
+    const longest = watchFolder(`${home.authPath}.lock`, home.atRemoval);
     const finished = await printPi(host, home, ["hello"], env());
     const [sent, ...others] = service.refreshes();
     // 28 s for the request and 28 s at pi's end; a busy machine takes its time to start pi.
@@ -89,8 +87,7 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test("of another provider starts meanwhile as without us", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("of another provider starts meanwhile as without us", async ({ world, onTestFinished }) => {
     const { service, home, env } = world;
     ordinaryLogin(world, "expired");
     const elsewhere = await startElsewhere();
@@ -106,118 +103,15 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     // Sooner than the other one, which waits for 28 s and more.
     expect(service.refreshes()).toMatchObject([{ finished: false }]);
   });
-
-  test.for([
-    { status: 401, body: { error: "invalid_client" } },
-    { status: 401, body: { error: "invalid_token" } },
-    { status: 401, body: "<html>Unauthorized</html>" },
-  ])(
-    "names /login kimi-coder where the endpoint answers $status $body",
-    async (answer, { onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
-      const { service, home, env } = world;
-      const { refresh_token } = ordinaryLogin(world, "expired");
-      const repair = service.fault({ path: "token", times: Infinity, do: answer });
-      const finished = await printPi(host, home, ["hello"], env());
-      expectOneSentence(finished);
-      expect(finished.stderr).toContain("/login kimi-coder");
-      expect(service.refreshes().length).toBeLessThanOrEqual(3);
-      repair();
-      await expectLoginSurvives(host, world, refresh_token);
-    },
-  );
-
-  test("keeps the refresh token where the answer names no new one (RFC 6749 §6)", async ({
-    onTestFinished,
-  }) => {
-    const world = await createWorld({}, onTestFinished);
-    const { service, home, env } = world;
-    const { refresh_token } = ordinaryLogin(world, "expired");
-    service.apiKeys.add("at-without-a-successor");
-    const body = { access_token: "at-without-a-successor", token_type: "Bearer", expires_in: 900 };
-    service.fault({ path: "token", do: { status: 200, body } });
-    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
-    expect(home.readKimiCli()).toMatchObject({ access_token: "at-without-a-successor", refresh_token });
-    expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ refresh: refresh_token });
-    service.apiKeys.clear();
-    await expectLoginSurvives(host, world, refresh_token);
-  });
 });
 
-/** ms; a pi that starts, asks and ends. */
-const SOON = 40_000;
-
-describe.each(hosts)(
-  "30 MB of text/plain with status 200 keep pi $name busy no longer than any error",
-  (host) => {
-    const flood = { status: 200, body: "token model ".repeat(2_500_000), contentType: "text/plain" };
-
-    test("from the token endpoint", async () => {
-      const world = await createWorld();
-      const { service, home, env } = world;
-      const { refresh_token } = ordinaryLogin(world, "expired");
-      const repair = service.fault({ path: "token", times: Infinity, do: flood });
-      const finished = await printPi(host, home, ["hello"], env());
-      expectOneSentence(finished);
-      expect(finished.ms).toBeLessThan(SOON);
-      expect(service.refreshes().length).toBeLessThanOrEqual(3);
-      repair();
-      await expectLoginSurvives(host, world, refresh_token);
-    });
-
-    test("from the list of models", async () => {
-      const world = await createWorld();
-      const { service, home, env } = world;
-      const { refresh_token } = ordinaryLogin(world, "valid");
-      const repair = service.fault({ path: "models", times: Infinity, do: flood });
-      const finished = await printPi(host, home, ["hello"], env());
-      expect(answered(finished)).toBe(true);
-      expect(finished.ms).toBeLessThan(SOON);
-      repair();
-      await expectLoginSurvives(host, world, refresh_token);
-    });
-
-    test("from the API", async () => {
-      const world = await createWorld();
-      const { service, home, env } = world;
-      const { refresh_token } = ordinaryLogin(world, "valid");
-      const repair = service.fault({ path: "chat", times: Infinity, do: flood });
-      const finished = await printPi(host, home, ["hello"], env());
-      // One line, which quotes what was wrong with the answer.
-      expect(finished).toMatchObject({ stdout: "", exitCode: 1 });
-      expect(finished.stderr).toMatch(/^Kimi Coder: [^\n]+ more than 8 MB\)\n$/);
-      expect(finished.stderr.length).toBeLessThan(1_000);
-      expect(finished.ms).toBeLessThan(SOON);
-      repair();
-      await expectLoginSurvives(host, world, refresh_token);
-    });
-  },
-);
-
 describe.each(hosts)("pi $name in a session", (host) => {
-  test("/new waits for no renewal under way, which goes on", async () => {
-    const world = await createWorld();
+  test("/new waits for no renewal under way, a valid token answers meanwhile, and it goes on", async ({
+    world,
+  }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "due");
     const answer = service.hold({ path: "token" });
-    const pi = startRpc(host, home, ourModel, env());
-    await refreshSent(world);
-    const began = performance.now();
-    await pi.request({ type: "new_session" });
-    expect(performance.now() - began).toBeLessThan(10_000);
-    answer();
-    await isRenewed(world, refresh_token);
-    expect(JSON.stringify(await pi.prompt("hello"))).toContain("You said: hello");
-    expect(service.refreshes()).toHaveLength(1);
-    await pi.close();
-    await expectLoginSurvives(host, world, refresh_token);
-  });
-
-  test("/new waits for no renewal that is never answered, and a valid token answers", async () => {
-    const world = await createWorld();
-    const { service, home, env } = world;
-    ordinaryLogin(world, "due");
-    service.fault({ path: "token", times: Infinity, do: { hang: true } });
     const pi = startRpc(host, home, ourModel, env());
     await refreshSent(world);
     for (let time = 0; time < 2; time++) {
@@ -226,14 +120,17 @@ describe.each(hosts)("pi $name in a session", (host) => {
       expect(performance.now() - began).toBeLessThan(10_000);
       expect(JSON.stringify(await pi.prompt("hello"))).toContain("You said: hello");
     }
+    expect(home.readKimiCli()).toMatchObject({ refresh_token });
+    answer();
+    await isRenewed(world, refresh_token);
     expect(service.refreshes()).toHaveLength(1);
-    await pi.kill();
+    await pi.close();
+    await expectLoginSurvives(host, world, refresh_token);
   });
 });
 
 describeInTmux.each(hosts)("pi $name in a terminal", (host) => {
-  test("Esc ends a turn that waits for a renewal at once, and the renewal goes on", async () => {
-    const world = await createWorld();
+  test("Esc ends a turn that waits for a renewal at once, and the renewal goes on", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const answer = service.hold({ path: "token" });
