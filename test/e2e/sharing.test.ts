@@ -3,11 +3,11 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, newerHost, olderHost } from "../support/hosts.ts";
-import { configureKimiCode, isKimiCliLocked, runKimiCli, runKimiCode } from "../support/peers.ts";
+import { configureKimiCode, runKimiCli, runKimiCode } from "../support/peers.ts";
 import { copyExtension, ourModel, printPi } from "../support/pi.ts";
 import type { Finished } from "../support/processes.ts";
 import { startRpc } from "../support/rpc.ts";
-import { answered, refreshSent } from "../support/survival.ts";
+import { answered } from "../support/survival.ts";
 import { createWorld, type World } from "../support/world.ts";
 
 function times<T>(count: number, make: () => Promise<T>): Promise<T[]> {
@@ -28,17 +28,15 @@ function expectOneChain({ service, home }: World, refreshToken: string): void {
   expect(home.readAuth()?.["kimi-coder"]).toMatchObject({ refresh: current?.refresh_token });
 }
 
-describe("eight pi processes with one expired login", () => {
-  test.each([0, 4000])("refresh it once when the token endpoint takes %i ms", async (delay) => {
-    const world = await createWorld();
-    const { service, logInToKimiCli } = world;
-    const { refresh_token } = logInToKimiCli("expired");
-    if (delay > 0) service.fault({ path: "token", times: Infinity, do: { delay } });
-    const runs = await manyPi(8, world);
-    expect(runs.filter((run) => !answered(run))).toEqual([]);
-    expect(service.refreshes()).toHaveLength(1);
-    expectOneChain(world, refresh_token);
-  });
+test("eight pi processes with one expired login refresh it once, however slow the token endpoint is", async () => {
+  const world = await createWorld();
+  const { service, logInToKimiCli } = world;
+  const { refresh_token } = logInToKimiCli("expired");
+  service.fault({ path: "token", times: Infinity, do: { delay: 4_000 } });
+  const runs = await manyPi(8, world);
+  expect(runs.filter((run) => !answered(run))).toEqual([]);
+  expect(service.refreshes()).toHaveLength(1);
+  expectOneChain(world, refresh_token);
 });
 
 describe("beside the official clients", () => {
@@ -54,19 +52,6 @@ describe("beside the official clients", () => {
     expect(runs.filter((run) => !answered(run))).toEqual([]);
     expect(peers.filter(({ outcome }) => !["adopted", "refreshed", "not-due"].includes(outcome))).toEqual([]);
     expect(service.refreshes()).toHaveLength(1);
-    expectOneChain(world, refresh_token);
-  });
-
-  test("kimi-cli finds its lock held while pi refreshes", async () => {
-    const world = await createWorld();
-    const { service, home, env, logInToKimiCli } = world;
-    const { refresh_token } = logInToKimiCli("expired");
-    const answer = service.hold({ path: "token" });
-    const running = printPi(newerHost, home, ["hello"], env());
-    await refreshSent(world);
-    expect(await isKimiCliLocked(home)).toBe(true);
-    answer();
-    expect(answered(await running)).toBe(true);
     expectOneChain(world, refresh_token);
   });
 
@@ -146,13 +131,6 @@ describe.each(hosts)("pi $name", (host) => {
     );
     expect(service.refreshes()).toHaveLength(1);
     expect(home.readKimiCli()).toEqual(before);
-  });
-
-  test("answers with a valid token while the token endpoint is down", async () => {
-    const { service, home, env, logInToKimiCli } = await createWorld();
-    logInToKimiCli("due");
-    service.fault({ path: "token", times: Infinity, do: { status: 503 } });
-    expect(answered(await printPi(host, home, ["hello"], env()))).toBe(true);
   });
 
   test("does not undo a logout of kimi-cli", async () => {

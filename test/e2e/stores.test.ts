@@ -1,9 +1,9 @@
 /** Whose login pi uses when there are several, and the logins of other programs in their own files and formats. */
-import { cpSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, root } from "../support/hosts.ts";
-import { ourModel, printPi } from "../support/pi.ts";
+import { copyExtension, ourModel, printPi } from "../support/pi.ts";
 import { startRpc } from "../support/rpc.ts";
 import { createWorld } from "../support/world.ts";
 
@@ -94,10 +94,8 @@ describe.each(hosts)("pi $name", (host) => {
 
   test("from a folder whose libraries were never installed answers, or says what to install", async () => {
     const { service, home, env, logInToKimiCli } = await createWorld();
-    const bare = join(home.path, "work", "clone");
-    mkdirSync(bare);
-    cpSync(join(root, "extensions"), join(bare, "extensions"), { recursive: true });
-    cpSync(join(root, "package.json"), join(bare, "package.json"));
+    const bare = copyExtension(home);
+    rmSync(join(bare, "node_modules"));
     logInToKimiCli();
     const options = { ...env(), extension: bare };
     const valid = await printPi(host, home, ["hello"], options);
@@ -114,6 +112,5 @@ describe.each(hosts)("pi $name", (host) => {
 
     symlinkSync(join(root, "node_modules"), join(bare, "node_modules"));
     expect(await printPi(host, home, ["hello"], options)).toMatchObject({ stderr: "", exitCode: 0 });
-    rmSync(bare, { recursive: true });
   });
 });

@@ -42,12 +42,6 @@ export async function runKimiCli(
   return { outcome: String(outcome), locked: typeof locked === "boolean" ? locked : undefined };
 }
 
-/** Whether another process holds kimi-cli's lock at this moment. */
-export async function isKimiCliLocked(home: Home): Promise<boolean> {
-  const finished = await run("python3", [kimiCliPeer, "try"], { cwd: home.work, env: home.env() });
-  return readLine(finished.stdout, finished.stderr).held === false;
-}
-
 /** Takes kimi-cli's lock in another process. The function that comes back releases it and waits until it is free. */
 export async function holdKimiCliLock(home: Home): Promise<() => Promise<void>> {
   const peer = start("python3", [kimiCliPeer, "hold"], {

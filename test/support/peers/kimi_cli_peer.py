@@ -2,7 +2,6 @@
 
 refresh          renews the login if it is due (--force: in any case) and prints what happened as a line of JSON
 hold             takes the lock, prints {"held": true} and keeps it until stdin ends
-try              tries the lock once and prints {"held": …}
 
 Reads KIMI_SHARE_DIR (default ~/.kimi) and KIMI_CODE_OAUTH_HOST. Standard library only.
 """
@@ -157,7 +156,7 @@ def refresh(force):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("step", choices=["refresh", "hold", "try"])
+    parser.add_argument("step", choices=["refresh", "hold"])
     parser.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
     if arguments.step == "refresh":
@@ -165,7 +164,7 @@ def main():
         return
     held = try_lock(open_lock())
     print(json.dumps({"held": held}), flush=True)
-    if held and arguments.step == "hold":
+    if held:
         sys.stdin.read()
 
 
