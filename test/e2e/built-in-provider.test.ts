@@ -1,16 +1,14 @@
 /** What README.md says of pi's own provider `kimi-coding`, seen in the newer pi against the same service as ours. */
-import { describe, expect, type onTestFinished, test } from "vitest";
+import { describe, expect } from "vitest";
 import { newerHost } from "../support/hosts.ts";
 import { refusals } from "../support/kimi-service/index.ts";
 import { printPi, runPi } from "../support/pi.ts";
-import { createWorld } from "../support/world.ts";
+import { worldTest as test, type World } from "../support/world.ts";
 
 const theirModel = ["--provider", "kimi-coding", "--model", "kimi-for-coding"];
 
 /** A home with a login of `kimi-coding`, and with kimi-cli's for ours. */
-async function createBoth(atEnd: typeof onTestFinished) {
-  const world = await createWorld({}, atEnd);
-  const { service, home, env, logInToKimiCli } = world;
+function createBoth({ service, home, env, logInToKimiCli }: World) {
   const { refresh_token: refresh, access_token: access, expires_at } = service.issueLogin();
   home.writeAuth({ "kimi-coding": { type: "oauth", refresh, access, expires: expires_at * 1000 } });
   const providers = { "kimi-coding": { baseUrl: service.baseUrl } };
@@ -23,8 +21,7 @@ async function createBoth(atEnd: typeof onTestFinished) {
 }
 
 describe.concurrent(`pi ${newerHost.name}`, () => {
-  test("lists six models of its own, and asks nobody", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("lists six models of its own, and asks nobody", async ({ world }) => {
     const { stdout } = await runPi(newerHost, world.home, ["--list-models", "kimi-coding"], {
       ...world.env({ KIMI_API_KEY: "sk-test-key" }),
       extension: false,
@@ -33,26 +30,24 @@ describe.concurrent(`pi ${newerHost.name}`, () => {
     expect(world.service.log).toEqual([]);
   });
 
-  test("is another provider with a login of its own, beside which ours answers", async ({
-    onTestFinished,
-  }) => {
-    const { service, theirs, ours } = await createBoth(onTestFinished);
+  test("is another provider with a login of its own, beside which ours answers", async ({ world }) => {
+    const { service, theirs, ours } = createBoth(world);
     expect((await theirs("hello")).stdout).toBe("You said: hello\n");
     expect((await ours("hello")).stdout).toBe("You said: hello\n");
     const [their, our] = service.chats().map(({ accessToken }) => accessToken);
     expect(their).not.toBe(our);
   });
 
-  test("thinks at low where thinking is switched off, which the model can", async ({ onTestFinished }) => {
-    const { service, theirs, ours } = await createBoth(onTestFinished);
+  test("thinks at low where thinking is switched off, which the model can", async ({ world }) => {
+    const { service, theirs, ours } = createBoth(world);
     await theirs("--thinking", "off", "hello");
     expect(service.chats().at(-1)?.body).toMatchObject({ reasoning_effort: "low" });
     await ours("--thinking", "off", "hello");
     expect(service.chats().at(-1)?.body).toMatchObject({ thinking: { type: "disabled" } });
   });
 
-  test("shows the error where the service rejects a token", async ({ onTestFinished }) => {
-    const { service, theirs, ours } = await createBoth(onTestFinished);
+  test("shows the error where the service rejects a token", async ({ world }) => {
+    const { service, theirs, ours } = createBoth(world);
     service.expireAccessTokens();
     expect(await theirs("hello")).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/401.*\{/s) });
     expect(service.chats()).toHaveLength(1);
@@ -62,9 +57,9 @@ describe.concurrent(`pi ${newerHost.name}`, () => {
   });
 
   test("asks four times where a limit of the plan is used up, and shows what it was sent", async ({
-    onTestFinished,
+    world,
   }) => {
-    const { service, theirs, ours } = await createBoth(onTestFinished);
+    const { service, theirs, ours } = createBoth(world);
     service.fault({ path: "chat", times: Number.POSITIVE_INFINITY, do: refusals.weeklyLimit });
     const their = await theirs("hello");
     expect(their).toMatchObject({
