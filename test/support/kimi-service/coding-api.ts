@@ -23,16 +23,7 @@ export interface ApiState extends WebState {
   parallelLimit: number;
 }
 
-export interface CodingApi {
-  chat(entry: LogEntry, running: number): Answer;
-  models(entry: LogEntry): Answer;
-  usages(entry: LogEntry): Answer;
-  me(entry: LogEntry): Answer;
-  search(entry: LogEntry): Answer;
-  fetch(entry: LogEntry): Answer;
-}
-
-export function createCodingApi(state: ApiState, now: () => number, logins: Logins): CodingApi {
+export function createCodingApi(state: ApiState, now: () => number, logins: Logins) {
   const cache = createPromptCache();
 
   const refuseCaller = ({ accessToken }: LogEntry): Answer | undefined => {
@@ -66,7 +57,7 @@ export function createCodingApi(state: ApiState, now: () => number, logins: Logi
   };
 
   return {
-    chat(entry, running) {
+    chat(entry: LogEntry, running: number): Answer {
       const refused = refuseAgent(entry) ?? refuseCaller(entry);
       if (refused) return refused;
       if (running >= state.parallelLimit) return refuse(refusals.concurrency);
@@ -79,11 +70,11 @@ export function createCodingApi(state: ApiState, now: () => number, logins: Logi
       }
       return complete(body, model);
     },
-    models: (entry) => refuseCaller(entry) ?? ok({ object: "list", data: state.models }),
-    search: (entry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerSearch(entry, state),
-    fetch: (entry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerFetch(entry, state),
-    usages: (entry) => refuseCaller(entry) ?? ok(state.usages),
-    me(entry) {
+    models: (entry: LogEntry) => refuseCaller(entry) ?? ok({ object: "list", data: state.models }),
+    search: (entry: LogEntry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerSearch(entry, state),
+    fetch: (entry: LogEntry) => refuseAgent(entry) ?? refuseCaller(entry) ?? answerFetch(entry, state),
+    usages: (entry: LogEntry) => refuseCaller(entry) ?? ok(state.usages),
+    me(entry: LogEntry) {
       const account = logins.accountOf(entry.accessToken ?? "") ?? "someone";
       return (
         refuseCaller(entry) ??

@@ -9,17 +9,11 @@ interface Authorization {
   /** ms; grows with each slow_down. */
   interval: number;
   polledAt: number | undefined;
-  /** Set once the user has decided. */
-  end: "approved" | "denied" | "expired" | undefined;
+  /** The user has decided. */
+  isOver: boolean;
 }
 
-export interface DeviceFlow {
-  authorize(): Answer;
-  poll(deviceCode: string): Answer;
-  script(outcomes: readonly DeviceOutcome[]): void;
-  patch(fields: Readonly<Record<string, unknown>>): void;
-  secrets(): string[];
-}
+export type DeviceFlow = ReturnType<typeof createDeviceFlow>;
 
 const SLOW_DOWN = 5000;
 /** A client that slept the whole interval by its own timer may seem this much early on ours (ms). */
@@ -27,42 +21,33 @@ const TOLERANCE = 100;
 /** Tests that set an interval under this many ms poll as they like. */
 const STRICT_FROM = 1000;
 
-const answers = {
-  pending: () => oauthError("authorization_pending", "The authorization request is still pending", false),
-  expired: () => oauthError("expired_token", "The device code has expired", false),
-  denied: () => oauthError("access_denied", "The user denied the request", false),
-};
-
-export function createDeviceFlow(origin: string, now: () => number, logins: Logins): DeviceFlow {
+export function createDeviceFlow(origin: string, now: () => number, logins: Logins) {
   const authorizations = new Map<string, Authorization>();
   const outcomes: DeviceOutcome[] = [];
   let patch: Readonly<Record<string, unknown>> = {};
 
-  const approve = (authorization: Authorization, account?: string): Answer => {
-    authorization.end = "approved";
+  const approve = (account?: string): Answer => {
     const issued = logins.issue(account);
     return { ...ok(withoutExpiry(issued)), issued };
   };
 
-  const tell = (authorization: Authorization, outcome: DeviceOutcome): Answer => {
+  const tell = (outcome: DeviceOutcome): Answer => {
     switch (outcome) {
       case "pending":
-        return answers.pending();
+        return oauthError("authorization_pending", "The authorization request is still pending", false);
       case "expired":
-        authorization.end = "expired";
-        return answers.expired();
+        return oauthError("expired_token", "The device code has expired", false);
       case "denied":
-        authorization.end = "denied";
-        return answers.denied();
+        return oauthError("access_denied", "The user denied the request", false);
       case "approved":
-        return approve(authorization);
+        return approve();
       default:
-        return "approved" in outcome ? approve(authorization, outcome.approved) : outcome;
+        return "approved" in outcome ? approve(outcome.approved) : outcome;
     }
   };
 
   return {
-    authorize() {
+    authorize(): Answer {
       const userCode = Array.from({ length: 8 }, () => "BCDFGHJKLMNPQRSTVWXZ"[randomInt(20)]).join("");
       const user_code = `${userCode.slice(0, 4)}-${userCode.slice(4)}`;
       const body: Record<string, unknown> = {
@@ -79,18 +64,17 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
           expiresAt: now() + Number(body.expires_in) * 1000,
           interval: Number(body.interval) * 1000,
           polledAt: undefined,
-          end: undefined,
+          isOver: false,
         });
       }
       return ok(body);
     },
-    poll(deviceCode) {
+    poll(deviceCode: string): Answer {
       const authorization = authorizations.get(deviceCode);
-      if (!authorization || authorization.end === "approved") {
+      if (!authorization || authorization.isOver) {
         return oauthError("invalid_grant", "The device code is unknown or was used");
       }
-      if (authorization.end === "denied") return answers.denied();
-      if (authorization.end === "expired" || now() >= authorization.expiresAt) return answers.expired();
+      if (now() >= authorization.expiresAt) return tell("expired");
       const since = now() - (authorization.polledAt ?? Number.NEGATIVE_INFINITY);
       authorization.polledAt = now();
       const patient = authorization.interval < STRICT_FROM || since >= authorization.interval - TOLERANCE;
@@ -98,12 +82,14 @@ export function createDeviceFlow(origin: string, now: () => number, logins: Logi
         authorization.interval += SLOW_DOWN;
         return oauthError("slow_down", "You are polling too quickly");
       }
-      return tell(authorization, outcomes.shift() ?? "approved");
+      const outcome = outcomes.shift() ?? "approved";
+      authorization.isOver = outcome !== "pending";
+      return tell(outcome);
     },
-    script(more) {
+    script(more: readonly DeviceOutcome[]) {
       outcomes.push(...more);
     },
-    patch(fields) {
+    patch(fields: Readonly<Record<string, unknown>>) {
       patch = fields;
     },
     secrets: () => [...authorizations.keys()],

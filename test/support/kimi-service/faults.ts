@@ -1,23 +1,18 @@
 /** Faults that a test ordered: which request is hit next, and by what. */
 import type { FaultAction, FaultPath, FaultRule, LogEntry, RequestKind } from "./types.ts";
 
-export interface Faults {
-  add(rule: FaultRule): () => void;
-  /** The fault for this request, used up by asking. */
-  take(entry: LogEntry): FaultAction | undefined;
-}
-
-export function createFaults(): Faults {
+export function createFaults() {
   const rules = new Set<{ readonly rule: FaultRule; left: number }>();
   return {
-    add(rule) {
+    add(rule: FaultRule): () => void {
       const pending = { rule, left: rule.times ?? 1 };
       rules.add(pending);
       return () => {
         rules.delete(pending);
       };
     },
-    take(entry) {
+    /** The fault for this request, used up by asking. */
+    take(entry: LogEntry): FaultAction | undefined {
       for (const pending of rules) {
         const { rule } = pending;
         if (!isAimedAt(rule.path, entry.kind) || (rule.when && !rule.when(entry))) continue;

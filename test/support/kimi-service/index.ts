@@ -14,7 +14,7 @@ import { createFaults } from "./faults.ts";
 import { createLogins } from "./logins.ts";
 import { API_PATH, readRequest } from "./request.ts";
 import { createRequestLog, type OpenEntry } from "./request-log.ts";
-import type { FaultAction, KimiService, KimiServiceOptions } from "./types.ts";
+import type { KimiService, KimiServiceOptions } from "./types.ts";
 
 export { refusals } from "./answers.ts";
 export { CLIENT_ID } from "./authorization-server.ts";
@@ -106,7 +106,7 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
     log.arrive(entry);
     try {
       const fault = faults.take(entry);
-      if (fault) log.complete(entry, { fault, ...scriptedStatus(fault) });
+      if (fault) log.complete(entry, "status" in fault ? { fault, status: fault.status } : { fault });
       await answerExchange({ response, fault, sleep, decide: () => commit(entry) });
     } catch (error) {
       // Most likely a `when` of the test; the client sees the connection break, the log says why.
@@ -180,8 +180,4 @@ export async function startKimiService(options: KimiServiceOptions = {}): Promis
       await disconnect();
     },
   };
-}
-
-function scriptedStatus(fault: FaultAction | undefined): { status?: number } {
-  return fault && "status" in fault ? { status: fault.status } : {};
 }

@@ -18,25 +18,14 @@ export type RotationOutcome =
   | { readonly state: "rotated"; readonly tokens: IssuedToken }
   | { readonly state: "reused" | "dead" | "unknown" };
 
-export interface Logins {
-  issue(account?: string): IssuedToken;
-  /** The refresh grant: gives new tokens for a refresh token that was not used yet. */
-  rotate(refreshToken: string): RotationOutcome;
-  /** The account a bearer token stands for, while it is good. */
-  accountOf(accessToken: string): string | undefined;
-  /** Ends an access token, or all. */
-  revokeAccess(accessToken?: string): void;
-  revoke(refreshToken?: string): void;
-  current(refreshToken: string): IssuedToken | undefined;
-  secrets(): string[];
-}
+export type Logins = ReturnType<typeof createLogins>;
 
 /** As it goes over the wire (RFC 6749 §5.1): `expires_at` is what clients keep in files. */
 export function withoutExpiry({ expires_at: _, ...response }: IssuedToken): Omit<IssuedToken, "expires_at"> {
   return response;
 }
 
-export function createLogins(now: () => number, options: KimiServiceOptions): Logins {
+export function createLogins(now: () => number, options: KimiServiceOptions) {
   const lifetime = options.accessTokenLifetime ?? 900;
   const byRefreshToken = new Map<string, Login>();
   const accessTokens = new Map<string, AccessToken>();
@@ -57,12 +46,13 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
   };
 
   return {
-    issue(account = "someone") {
+    issue(account = "someone"): IssuedToken {
       const login = { account, tokens: mintTokens(), revoked: false };
       record(login);
       return login.tokens;
     },
-    rotate(refreshToken) {
+    /** The refresh grant: gives new tokens for a refresh token that was not used yet. */
+    rotate(refreshToken: string): RotationOutcome {
       const login = byRefreshToken.get(refreshToken);
       if (!login) return { state: "unknown" };
       if (login.tokens.refresh_token !== refreshToken) {
@@ -74,22 +64,24 @@ export function createLogins(now: () => number, options: KimiServiceOptions): Lo
       record(login);
       return { state: "rotated", tokens: login.tokens };
     },
-    accountOf(accessToken) {
+    /** The account a bearer token stands for, while it is good. */
+    accountOf(accessToken: string): string | undefined {
       const access = accessTokens.get(accessToken);
       const good = access && !access.revoked && !access.login.revoked && now() < access.expiresAt;
       return good ? access.login.account : undefined;
     },
-    revokeAccess(accessToken) {
+    /** Ends an access token, or all. */
+    revokeAccess(accessToken?: string) {
       for (const [token, access] of accessTokens) {
         if (accessToken === undefined || accessToken === token) access.revoked = true;
       }
     },
-    revoke(refreshToken) {
+    revoke(refreshToken?: string) {
       for (const [token, login] of byRefreshToken) {
         if (refreshToken === undefined || refreshToken === token) login.revoked = true;
       }
     },
-    current(refreshToken) {
+    current(refreshToken: string): IssuedToken | undefined {
       const login = byRefreshToken.get(refreshToken);
       return login?.revoked ? undefined : login?.tokens;
     },

@@ -27,15 +27,11 @@ export function countTokens(text: string): number {
   return Math.ceil(text.length / CHARACTERS_PER_TOKEN);
 }
 
-export interface PromptCache {
-  /** How many tokens of this prompt an earlier one of the same key begins with; remembers the prompt. */
-  enter(key: string | undefined, prompt: string): number;
-}
-
-export function createPromptCache(): PromptCache {
+export function createPromptCache() {
   const seen = new Map<string, string[]>();
   return {
-    enter(key, prompt) {
+    /** How many tokens of this prompt an earlier one of the same key begins with; remembers the prompt. */
+    enter(key: string | undefined, prompt: string): number {
       if (key === undefined) return 0;
       const earlier = seen.get(key) ?? [];
       const shared = Math.max(0, ...earlier.map((other) => sharedPrefix(other, prompt)));

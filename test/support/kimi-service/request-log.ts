@@ -6,31 +6,22 @@ import type { LogEntry } from "./types.ts";
 /** The service completes an entry as it goes; tests see it as LogEntry. */
 export type OpenEntry = { -readonly [K in keyof LogEntry]: LogEntry[K] };
 
-export interface RequestLog {
-  readonly entries: readonly OpenEntry[];
-  arrive(entry: OpenEntry): void;
-  /** Adds what is now known, and lets those who wait look again. */
-  complete(entry: OpenEntry, known: Partial<LogEntry>): void;
-  waitFor(predicate: (entry: LogEntry) => boolean, timeoutMs?: number): Promise<LogEntry>;
-  /** Ends every waiting with an error. */
-  end(): void;
-}
-
-export function createRequestLog(): RequestLog {
+export function createRequestLog() {
   const entries: OpenEntry[] = [];
   const changes = new EventEmitter().setMaxListeners(0);
   const ended = new AbortController();
   return {
     entries,
-    arrive(entry) {
+    arrive(entry: OpenEntry) {
       entries.push(entry);
       changes.emit("change");
     },
-    complete(entry, known) {
+    /** Adds what is now known, and lets those who wait look again. */
+    complete(entry: OpenEntry, known: Partial<LogEntry>) {
       Object.assign(entry, known);
       changes.emit("change");
     },
-    async waitFor(predicate, timeoutMs = PATIENCE) {
+    async waitFor(predicate: (entry: LogEntry) => boolean, timeoutMs = PATIENCE): Promise<LogEntry> {
       const deadline = AbortSignal.timeout(timeoutMs);
       const signal = AbortSignal.any([ended.signal, deadline]);
       for (;;) {
@@ -43,6 +34,7 @@ export function createRequestLog(): RequestLog {
         });
       }
     },
+    /** Ends every waiting with an error. */
     end: () => ended.abort(),
   };
 }
