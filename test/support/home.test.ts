@@ -17,13 +17,6 @@ it("takes what still runs in it along when it is removed, unreadable files too",
   expect(existsSync(home.path)).toBe(false);
 });
 
-it("has no auth.json yet while pi, which writes it in place, has only emptied it", () => {
-  const home = createHome();
-  home.write(".pi/agent/auth.json", "");
-  expect(home.readAuth()).toBeUndefined();
-  home.remove();
-});
-
 it("is searched for every secret of the simulator", async () => {
   const service = await startKimiService();
   service.issueLogin();
