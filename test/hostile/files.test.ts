@@ -1,7 +1,7 @@
 /** Whatever text stands in a file that we read: a login that is whole, a list, a memory, or the reason why not. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect } from "vitest";
 import { findConfiguredKey, readConfiguration } from "../../extensions/configuration.ts";
@@ -20,21 +20,13 @@ import { askedForLogin } from "../../extensions/login/question.ts";
 import { sayProblem } from "../../extensions/messages.ts";
 import { readKeptList, readListAtStart } from "../../extensions/models/list.ts";
 import { REGIONS, regionsInUse } from "../../extensions/region.ts";
-import { SECOND } from "../credentials/support/homes.ts";
+import { put, SECOND } from "../credentials/support/homes.ts";
 import { survives } from "./support/cases.ts";
 import { asText, field, hostileText, hostileValue, SECRET, SHOWN } from "./support/values.ts";
 
 const home = mkdtempSync(join(tmpdir(), "pi-kimi-hostile-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 const at = (...names: string[]) => join(home, ...names);
-const folders = new Set<string>();
-/** Writes a file, and its folders the first time. */
-function put(path: string, text: string): void {
-  const folder = dirname(path);
-  if (!folders.has(folder)) mkdirSync(folder, { recursive: true });
-  folders.add(folder);
-  writeFileSync(path, text);
-}
 
 const token = fc.oneof(fc.stringMatching(/^[\x21-\x7e]{1,40}$/), fc.constant(SECRET));
 const time = fc.oneof(
