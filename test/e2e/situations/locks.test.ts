@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect } from "vitest";
 import { hosts, newerHost, olderHost, type PiHost, root } from "../../support/hosts.ts";
 import { holdKimiCliLock } from "../../support/peers.ts";
 import { ourModel, printPi, runPi, startPrintPi } from "../../support/pi.ts";
@@ -16,7 +16,7 @@ import {
   refreshSent,
 } from "../../support/survival.ts";
 import { eventually } from "../../support/waiting.ts";
-import { createWorld, type World } from "../../support/world.ts";
+import { worldTest as test, type World } from "../../support/world.ts";
 
 /** Long ago, in s. */
 const OLD = Date.now() / 1000 - 3600;
@@ -34,16 +34,14 @@ const obstacles = {
     utimesSync(path, OLD, OLD);
   },
 } as const;
-const kinds = ["a plain file", "a folder with .DS_Store in it"] as const;
 
 /** kimi-code's name for the login of this service; the service's port is in it. */
 const slotOf = ({ home, service }: World) => basename(home.kimiCodePath(service), ".json");
 
 describe.concurrent.each(hosts)("pi $name", (host) => {
   test("with a valid token ends soon after its answer although kimi-cli holds its lock", async ({
-    onTestFinished,
+    world,
   }) => {
-    const world = await createWorld({}, onTestFinished);
     const { service, home, env, logInToKimiCli } = world;
     const { refresh_token } = logInToKimiCli("due");
     const release = await holdKimiCliLock(home);
@@ -60,8 +58,7 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test("with an ended token waits for kimi-cli's lock for 25 s, and answers", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("with an ended token waits for kimi-cli's lock for 25 s, and answers", async ({ world }) => {
     const { service, home, env, logInToKimiCli } = world;
     const { refresh_token } = logInToKimiCli("expired");
     const release = await holdKimiCliLock(home);
@@ -74,29 +71,23 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test.for(kinds)("mends %s in the place of a lock of ours", async (kind, { onTestFinished }) => {
-    for (const owner of ["kimi-cli", "kimi-code"] as const) {
-      const world = await createWorld({}, onTestFinished);
-      const { service, home, env } = world;
-      const { refresh_token } = ordinaryLogin(world, "expired", owner);
-      const login = owner === "kimi-cli" ? home.kimiCliPath : home.kimiCodePath(service);
-      const lock = login.replace(/json$/, "pi.flock");
-      obstacles[kind](lock);
-      const finished = await printPi(host, home, ["hello"], env());
-      expect(finished).toMatchObject({ stdout: "You said: hello\n", stderr: "", exitCode: 0 });
-      expect(lstatSync(lock).isFile()).toBe(true);
-      await expectLoginSurvives(host, world, refresh_token);
-    }
+  test("mends a folder in the place of a lock of ours", async ({ world }) => {
+    const { home, env } = world;
+    const { refresh_token } = ordinaryLogin(world, "expired");
+    const lock = home.kimiCliPath.replace(/json$/, "pi.flock");
+    obstacles["a folder with .DS_Store in it"](lock);
+    const finished = await printPi(host, home, ["hello"], env());
+    expect(finished).toMatchObject({ stdout: "You said: hello\n", stderr: "", exitCode: 0 });
+    expect(lstatSync(lock).isFile()).toBe(true);
+    await expectLoginSurvives(host, world, refresh_token);
   });
 
   test.for([
     { kind: "a folder with .DS_Store in it", owner: "kimi-cli" },
-    { kind: "a folder with .DS_Store in it", owner: "kimi-code" },
     { kind: "a plain file", owner: "kimi-code" },
   ] as const)(
     "says in one sentence that $kind stands in the place of the lock of $owner",
-    async ({ kind, owner }, { onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
+    async ({ kind, owner }, { world }) => {
       const { service, home, env } = world;
       const { refresh_token } = ordinaryLogin(world, "expired", owner);
       const lock =
@@ -116,9 +107,8 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
   );
 
   test("answers with a valid token whatever stands in the place of a lock, and auth.json's is named", async ({
-    onTestFinished,
+    world,
   }) => {
-    const world = await createWorld({}, onTestFinished);
     const { home, env, logInToKimiCli } = world;
     const { refresh_token } = logInToKimiCli();
     home.writeAuth({});
@@ -141,8 +131,10 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
 
 const slowLock = { NODE_OPTIONS: `--require ${join(root, "test", "support", "slow-lock.cjs")}` };
 
-test("pi 1.6.0 that reads auth.json anew as it ends does not leave its lock to the next pi", async () => {
-  const { home, env, logInToKimiCli } = await createWorld();
+test("pi 1.6.0 that reads auth.json anew as it ends does not leave its lock to the next pi", async ({
+  world,
+}) => {
+  const { home, env, logInToKimiCli } = world;
   logInToKimiCli();
   const pi = startRpc(newerHost, home, [...ourModel], env(slowLock));
   const lock = join(home.agentDir, "auth.json.lock");
@@ -175,8 +167,7 @@ describe.concurrent.each(canHide ? hosts.map(withoutFlock) : [])(
   (host) => {
     const other = withoutFlock(host.name === olderHost.name ? newerHost : olderHost);
 
-    test("renews once with many starts at a time", async ({ onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
+    test("renews once with many starts at a time", async ({ world }) => {
       const { service, home, env, logInToKimiCli } = world;
       const { refresh_token } = logInToKimiCli("expired");
       service.fault({ path: "token", do: { delay: 1_000 } });
@@ -186,10 +177,7 @@ describe.concurrent.each(canHide ? hosts.map(withoutFlock) : [])(
       await expectLoginSurvives(host, world, refresh_token);
     });
 
-    test("one that is stopped while it renews stays the holder, and the other adopts", async ({
-      onTestFinished,
-    }) => {
-      const world = await createWorld({}, onTestFinished);
+    test("one that is stopped while it renews stays the holder, and the other adopts", async ({ world }) => {
       const { service, home, env, logInToKimiCli } = world;
       const { refresh_token } = logInToKimiCli("expired");
       const answer = service.hold({ path: "token" });
@@ -208,10 +196,7 @@ describe.concurrent.each(canHide ? hosts.map(withoutFlock) : [])(
       await expectLoginSurvives(host, world, refresh_token);
     });
 
-    test("one that was killed while it renewed holds nobody up for longer than 30 s", async ({
-      onTestFinished,
-    }) => {
-      const world = await createWorld({}, onTestFinished);
+    test("one that was killed while it renewed holds nobody up for longer than 30 s", async ({ world }) => {
       const { service, home, env, logInToKimiCli } = world;
       const { refresh_token } = logInToKimiCli("expired");
       // Nothing is committed, so that the token is still good.
@@ -223,27 +208,14 @@ describe.concurrent.each(canHide ? hosts.map(withoutFlock) : [])(
       expect(answered(finished)).toBe(true);
       await expectLoginSurvives(host, world, refresh_token);
     });
-
-    test("/kimi doctor says that kimi-cli's lock cannot be taken", async ({ onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
-      const { home, env, logInToKimiCli } = world;
-      logInToKimiCli();
-      const without = await runPi(host, home, ["-p", "/kimi doctor"], env());
-      const says = /^✗ .*the lock of kimi-cli cannot be taken.*\n {2}→ .*install .*(flock|util-linux)/m;
-      expect(without.stdout).toMatch(says);
-      expect(without.exitCode).toBe(1);
-      const usual = await runPi(newerHost, home, ["-p", "/kimi doctor"], env());
-      expect(usual.stdout).not.toMatch(/cannot be taken/);
-      expect(usual.exitCode).toBe(0);
-    });
   },
 );
 
 describe.each(hosts)("/kimi doctor in print mode on pi $name", (host) => {
-  test.each(["due", "expired"] as const)(
+  test.for(["due", "expired"] as const)(
     "with a Kimi model and a login that is %s writes and renews nothing",
-    async (state) => {
-      const { service, home, env, logInToKimiCli } = await createWorld();
+    async (state, { world }) => {
+      const { service, home, env, logInToKimiCli } = world;
       logInToKimiCli(state);
       // What pi itself makes at its first start.
       await runPi(host, home, ["--list-models"], env());
