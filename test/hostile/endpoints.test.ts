@@ -1,15 +1,16 @@
 /** Answers that are endless, slow, deep, compressed, misplaced or not meant for us: bounded in time and memory, by a real server. */
-import { spawn } from "node:child_process";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fetchUsage } from "../../extensions/quota/usage.ts";
 import { startLoopback } from "../support/loopback.ts";
+import { run } from "../support/processes.ts";
 import { prepareRun } from "./support/run.ts";
 import { DEEP } from "./support/values.ts";
 
-const { run, env } = prepareRun();
+const { run: jiti, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/ask-endpoints.ts", import.meta.url));
 const HANGS = 40_000;
 /** For all endpoints at once, in bytes above what the process had when it asked. */
@@ -25,22 +26,13 @@ const ENDPOINTS = ["chat", "device", "models", "poll", "refresh", "usage"];
 async function askHostile(answer: RequestListener): Promise<Report> {
   const server = await startLoopback(answer);
   onTestFinished(() => server.close());
-  const child = spawn(process.execPath, [run, SCRIPT, server.url], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: HANGS,
-    killSignal: "SIGKILL",
+  const { stdout, stderr, exitCode } = await run(process.execPath, [jiti, SCRIPT, server.url], {
+    cwd: dirname(SCRIPT),
+    env,
+    timeoutMs: HANGS,
+    traced: false,
   });
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (text) => {
-    stdout += text;
-  });
-  child.stderr.on("data", (text) => {
-    stderr += text;
-  });
-  const code = await new Promise((resolve) => child.once("close", resolve));
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
   return JSON.parse(stdout);
 }
 

@@ -9,5 +9,8 @@ import { afterAll } from "vitest";
 export function prepareRun(): { readonly run: string; readonly env: Readonly<Record<string, string>> } {
   const cache = mkdtempSync(join(tmpdir(), "pi-kimi-hostile-jiti-"));
   afterAll(() => rmSync(cache, { recursive: true, force: true }));
-  return { run: fileURLToPath(new URL("run.mjs", import.meta.url)), env: { JITI_CACHE: cache } };
+  return {
+    run: fileURLToPath(new URL("../../credentials/support/run.mjs", import.meta.url)),
+    env: { JITI_CACHE: cache },
+  };
 }
