@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect } from "vitest";
 import { hosts } from "../../support/hosts.ts";
 import { ourModel } from "../../support/pi.ts";
 import { startRpc } from "../../support/rpc.ts";
 import { expectLoginSurvives, isRenewed, ordinaryLogin, refreshSent } from "../../support/survival.ts";
-import { createWorld, type World } from "../../support/world.ts";
+import { worldTest as test, type World } from "../../support/world.ts";
 
 const canMount = spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0;
 if (!canMount) console.warn("SKIPPED: the tests on a full disk, because mount may not");
@@ -40,8 +40,7 @@ function smallDisk({ home }: World) {
 describe.skipIf(!canMount).concurrent.each(hosts)("pi $name, whose disk fills in a renewal,", (host) => {
   test.for(["before", "after"] as const)(
     "writes it once the disk is free, with /new %s the answer comes",
-    async (moment, { onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
+    async (moment, { world }) => {
       const { service, home, env } = world;
       const disk = smallDisk(world);
       const { refresh_token } = ordinaryLogin(world, "due");
@@ -65,8 +64,7 @@ describe.skipIf(!canMount).concurrent.each(hosts)("pi $name, whose disk fills in
     },
   );
 
-  test("answers meanwhile, with a token that had ended", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("answers meanwhile, with a token that had ended", async ({ world }) => {
     const { service, home, env } = world;
     const disk = smallDisk(world);
     const { refresh_token } = ordinaryLogin(world, "expired");

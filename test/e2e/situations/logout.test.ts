@@ -1,11 +1,11 @@
 /** After a logout in pi: what the sentence names works, and a login that is there needs no browser. */
-import { expect, test } from "vitest";
+import { expect } from "vitest";
 import { hosts, type PiHost } from "../../support/hosts.ts";
 import { ourModel, printPi } from "../../support/pi.ts";
 import { expectLoginSurvives, expectOneSentence } from "../../support/survival.ts";
 import { describeInTmux, startTmux } from "../../support/tmux.ts";
 import { enter, enterLogin } from "../../support/typing.ts";
-import { createWorld, type World } from "../../support/world.ts";
+import { worldTest as test, type World } from "../../support/world.ts";
 
 /** Logs out by pi's own selector. */
 async function logOut(host: PiHost, { home, env }: World): Promise<void> {
@@ -24,8 +24,9 @@ async function logOut(host: PiHost, { home, env }: World): Promise<void> {
 }
 
 describeInTmux.each(hosts)("logged out on pi $name", (host) => {
-  test("a new login in kimi-cli is named with what works, and /login takes it without a browser", async () => {
-    const world = await createWorld();
+  test("a new login in kimi-cli is named with what works, and /login takes it without a browser", async ({
+    world,
+  }) => {
     const { service, home, env, logInToKimiCli } = world;
     logInToKimiCli();
     await printPi(host, home, ["hello"], env());
@@ -62,8 +63,7 @@ describeInTmux.each(hosts)("logged out on pi $name", (host) => {
     await expectLoginSurvives(host, world, String(refresh_token));
   });
 
-  test("/logout kimi-coder, typed, logs out of pi alone and stays so", async () => {
-    const world = await createWorld();
+  test("/logout kimi-coder, typed, logs out of pi alone and stays so", async ({ world }) => {
     const { service, home, env, logInToKimiCli } = world;
     const { refresh_token } = logInToKimiCli();
     home.writeAuth({ zai: { type: "api_key", key: "another's" } });
@@ -85,8 +85,7 @@ describeInTmux.each(hosts)("logged out on pi $name", (host) => {
     expect(home.readAuth()).not.toHaveProperty("kimi-coder");
   });
 
-  test("a new one is still to be had below the one that was found", async () => {
-    const world = await createWorld();
+  test("a new one is still to be had below the one that was found", async ({ world }) => {
     const { service, home, env, logInToKimiCli } = world;
     service.deviceResponse({ interval: 0.5 });
     const answer = service.hold({ path: "token", when: ({ kind }) => kind === "device_poll" });

@@ -1,6 +1,6 @@
 /** A pi that is stopped, ended or loses its terminal while its refresh is under way: the answer is saved all the same. */
 import { setTimeout as pause } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect } from "vitest";
 import { allHosts, hosts, type PiHost } from "../../support/hosts.ts";
 import { ourModel, startPrintPi } from "../../support/pi.ts";
 import {
@@ -15,11 +15,10 @@ import {
 } from "../../support/survival.ts";
 import { describeInTmux, startTmux } from "../../support/tmux.ts";
 import { enter } from "../../support/typing.ts";
-import { createWorld } from "../../support/world.ts";
+import { worldTest as test, type World } from "../../support/world.ts";
 
 describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
-  test("stopped for 20 s uses the answer that came meanwhile", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("stopped for 20 s uses the answer that came meanwhile", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const answer = service.hold({ path: "token" });
@@ -36,8 +35,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
 
   test.for(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
     "saves the answer, then is ended by %s",
-    async (signal, { onTestFinished }) => {
-      const world = await createWorld({}, onTestFinished);
+    async (signal, { world }) => {
       const { service, home, env } = world;
       const { refresh_token } = ordinaryLogin(world, "expired");
       service.fault({ path: "token", do: { delay: 3000 } });
@@ -54,8 +52,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
     },
   );
 
-  test("is ended at once by a second Ctrl+C", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("is ended at once by a second Ctrl+C", async ({ world }) => {
     const { service, home, env } = world;
     ordinaryLogin(world, "expired");
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
@@ -70,10 +67,7 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
     expect(performance.now() - signalled).toBeLessThan(5_000);
   });
 
-  test("waits up to 30 s at its end for a refresh that nobody asked it to wait for", async ({
-    onTestFinished,
-  }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("waits up to 30 s at its end for a refresh that nobody asked it to wait for", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "due");
     service.fault({ path: "token", do: { delay: 18_000 } });
@@ -87,20 +81,19 @@ describe.concurrent.each(allHosts)("pi $name in print mode", (host) => {
 });
 
 /** A pi that was stopped while it renews kimi-code's login. */
-async function startAndStop(host: PiHost, atEnd: Parameters<typeof createWorld>[1]) {
-  const world = await createWorld({}, atEnd);
+async function startAndStop(host: PiHost, world: World) {
   const { refresh_token: refreshToken } = ordinaryLogin(world, "expired", "kimi-code");
   const answer = world.service.hold({ path: "token" });
   const holder = startPrintPi(host, world.home, ["hello"], world.env());
   await refreshSent(world);
   holder.kill("SIGSTOP");
   answer();
-  return { world, refreshToken, holder };
+  return { refreshToken, holder };
 }
 
 describe.concurrent.each(hosts)("kimi-code's login and a stopped pi $name that renews it", (host) => {
-  test("a second pi starts 7 s later and adopts", async ({ onTestFinished }) => {
-    const { world, refreshToken, holder } = await startAndStop(host, onTestFinished);
+  test("a second pi starts 7 s later and adopts", async ({ world }) => {
+    const { refreshToken, holder } = await startAndStop(host, world);
     const { service, home, env } = world;
     await pause(7_000);
     const second = startPrintPi(otherHost(host), home, ["hello"], env());
@@ -113,8 +106,8 @@ describe.concurrent.each(hosts)("kimi-code's login and a stopped pi $name that r
     await expectLoginSurvives(host, world, refreshToken);
   });
 
-  test("both it and the one that waits for it are stopped for 20 s", async ({ onTestFinished }) => {
-    const { world, refreshToken, holder } = await startAndStop(host, onTestFinished);
+  test("both it and the one that waits for it are stopped for 20 s", async ({ world }) => {
+    const { refreshToken, holder } = await startAndStop(host, world);
     const { service, home, env } = world;
     const second = startPrintPi(otherHost(host), home, ["hello"], env());
     // Long enough to start and wait, too short to take a lock of kimi-code's over.
@@ -134,8 +127,7 @@ describe.concurrent.each(hosts)("kimi-code's login and a stopped pi $name that r
 });
 
 describeInTmux.concurrent.each(hosts)("pi $name in a terminal, its refresh under way,", (host) => {
-  test("saves the answer after /quit and Ctrl+C", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("saves the answer after /quit and Ctrl+C", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const answer = service.hold({ path: "token" });
@@ -151,8 +143,7 @@ describeInTmux.concurrent.each(hosts)("pi $name in a terminal, its refresh under
     await expectLoginSurvives(host, world, refresh_token);
   });
 
-  test("is ended at once by the second Ctrl+C after /quit", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("is ended at once by the second Ctrl+C after /quit", async ({ world }) => {
     const { service, home, env } = world;
     ordinaryLogin(world, "expired");
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
@@ -167,8 +158,7 @@ describeInTmux.concurrent.each(hosts)("pi $name in a terminal, its refresh under
     await pi.ended(10_000);
   });
 
-  test("saves the answer when the terminal is closed", async ({ onTestFinished }) => {
-    const world = await createWorld({}, onTestFinished);
+  test("saves the answer when the terminal is closed", async ({ world }) => {
     const { service, home, env } = world;
     const { refresh_token } = ordinaryLogin(world, "expired");
     const answer = service.hold({ path: "token" });
