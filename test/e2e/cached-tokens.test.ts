@@ -1,5 +1,6 @@
 /** What the chat's own fetch changes in real pi: cached tokens are counted, redirects not followed, others left alone. */
 import { describe, expect, onTestFinished, test } from "vitest";
+import { otherProviderModels } from "../conformance/other-provider.ts";
 import { hosts } from "../support/hosts.ts";
 import { startLoopback } from "../support/loopback.ts";
 import { assistantMessages, jsonPi, ourModel, printPi } from "../support/pi.ts";
@@ -65,19 +66,7 @@ describe.each(hosts)("on pi $name", (host) => {
       );
     });
     onTestFinished(() => elsewhere.close());
-    home.write(
-      ".pi/agent/models.json",
-      JSON.stringify({
-        providers: {
-          elsewhere: {
-            baseUrl: elsewhere.url,
-            api: "openai-completions",
-            apiKey: "sk-elsewhere",
-            models: [{ id: "other", name: "Other" }],
-          },
-        },
-      }),
-    );
+    home.write(".pi/agent/models.json", otherProviderModels(elsewhere.url));
     const pi = startRpc(host, home, ourModel, env());
     await pi.prompt("hello");
     await pi.request({ type: "set_model", provider: "elsewhere", modelId: "other" });
