@@ -1,5 +1,6 @@
 /** A token endpoint that is slow, silent or broken: who waits for it, how long, and what nobody has to wait for. */
 import { describe, expect } from "vitest";
+import { otherProviderModels } from "../../conformance/other-provider.ts";
 import { allHosts, hosts } from "../../support/hosts.ts";
 import { startLoopback } from "../../support/loopback.ts";
 import { runKimiCli } from "../../support/peers.ts";
@@ -92,7 +93,7 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     ordinaryLogin(world, "expired");
     const elsewhere = await startElsewhere();
     onTestFinished(elsewhere.close);
-    home.write(".pi/agent/models.json", elsewhereModels(elsewhere.url));
+    home.write(".pi/agent/models.json", otherProviderModels(elsewhere.url));
     home.writeAuth({ ...home.readAuth(), elsewhere: { type: "api_key", key: KEY } });
     service.fault({ path: "token", times: Infinity, do: { hang: true } });
     startPrintPi(host, home, ["hello"], env());
@@ -155,7 +156,8 @@ describeInTmux.each(hosts)("pi $name in a terminal", (host) => {
   });
 });
 
-const KEY = "sk-elsewhere";
+/** As auth.json has it; in models.json stands another. */
+const KEY = "sk-that-works";
 
 /** Another provider, which answers whoever comes with its key. */
 function startElsewhere() {
@@ -168,13 +170,5 @@ function startElsewhere() {
     if (!known) return void response.end();
     response.write(chunk({ content: "Said elsewhere." }, null));
     response.end(`${chunk({}, "stop")}data: [DONE]\n\n`);
-  });
-}
-
-/** pi's models.json for it; the key that works stands in auth.json. */
-function elsewhereModels(baseUrl: string): string {
-  const models = [{ id: "other", name: "Other", reasoning: false, input: ["text"] }];
-  return JSON.stringify({
-    providers: { elsewhere: { baseUrl, api: "openai-completions", apiKey: "sk-wrong", models } },
   });
 }
