@@ -79,8 +79,8 @@ describe.concurrent.each(hosts)("pi $name", (host) => {
     const longest = watchFolder(`${home.authPath}.lock`, home.atRemoval);
     const finished = await printPi(host, home, ["hello"], env());
     const [sent, ...others] = service.refreshes();
-    // 28 s for the request and 28 s at pi's end; a busy machine takes its time to start pi.
-    expect(service.now() - (sent?.at ?? 0)).toBeLessThan(70_000);
+    // 28 s for the request and 28 s at the end of pi, where 120 s would be a whole token call.
+    expect(service.now() - (sent?.at ?? 0)).toBeLessThan(100_000);
     expect(longest()).toBeLessThan(10_000);
     expect(others.length).toBeLessThanOrEqual(1);
     expectOneSentence(finished);
