@@ -5,12 +5,11 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { fetchUsage } from "../../extensions/quota/usage.ts";
+import { moduleRunner, translatedOnce } from "../credentials/support/processes.ts";
 import { startLoopback } from "../support/loopback.ts";
 import { run } from "../support/processes.ts";
-import { prepareRun } from "./support/run.ts";
 import { DEEP } from "./support/values.ts";
 
-const { run: jiti, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/ask-endpoints.ts", import.meta.url));
 const HANGS = 40_000;
 /** For all endpoints at once, in bytes above what the process had when it asked. */
@@ -26,9 +25,9 @@ const ENDPOINTS = ["chat", "device", "models", "poll", "refresh", "usage"];
 async function askHostile(answer: RequestListener): Promise<Report> {
   const server = await startLoopback(answer);
   onTestFinished(() => server.close());
-  const { stdout, stderr, exitCode } = await run(process.execPath, [jiti, SCRIPT, server.url], {
+  const { stdout, stderr, exitCode } = await run(process.execPath, [moduleRunner, SCRIPT, server.url], {
     cwd: dirname(SCRIPT),
-    env,
+    env: translatedOnce,
     timeoutMs: HANGS,
     traced: false,
   });

@@ -20,10 +20,9 @@ import { lockOwnerFile } from "../../extensions/credentials/owner-file-lock.ts";
 import { slotName } from "../../extensions/credentials/stores.ts";
 import { REGIONS } from "../../extensions/region.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
+import { moduleRunner, translatedOnce } from "../credentials/support/processes.ts";
 import { canRead } from "../support/other-user.ts";
-import { prepareRun } from "./support/run.ts";
 
-const { run, env } = prepareRun();
 const SCRIPT = fileURLToPath(new URL("support/read-places.ts", import.meta.url));
 /** ms for the whole process: it takes 3 s where nothing hangs, five times that on a slow and busy machine. */
 const HANGS = 60_000;
@@ -90,11 +89,11 @@ const PLACES: Record<string, Place> = {
 
 function readAll(home: string, stranger: boolean) {
   const started = performance.now();
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [run, SCRIPT, home], {
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, [moduleRunner, SCRIPT, home], {
     encoding: "utf8",
     timeout: HANGS,
     killSignal: "SIGKILL",
-    env: { ...env, PATH: process.env.PATH, HOME: home },
+    env: { ...translatedOnce, PATH: process.env.PATH, HOME: home },
     ...(stranger && isRoot ? { uid: NOBODY, gid: NOBODY } : {}),
   });
   expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: "" });

@@ -5,11 +5,10 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../extensions/lib/clock.ts";
 import { createQueue } from "../../extensions/queue/queue.ts";
 import { temporaryDirectory } from "../credentials/support/homes.ts";
-import { prepareRun } from "../hostile/support/run.ts";
+import { moduleRunner, translatedOnce } from "../credentials/support/processes.ts";
 import { start } from "../support/processes.ts";
 import type { Script } from "./support/process.ts";
 
-const { run, env } = prepareRun();
 const PROCESS = join(import.meta.dirname, "support/process.ts");
 const LIMIT = 2;
 
@@ -24,11 +23,11 @@ async function play(processes: number, requests: number, chances: Chances) {
       const script: Script = { path, log, name: `p${index}`, requests, limit: LIMIT, ...chances };
       const surroundings = {
         cwd: path,
-        env: { PATH: process.env.PATH ?? "", ...env },
+        env: { PATH: process.env.PATH ?? "", ...translatedOnce },
         traced: false,
         timeoutMs: 25_000,
       };
-      return start(process.execPath, [run, PROCESS, JSON.stringify(script)], surroundings).finished;
+      return start(process.execPath, [moduleRunner, PROCESS, JSON.stringify(script)], surroundings).finished;
     }),
   );
   expect(ends.map(({ stderr }) => stderr).join("")).toBe("");

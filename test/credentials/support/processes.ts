@@ -1,9 +1,11 @@
 /** Real peers in processes of their own, which talk in lines and never outlive their test. */
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
+import { root } from "../../support/hosts.ts";
 
 export interface Peer {
   /** The next line it says; rejects when it ends without. */
@@ -22,14 +24,23 @@ export interface NodeOptions extends SpawnOptions {
   readonly preload?: string;
 }
 
-/** A peer that runs `script` (a file beside this one). */
+/** What `node` is given before the path of a TypeScript module. */
+export const moduleRunner = beside("run.mjs");
+/** For its environment: modules are translated once, and kept from run to run. */
+export const translatedOnce = {
+  JITI_CACHE: join(root, "node_modules", ".cache", "pi-kimi-coder-tests", "modules"),
+};
+
+/** A peer that runs `script` (a file beside this one). What a preload breaks does not meet the kept translations. */
 export function startNode(
   script: string,
   args: readonly string[],
   { preload, ...options }: NodeOptions = {},
 ): Peer {
   const required = preload === undefined ? [] : ["--require", beside(preload)];
-  return startPeer(process.execPath, [...required, beside("run.mjs"), beside(script), ...args], options);
+  const env = { ...(options.env ?? process.env), ...(preload === undefined ? translatedOnce : {}) };
+  const line = [...required, moduleRunner, beside(script), ...args];
+  return startPeer(process.execPath, line, { ...options, env });
 }
 
 function beside(name: string): string {
