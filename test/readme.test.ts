@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, sym
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isJsonObject, type JsonObject } from "../extensions/lib/json.ts";
-import { allHosts, newerHost, olderHost, readObject, root } from "./support/hosts.ts";
+import { promisedHosts } from "./support/counts.ts";
+import { newerHost, olderHost, readObject, root } from "./support/hosts.ts";
 import { createMachine, type Machine } from "./support/machine.ts";
 import { type Published, startPublished } from "./support/published.ts";
 import { type CodeBlock, codeBlocks, firstColumn, readDocuments, readReadme } from "./support/readme.ts";
@@ -118,7 +119,7 @@ test("no line stands there that no test runs, and no test runs what does not sta
   ]);
 });
 
-describe.each(allHosts)("on pi $name", (host) => {
+describe.each(promisedHosts)("on pi $name", (host) => {
   const machines: Machine[] = [];
   const create = async () => {
     const machine = await createMachine(host, published.registry);
