@@ -1,4 +1,7 @@
-/** The open session, and its only owner: what is said in it, to a program that watches too, its status line, its id and model. */
+/**
+ * The open session, and its only owner: what is said in it, its status line, its id and model. A program that follows pi
+ * is told the same; see worker/.
+ */
 import type { Api, Model } from "@mariozechner/pi-ai";
 import type { ExtensionContext } from "@mariozechner/pi-coding-agent";
 import type { ErrorClass } from "./chat/errors/classify.ts";
