@@ -114,7 +114,7 @@ export class Caller {
     void this.parts.login.prepare();
   }
 
-  /** Where a request goes. A URL from pi's models.json is somebody's own choice. */
+  /** Address of the API for a request: that of the bearer's region, unless pi's models.json names another one. */
   addressFor({ account }: Usable, { baseUrl }: Pick<Model<Api>, "baseUrl">): string {
     return baseUrl === this.parts.configuration.regions[0].baseUrl ? account.baseUrl : baseUrl;
   }

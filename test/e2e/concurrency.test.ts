@@ -1,5 +1,5 @@
 /** Many real pi on one account whose limit is two requests at once. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { hosts, type PiHost } from "../support/hosts.ts";
@@ -131,16 +131,20 @@ describe.each(hosts)("a 429 with retry-after on pi $name", (host) => {
 });
 
 describeInTmux.each(hosts)("the screen of pi $name", (host) => {
-  test("says that a request waits, and Esc ends that at once", async () => {
+  test("says that a request waits, in the status file too, and Esc ends that at once", async () => {
     const world = await createLoggedInWorld();
     const { service, home } = world;
     const surroundings = world.env({ KIMI_CODER_PARALLEL: "1" });
     service.fault({ path: "chat", do: { stallStream: 2 } });
     const holder = startPrintPi(host, home, ["first"], surroundings);
     await service.waitFor(({ kind, status }) => kind === "chat" && status === 200);
-    const pi = await startTmux(host, home, ourModel, surroundings);
+    const status = join(home.work, "status.json");
+    const limited = { KIMI_CODER_PARALLEL: "1", KIMI_CODER_STATUS_FILE: status };
+    const pi = await startTmux(host, home, ourModel, world.env(limited));
     await enter(pi, "second");
     await pi.waitFor("waits for other requests of this account, number 1 in line");
+    const { waiting } = JSON.parse(readFileSync(status, "utf8"));
+    expect(waiting).toMatchObject({ note: expect.stringContaining("number 1 in line") });
     await pi.key("Escape");
     await pi.waitFor((screen) => /abort/i.test(screen) && !screen.includes("waits for other requests"));
     expect(service.chats()).toHaveLength(1);
